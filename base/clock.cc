@@ -24,7 +24,8 @@ absl::Time AddMonthsClamped(absl::Time from, int months) {
   const absl::TimeZone utc = absl::UTCTimeZone();
   const absl::CivilSecond start = absl::ToCivilSecond(from, utc);
   const absl::CivilMonth month = absl::CivilMonth(start) + months;
-  const int last_day = (absl::CivilDay(month + 1) - 1).day();  // civil time would carry 31 February into March
+  const int last_day =
+      (absl::CivilDay(month + 1) - 1).day();  // civil time would carry 31 February into March
   const absl::CivilSecond end(month.year(), month.month(), std::min(start.day(), last_day),
                               start.hour(), start.minute(), start.second());
   return absl::FromCivil(end, utc);

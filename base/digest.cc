@@ -45,8 +45,9 @@ std::string HmacSha256Hex(std::string_view key, std::string_view bytes) {
 absl::StatusOr<std::string> FileDigest(const fs::path& file) {
   std::ifstream in(file, std::ios::binary);
   if (!in) {
-    return Error(absl::StatusCode::kNotFound, "FILE_ERROR",
-                 absl::StrCat("cannot read ", file.string(), ": check that it exists and is readable"));
+    return Error(
+        absl::StatusCode::kNotFound, "FILE_ERROR",
+        absl::StrCat("cannot read ", file.string(), ": check that it exists and is readable"));
   }
   Sha256 hash;
   std::vector<char> buffer(1 << 20);
@@ -55,16 +56,18 @@ absl::StatusOr<std::string> FileDigest(const fs::path& file) {
     hash.Update({buffer.data(), static_cast<size_t>(in.gcount())});
   }
   if (in.bad()) {
-    return Error(absl::StatusCode::kDataLoss, "FILE_ERROR", absl::StrCat("reading ", file.string(), " failed"));
+    return Error(absl::StatusCode::kDataLoss, "FILE_ERROR",
+                 absl::StrCat("reading ", file.string(), " failed"));
   }
   return hash.Hex();
 }
 
-absl::StatusOr<std::string> FolderDigest(const fs::path& folder, const std::set<std::string>& except) {
+absl::StatusOr<std::string> FolderDigest(const fs::path& folder,
+                                         const std::set<std::string>& except) {
   std::error_code ec;
   std::vector<std::string> names;
-  for (auto it = fs::recursive_directory_iterator(folder, ec); !ec && it != fs::recursive_directory_iterator();
-       it.increment(ec)) {
+  for (auto it = fs::recursive_directory_iterator(folder, ec);
+       !ec && it != fs::recursive_directory_iterator(); it.increment(ec)) {
     const std::string name = fs::relative(it->path(), folder, ec).generic_string();
     if (it->path().filename().string().starts_with(".")) {
       if (it->is_directory(ec)) it.disable_recursion_pending();

@@ -24,13 +24,15 @@ absl::Status SystemError(std::string_view what, const fs::path& path, int error)
                           : error == EACCES ? absl::StatusCode::kPermissionDenied
                                             : absl::StatusCode::kUnavailable;
   return Error(code, full ? "DISK_FULL" : "FILE_ERROR",
-               absl::StrCat(absl::string_view(what.data(), what.size()), " ", path.string(), ": ", strerror(error)));
+               absl::StrCat(absl::string_view(what.data(), what.size()), " ", path.string(), ": ",
+                            strerror(error)));
 }
 
 // A name beside `path` that no other thread or process of this moment uses.
 fs::path Beside(const fs::path& path) {
   static std::atomic<uint64_t> counter{0};
-  return path.parent_path() / absl::StrCat(".", path.filename().string(), ".tmp-", getpid(), "-", counter++);
+  return path.parent_path() /
+         absl::StrCat(".", path.filename().string(), ".tmp-", getpid(), "-", counter++);
 }
 
 absl::Status FsyncPath(const fs::path& path, int flags) {
@@ -48,8 +50,9 @@ absl::StatusOr<std::string> ReadFile(const fs::path& path, size_t limit_bytes) {
   const auto size = fs::file_size(path, ec);
   if (ec) return SystemError("cannot read", path, ec.value());
   if (size > limit_bytes) {
-    return Error(absl::StatusCode::kInvalidArgument, "FILE_TOO_LARGE",
-                 absl::StrCat(path.string(), " has ", size, " bytes; at most ", limit_bytes, " are read"));
+    return Error(
+        absl::StatusCode::kInvalidArgument, "FILE_TOO_LARGE",
+        absl::StrCat(path.string(), " has ", size, " bytes; at most ", limit_bytes, " are read"));
   }
   std::ifstream in(path, std::ios::binary);
   if (!in) return SystemError("cannot read", path, errno ? errno : EIO);
@@ -74,20 +77,23 @@ absl::Status WriteFileAtomically(const fs::path& path, std::string_view content,
     }
     if (fsync(fd) != 0) return SystemError("cannot sync", temporary, errno);
   }
-  if (rename(temporary.c_str(), path.c_str()) != 0) return SystemError("cannot rename to", path, errno);
+  if (rename(temporary.c_str(), path.c_str()) != 0)
+    return SystemError("cannot rename to", path, errno);
   std::move(remover).Cancel();
   return SyncFolder(path.parent_path().empty() ? fs::path(".") : path.parent_path());
 }
 
 absl::Status SyncFile(const fs::path& path) { return FsyncPath(path, O_RDONLY); }
 
-absl::Status SyncFolder(const fs::path& folder) { return FsyncPath(folder, O_RDONLY | O_DIRECTORY); }
+absl::Status SyncFolder(const fs::path& folder) {
+  return FsyncPath(folder, O_RDONLY | O_DIRECTORY);
+}
 
 absl::Status PublishFolder(const fs::path& from, const fs::path& to) {
   std::error_code ec;
   if (fs::exists(to, ec)) return SystemError("cannot publish", to, EEXIST);
-  for (auto it = fs::recursive_directory_iterator(from, ec); !ec && it != fs::recursive_directory_iterator();
-       it.increment(ec)) {
+  for (auto it = fs::recursive_directory_iterator(from, ec);
+       !ec && it != fs::recursive_directory_iterator(); it.increment(ec)) {
     if (it->is_regular_file(ec)) LETHE_RETURN_IF_ERROR(SyncFile(it->path()));
     if (it->is_directory(ec)) LETHE_RETURN_IF_ERROR(SyncFolder(it->path()));
   }
@@ -99,7 +105,8 @@ absl::Status PublishFolder(const fs::path& from, const fs::path& to) {
 
 absl::Status SwitchSymlink(const fs::path& link, const fs::path& target) {
   const fs::path temporary = Beside(link);
-  if (symlink(target.c_str(), temporary.c_str()) != 0) return SystemError("cannot create", temporary, errno);
+  if (symlink(target.c_str(), temporary.c_str()) != 0)
+    return SystemError("cannot create", temporary, errno);
   if (rename(temporary.c_str(), link.c_str()) != 0) {
     const int error = errno;
     unlink(temporary.c_str());
@@ -112,7 +119,8 @@ absl::Status CopyFolder(const fs::path& from, const fs::path& to) {
   std::error_code ec;
   fs::create_directories(to, ec);
   if (ec) return SystemError("cannot create", to, ec.value());
-  for (auto it = fs::directory_iterator(from, ec); !ec && it != fs::directory_iterator(); it.increment(ec)) {
+  for (auto it = fs::directory_iterator(from, ec); !ec && it != fs::directory_iterator();
+       it.increment(ec)) {
     if (!it->is_regular_file(ec)) continue;
     const fs::path copy = to / it->path().filename();
     fs::copy_file(it->path(), copy, fs::copy_options::overwrite_existing, ec);

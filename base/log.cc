@@ -30,7 +30,8 @@ void Log(spdlog::level::level_enum level, std::string_view message, LogFields fi
     std::visit([&](const auto& value) { line[std::string(field.key)] = value; }, field.value);
   }
   // `replace`: a line is always written, whatever bytes a value holds.
-  spdlog::default_logger_raw()->log(level, line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  spdlog::default_logger_raw()->log(
+      level, line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
 }  // namespace
@@ -39,10 +40,12 @@ void InitLogging(const LogOptions& options) {
   ProcessName() = options.process;
   std::shared_ptr<spdlog::logger> logger;
   if (options.file.empty()) {
-    logger = std::make_shared<spdlog::logger>("lethe", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+    logger = std::make_shared<spdlog::logger>("lethe",
+                                              std::make_shared<spdlog::sinks::stderr_sink_mt>());
   } else {
     logger = std::make_shared<spdlog::logger>(
-        "lethe", std::make_shared<spdlog::sinks::basic_file_sink_mt>(options.file, /*truncate=*/false));
+        "lethe",
+        std::make_shared<spdlog::sinks::basic_file_sink_mt>(options.file, /*truncate=*/false));
   }
   logger->set_pattern("%v");
   logger->set_level(spdlog::level::from_str(options.level));
@@ -50,9 +53,17 @@ void InitLogging(const LogOptions& options) {
   spdlog::set_default_logger(std::move(logger));
 }
 
-void LogDebug(std::string_view message, LogFields fields) { Log(spdlog::level::debug, message, fields); }
-void LogInfo(std::string_view message, LogFields fields) { Log(spdlog::level::info, message, fields); }
-void LogWarning(std::string_view message, LogFields fields) { Log(spdlog::level::warn, message, fields); }
-void LogError(std::string_view message, LogFields fields) { Log(spdlog::level::err, message, fields); }
+void LogDebug(std::string_view message, LogFields fields) {
+  Log(spdlog::level::debug, message, fields);
+}
+void LogInfo(std::string_view message, LogFields fields) {
+  Log(spdlog::level::info, message, fields);
+}
+void LogWarning(std::string_view message, LogFields fields) {
+  Log(spdlog::level::warn, message, fields);
+}
+void LogError(std::string_view message, LogFields fields) {
+  Log(spdlog::level::err, message, fields);
+}
 
 }  // namespace lethe

@@ -13,7 +13,8 @@ class OpenSslRandom : public Random {
  public:
   std::string Bytes(size_t count) override {
     std::string bytes(count, '\0');
-    if (RAND_bytes(reinterpret_cast<unsigned char*>(bytes.data()), static_cast<int>(count)) != 1) std::abort();
+    if (RAND_bytes(reinterpret_cast<unsigned char*>(bytes.data()), static_cast<int>(count)) != 1)
+      std::abort();
     return bytes;
   }
 };

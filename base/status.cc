@@ -39,8 +39,8 @@ ErrorMetadata ErrorDetails(const absl::Status& status) {
 
 absl::Status Annotate(const absl::Status& status, std::string_view context) {
   if (status.ok()) return status;
-  absl::Status out(status.code(),
-                   absl::StrCat(absl::string_view(context.data(), context.size()), ": ", status.message()));
+  absl::Status out(status.code(), absl::StrCat(absl::string_view(context.data(), context.size()),
+                                               ": ", status.message()));
   status.ForEachPayload(
       [&](absl::string_view url, const absl::Cord& value) { out.SetPayload(url, value); });
   return out;

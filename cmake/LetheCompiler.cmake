@@ -39,22 +39,31 @@ function(lethe_library name)
   endif()
 endfunction()
 
-# lethe_binary(NAME SRCS a.cc ... DEPS ...): goes to <build>/bin.
+# lethe_binary(NAME SRCS a.cc ... DEPS ...): goes to <build>/bin. The target lethe_binaries builds all but
+# the benchmarks: what ./dev demo and the end-to-end tests run.
+add_custom_target(lethe_binaries)
 function(lethe_binary name)
   cmake_parse_arguments(L "" "" "SRCS;DEPS" ${ARGN})
   add_executable(${name} ${L_SRCS})
   target_link_libraries(${name} PRIVATE ${L_DEPS} lethe_options)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin")
+  if(NOT name MATCHES "^bench_")
+    add_dependencies(lethe_binaries ${name})
+  endif()
 endfunction()
 
-# lethe_test(NAME SRCS a_test.cc ... DEPS ... [LABELS fast|engine|service|fault|e2e ...] [TIMEOUT seconds])
+# lethe_test(NAME SRCS a_test.cc ... DEPS ... [LABELS fast|engine|service|fault|e2e ...] [TIMEOUT seconds]
+#            [NEEDS binary...])    NEEDS: programs that the test starts; they are built with it.
 # One ctest entry per binary; labels choose what `./dev test` runs (fast: under a minute in all, no torch).
 function(lethe_test name)
-  cmake_parse_arguments(L "" "TIMEOUT" "SRCS;DEPS;LABELS;ARGS" ${ARGN})
+  cmake_parse_arguments(L "" "TIMEOUT" "SRCS;DEPS;LABELS;ARGS;NEEDS" ${ARGN})
   add_executable(${name} ${L_SRCS})
   target_link_libraries(${name} PRIVATE ${L_DEPS} lethe_options GTest::gtest_main GTest::gmock)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
   add_test(NAME ${name} COMMAND ${name} ${L_ARGS} WORKING_DIRECTORY "${PROJECT_BINARY_DIR}")
+  if(L_NEEDS)
+    add_dependencies(${name} ${L_NEEDS})
+  endif()
   if(NOT L_TIMEOUT)
     set(L_TIMEOUT 300)
   endif()

@@ -18,7 +18,8 @@ TEST(Ids, NewIdsAreWellFormedAndDiffer) {
 
 TEST(Ids, ModelNames) {
   EXPECT_TRUE(IsModelName("stories-260k"));
-  for (const char* bad : {"", "9a", "A", "a_b", "../x", "a/b", "a b"}) EXPECT_FALSE(IsModelName(bad)) << bad;
+  for (const char* bad : {"", "9a", "A", "a_b", "../x", "a/b", "a b"})
+    EXPECT_FALSE(IsModelName(bad)) << bad;
   EXPECT_FALSE(IsModelName(std::string(64, 'a')));
 }
 
