@@ -1,0 +1,36 @@
+// Continuations of prompts of token ids.
+//
+//   GenerateRequest request{.model_folder = folder, .prompts = {{1, 403}}, .max_new_tokens = 20};
+//   // greedy LETHE_ASSIGN_OR_RETURN(auto continuations, Generate(request));
+//
+// The end-of-text id is an ordinary token here: nothing stops early.
+// Errors     as Evaluate.
+#ifndef LETHE_ENGINE_GENERATE_H_
+#define LETHE_ENGINE_GENERATE_H_
+
+#include <cstdint>
+#include <filesystem>
+#include <vector>
+
+#include "base/status.h"
+#include "engine/device.h"
+#include "engine/progress.h"
+
+namespace lethe {
+
+struct GenerateRequest {
+  std::filesystem::path model_folder;
+  std::vector<std::vector<int32_t>> prompts;
+  int max_new_tokens = 64;
+  double temperature = 0;  // 0: greedy
+  int top_k = 0;           // 0: all
+  uint64_t seed = 0;
+  Device device;
+};
+
+absl::StatusOr<std::vector<std::vector<int32_t>>> Generate(
+    const GenerateRequest& request, const ProgressCallback& progress = nullptr);
+
+}  // namespace lethe
+
+#endif  // LETHE_ENGINE_GENERATE_H_

@@ -1,0 +1,76 @@
+// What unseen text looks like to a model, measured once when it is registered.
+//
+//   PrepareRequest request{.model_folder = folder, .holdout = holdout, .retain = retain, .el_n =
+//   {3, 5, 10}}; LETHE_ASSIGN_OR_RETURN(PrepareResult result, PrepareModel(request, progress));
+//   store(result.thresholds);   // handed back in each UnlearnRequest
+//
+// A sequence counts as forgotten when it looks no more memorised than unseen text of its kind does
+// (METHODS: Jang et al. 2023). So `holdout` has to be of the kind that tickets will name, and must
+// never have been trained on; nobody can check the latter here. The folder is only read. Errors as
+// Evaluate; INVALID_ARGUMENT/HOLDOUT_TOO_SMALL below kMinHoldout sequences;
+// FAILED_PRECONDITION/MODEL_NOT_FINITE when
+//            the model gives NaN or infinity.
+#ifndef LETHE_ENGINE_PREPARE_H_
+#define LETHE_ENGINE_PREPARE_H_
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "engine/device.h"
+#include "engine/progress.h"
+#include "engine/run_record.h"
+#include "text/sequence.h"
+
+namespace lethe {
+
+inline constexpr size_t kMinHoldout = 8;
+
+struct ModelFacts {
+  std::string architecture;  // "LlamaForCausalLM"
+  int64_t parameters = 0;
+  int vocab_size = 0;
+  int context_length = 0;        // tokens
+  std::string dtype;             // of the stored weights: "float32", "bfloat16", "float16"
+  std::string tokenizer_digest;  // SHA-256 of tokenizer.json; empty where there is none
+  std::string folder_digest;     // base/digest.h
+};
+
+// Means over unseen sequences.
+struct ModelThresholds {
+  std::map<int, double> el;  // by n; an n for which too few sequences are long enough is absent
+  double ma = 0;
+  double nll_mean = 0;       // nats a token
+  double nll_sd = 0;         // over sequences
+  double span_nll_mean = 0;  // on sensitive spans; 0 when fewer than kMinHoldout sequences have any
+  double span_nll_sd = 0;
+  int sequences = 0;
+};
+
+struct PrepareRequest {
+  std::filesystem::path model_folder;
+  std::vector<Sequence> holdout;
+  std::vector<Sequence> retain;
+  std::vector<int> el_n = {3, 5, 10};
+  std::string digest_key;  // of RunRecord.data_digest
+  Device device;
+};
+
+struct PrepareResult {
+  ModelFacts facts;
+  ModelThresholds thresholds;
+  double retain_nll = 0;  // nats a token over the whole set; 0 without one
+  RunRecord run;
+};
+
+absl::StatusOr<PrepareResult> PrepareModel(const PrepareRequest& request,
+                                           const ProgressCallback& progress = nullptr);
+
+// Facts alone, without running the model: what register --validate-only can say.
+absl::StatusOr<ModelFacts> ReadModelFacts(const std::filesystem::path& model_folder);
+
+}  // namespace lethe
+
+#endif  // LETHE_ENGINE_PREPARE_H_

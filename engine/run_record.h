@@ -1,0 +1,34 @@
+// How a run was made: enough to make it again on the same kind of device. Goes into lethe.json,
+// reports and certificates.
+//
+// `data_digest` is HMAC-SHA256 over all input sequences under the caller's `digest_key` (a job's
+// own): equal inputs of one job give equal digests, and nobody without the key can test a guess of
+// the text against it.
+#ifndef LETHE_ENGINE_RUN_RECORD_H_
+#define LETHE_ENGINE_RUN_RECORD_H_
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "engine/catalog.h"
+
+namespace lethe {
+
+struct RunRecord {
+  std::string method;  // "gradient_ascent", "attacks", "prepare", "train"
+  std::string preset;
+  ParameterValues hyperparameters;  // every one that was used
+  uint64_t seed = 0;
+  std::string data_digest;
+  std::string device;  // "cpu", "cuda:0"
+  int threads = 0;
+  std::map<std::string, std::string> libraries;  // versions by name
+  std::string stop_reason;  // "thresholds_reached", "max_steps"; empty where nothing was trained
+  int64_t steps = 0;        // optimizer steps that count
+  double seconds = 0;
+};
+
+}  // namespace lethe
+
+#endif  // LETHE_ENGINE_RUN_RECORD_H_

@@ -1,0 +1,59 @@
+// Trains a small model from nothing, or goes on from a folder: for demos, tests and shards.
+//
+//   TrainRequest request{.config_json = SmallLlamaConfig(2048, 128), .tokenizer_json = tokenizer,
+//   .out_folder = out,
+//                        .sequences = corpus, .steps = 600, .learning_rate = 2e-3};
+//   LETHE_ASSIGN_OR_RETURN(TrainResult result, Train(request, progress));
+//
+// Each sequence is one row, never packed with another. Batches are drawn epoch by epoch in an order
+// made from the seed. Guarantee, cancellation and errors as Unlearn; METHOD_DIVERGED when the loss
+// leaves its band.
+#ifndef LETHE_ENGINE_TRAIN_H_
+#define LETHE_ENGINE_TRAIN_H_
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "engine/device.h"
+#include "engine/progress.h"
+#include "engine/run_record.h"
+#include "text/sequence.h"
+
+namespace lethe {
+
+struct TrainRequest {
+  std::filesystem::path base_folder;  // empty: from nothing, with config_json and tokenizer_json
+  std::string config_json;            // of a Hugging Face Llama
+  std::string tokenizer_json;
+  std::filesystem::path out_folder;
+  std::vector<Sequence> sequences;
+  int64_t steps = 500;
+  int64_t batch_tokens =
+      4096;  // a batch takes rows until this many tokens (padding included) are there
+  double learning_rate =
+      1e-3;  // the peak: linear warm-up over warmup_steps, then linear down to a tenth
+  int64_t warmup_steps = 20;
+  double max_grad_norm = 1.0;
+  uint64_t seed = 0;
+  std::string digest_key;
+  Device device;
+};
+
+struct TrainResult {
+  RunRecord run;
+  double first_loss = 0, last_loss = 0;  // nats a token; the last is a mean over the last 20 steps
+  int64_t parameters = 0;
+  std::string out_digest;
+};
+
+// config.json of a Llama with tied output: 2 KV heads a 4 heads, head size 32.
+std::string SmallLlamaConfig(int vocab_size, int context_length, int hidden = 128, int layers = 4);
+
+absl::StatusOr<TrainResult> Train(const TrainRequest& request,
+                                  const ProgressCallback& progress = nullptr);
+
+}  // namespace lethe
+
+#endif  // LETHE_ENGINE_TRAIN_H_
