@@ -20,7 +20,7 @@ struct Rollout {
   size_t sequence;      // index among those read together
   int64_t first;        // shortest prefix that it stands for
   int64_t mistake;      // m: the model's choice after x[:m] is not x[m]
-  TokenIds text;        // z: x[:m], then the continuation; -1 what was not generated
+  std::vector<int32_t> text;        // z: x[:m], then the continuation; -1 what was not generated
   int64_t longest_run;  // longest run of text that ends here and is in x, as far as it matters
 };
 
@@ -33,13 +33,14 @@ struct Plan {
 struct Item {
   const Sequence* sequence;
   Memorisation* result;
-  int64_t start;            // s
-  int64_t last_prefix;      // T - (smallest n): no longer prefix counts
+  int64_t start;        // s
+  int64_t last_prefix;  // T - (smallest n): no longer prefix counts
   std::vector<int64_t> mistakes;
   int64_t tokens() const { return static_cast<int64_t>(sequence->ids.size()); }
 };
 
-// Teacher forcing: fills greedy_next and ma, and finds the mistakes. `choices`: after each position.
+// Teacher forcing: fills greedy_next and ma, and finds the mistakes. `choices`: after each
+// position.
 void ReadFirstPass(Item& item, const int64_t* choices) {
   Memorisation& m = *item.result;
   const int64_t T = item.tokens();
@@ -75,8 +76,9 @@ std::vector<Rollout> PlanRollouts(std::vector<Item>& items) {
   return rollouts;
 }
 
-// Generates the rest of some roll-outs, side by side. A roll-out whose last run of known text is too
-// short to become an n-gram of x in the steps that are left adds nothing any more and is dropped.
+// Generates the rest of some roll-outs, side by side. A roll-out whose last run of known text is
+// too short to become an n-gram of x in the steps that are left adds nothing any more and is
+// dropped.
 void RunRollouts(const Decoder& model, KvCache& cache, std::vector<Item>& items,
                  std::span<Rollout> rollouts, int64_t smallest_n) {
   std::vector<CacheRow> rows;
@@ -116,7 +118,8 @@ void RunRollouts(const Decoder& model, KvCache& cache, std::vector<Item>& items,
   }
 }
 
-// EL_n of one sequence, from its roll-outs in order; after the last mistake the model says x itself.
+// EL_n of one sequence, from its roll-outs in order; after the last mistake the model says x
+// itself.
 void Score(Item& item, std::span<const Rollout> rollouts, const std::vector<int64_t>& el_n) {
   const int64_t T = item.tokens();
   for (const int64_t n : el_n) {
@@ -147,9 +150,8 @@ void RunAllRollouts(const Decoder& model, KvCache& cache, std::vector<Item>& ite
   const auto steps_of = [&](const Rollout& r) {
     return items[r.sequence].tokens() - 1 - r.mistake;
   };
-  std::stable_sort(rollouts.begin(), rollouts.end(), [&](const Rollout& a, const Rollout& b) {
-    return steps_of(a) > steps_of(b);
-  });
+  std::stable_sort(rollouts.begin(), rollouts.end(),
+                   [&](const Rollout& a, const Rollout& b) { return steps_of(a) > steps_of(b); });
   for (size_t begin = 0; begin < rollouts.size();) {
     int64_t bytes = 0;
     size_t end = begin;
@@ -215,19 +217,18 @@ absl::StatusOr<std::vector<Memorisation>> MeasureMemorisation(const Decoder& mod
   }
   std::stable_sort(all.begin(), all.end(),
                    [](const Item& a, const Item& b) { return a.tokens() > b.tokens(); });
-  return CatchTorch("measuring memorisation",
-                    [&]() -> absl::StatusOr<std::vector<Memorisation>> {
-                      at::NoGradGuard no_grad;
-                      for (size_t begin = 0; begin < all.size();) {
-                        const auto rows = static_cast<size_t>(
-                            std::max<int64_t>(1, kTokensAPass / all[begin].tokens()));
-                        const size_t end = std::min(all.size(), begin + rows);
-                        std::vector<Item> group(all.begin() + begin, all.begin() + end);
-                        MeasureGroup(model, group, plan);
-                        begin = end;
-                      }
-                      return results;
-                    });
+  return CatchTorch("measuring memorisation", [&]() -> absl::StatusOr<std::vector<Memorisation>> {
+    at::NoGradGuard no_grad;
+    for (size_t begin = 0; begin < all.size();) {
+      const auto rows =
+          static_cast<size_t>(std::max<int64_t>(1, kTokensAPass / all[begin].tokens()));
+      const size_t end = std::min(all.size(), begin + rows);
+      std::vector<Item> group(all.begin() + begin, all.begin() + end);
+      MeasureGroup(model, group, plan);
+      begin = end;
+    }
+    return results;
+  });
 }
 
 }  // namespace lethe

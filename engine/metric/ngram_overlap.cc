@@ -6,14 +6,14 @@
 namespace lethe {
 
 std::vector<int64_t> LastOccurrences(std::span<const int32_t> text,
-                                     std::span<const int32_t> reference, int64_t n,
-                                     int64_t first) {
+                                     std::span<const int32_t> reference, int64_t n, int64_t first) {
   const auto T = static_cast<int64_t>(text.size()), R = static_cast<int64_t>(reference.size());
   std::vector<int64_t> last(std::max<int64_t>(0, T - n - first + 1), -1);
-  std::unordered_map<int32_t, std::vector<int64_t>> places;  // of each id in the reference, ascending
+  // of each id in the reference, ascending
+  std::unordered_map<int32_t, std::vector<int64_t>> places;
   for (int64_t p = 0; p < R; ++p) places[reference[p]].push_back(p);
-  // common[p]: how far text[s:] and reference[p:] agree; valid where stamp[p] == s. From the end, so
-  // that common[p] at s is one more than common[p+1] at s+1.
+  // common[p]: how far text[s:] and reference[p:] agree; valid where stamp[p] == s. From the end,
+  // so that common[p] at s is one more than common[p+1] at s+1.
   std::vector<int64_t> common(R + 1, 0), stamp(R + 1, -1);
   for (int64_t s = T - 1; s >= first; --s) {
     const auto found = places.find(text[s]);

@@ -1,4 +1,5 @@
-// Which n-grams of a generated text occur in a reference text, and where: the torch-free part of EL_n.
+// Which n-grams of a generated text occur in a reference text, and where: the torch-free part of
+// EL_n.
 //
 //   std::vector<int64_t> last = LastOccurrences(z, x, 10, 3);
 //   last[s - 3];   // the largest p with x[p:p+10] == z[s:s+10], else -1, for s = 3..|z|-10
@@ -13,11 +14,13 @@
 
 namespace lethe {
 
-// For s = first..|text|-n; empty where there is none. An id that is not in `reference` matches nothing.
+// For s = first..|text|-n; empty where there is none. An id that is not in `reference` matches
+// nothing.
 std::vector<int64_t> LastOccurrences(std::span<const int32_t> text,
                                      std::span<const int32_t> reference, int64_t n, int64_t first);
 
-// Follows a text that grows at its end and knows whether it can still gain an n-gram of the reference.
+// Follows a text that grows at its end and knows whether it can still gain an n-gram of the
+// reference.
 class OverlapTracker {
  public:
   OverlapTracker(std::span<const int32_t> reference, int64_t n);

@@ -251,7 +251,8 @@ void AttendCached(const CachedHead& head) {
   for (int64_t g = 0; g < head.group; ++g) {
     const float* query = head.query + g * h;
     ScoreColumns(query, scale, head.prefix_keys, h, head.prefix_padded, head.prefix, scores);
-    ScoreColumns(query, scale, head.tail_keys, h, head.tail_padded, head.tail, scores + prefix_span);
+    ScoreColumns(query, scale, head.tail_keys, h, head.tail_padded, head.tail,
+                 scores + prefix_span);
     for (int64_t p = head.prefix; p < prefix_span; ++p) {
       scores[p] = -std::numeric_limits<float>::infinity();
     }

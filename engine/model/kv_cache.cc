@@ -1,6 +1,7 @@
 #include "engine/model/kv_cache.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/argmax.h>
@@ -70,9 +71,8 @@ void KvCache::KeepPrefix(Layer& layer, const at::Tensor& qkv) {
 }
 
 int64_t KvCache::RowBytes(int64_t steps) const {
-  const int64_t floats =
-      shape_.kv_heads * (shape_.head_dim * RoundUp(steps) + width_ * steps) *
-      static_cast<int64_t>(layers_.size());
+  const int64_t floats = shape_.kv_heads * (shape_.head_dim * RoundUp(steps) + width_ * steps) *
+                         static_cast<int64_t>(layers_.size());
   return floats * static_cast<int64_t>(sizeof(float));
 }
 
@@ -197,6 +197,10 @@ at::Tensor KvCache::AttendWithTensorOps(Layer& layer, const at::Tensor& qkv,
   return (at::matmul(weights.narrow(3, 0, split), values) +
           at::matmul(weights.narrow(3, split, steps), own_values))
       .reshape({n, H * h});
+}
+
+at::Tensor RowsOf(const at::Tensor& x, const std::vector<int64_t>& rows) {
+  return x.index_select(0, at::tensor(rows, at::kLong).to(x.device()));
 }
 
 at::Tensor FirstChoices(const Decoder& model, const at::Tensor& hidden) {

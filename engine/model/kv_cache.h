@@ -2,11 +2,12 @@
 //
 //   KvCache cache(model);
 //   at::Tensor hidden = cache.ReadPrefixes(ids);        // (P,S): all of it in one pass
-//   cache.StartRows({{.prefix = 0, .length = 17, .room = 30}, {.prefix = 0, .length = 42, .room = 5}});
-//   hidden = cache.Step(rows, tokens);                  // (n,D): one token more for each of n rows
+//   cache.StartRows({{.prefix = 0, .length = 17, .room = 30}, {.prefix = 0, .length = 42, .room =
+//   5}}); hidden = cache.Step(rows, tokens);                  // (n,D): one token more for each of
+//   n rows
 //
-// Sharing    a row that continues prefix p after `length` tokens reads that prefix where it lies: nothing is copied for it, and rows
-//            may begin anywhere in one prefix.
+// Sharing    a row that continues prefix p after `length` tokens reads that prefix where it lies:
+//            nothing is copied for it, and rows may begin anywhere in one prefix.
 // Rows       a step feeds any of the rows; those that are done are left out and cost nothing.
 // Threads    one thread at a time; no gradients.
 // Errors     LibTorch's exceptions and std::bad_alloc: end at CatchTorch.
@@ -37,7 +38,8 @@ class KvCache {
   at::Tensor ReadPrefixes(const at::Tensor& ids);
   // Replaces all rows.
   void StartRows(std::span<const CacheRow> rows);
-  // rows (n), each at most once: indexes into those started; tokens (n) -> hidden (n,D), which predicts what comes next.
+  // rows (n), each at most once: indexes into those started; tokens (n) -> hidden (n,D), which
+  // predicts what comes next.
   at::Tensor Step(std::span<const int64_t> rows, std::span<const int32_t> tokens);
 
   // Of the keys and values of one row with room for `steps`.
@@ -56,10 +58,10 @@ class KvCache {
   };
   struct Row {
     CacheRow start;
-    int64_t taken = 0;         // steps so far
-    int64_t tail_padded = 0;   // room, rounded up to a multiple of 16
-    int64_t keys_at = 0;       // where the row begins in tail_keys
-    int64_t values_at = 0;     // and in tail_values
+    int64_t taken = 0;        // steps so far
+    int64_t tail_padded = 0;  // room, rounded up to a multiple of 16
+    int64_t keys_at = 0;      // where the row begins in tail_keys
+    int64_t values_at = 0;    // and in tail_values
   };
   void KeepPrefix(Layer& layer, const at::Tensor& qkv);
   at::Tensor AttendWithLoops(Layer& layer, const at::Tensor& qkv, std::span<const int64_t> rows);
@@ -75,7 +77,11 @@ class KvCache {
   std::vector<Row> rows_;
 };
 
-// hidden (N,D) -> (N) int64 on the CPU: the model's first choice after each, the lowest id of equals. In chunks of logits.
+// x (N,D) -> (n,D): the given rows.
+at::Tensor RowsOf(const at::Tensor& x, const std::vector<int64_t>& rows);
+
+// hidden (N,D) -> (N) int64 on the CPU: the model's first choice after each, the lowest id of
+// equals. In chunks of logits.
 at::Tensor FirstChoices(const Decoder& model, const at::Tensor& hidden);
 
 }  // namespace lethe
