@@ -1,88 +1,25 @@
 #include "engine/model_folder.h"
 
-#include <ATen/core/grad_mode.h>
-#include <ATen/ops/empty.h>
-
 #include <nlohmann/json.hpp>
 #include <thread>
 
 #include "base/digest.h"
-#include "engine/torch_status.h"
+#include "engine/checkpoint/decoder_config.h"
+#include "engine/model/decoder_io.h"
 
 namespace lethe {
-namespace {
-
-absl::StatusOr<at::ScalarType> TorchType(DType dtype) {
-  switch (dtype) {
-    case DType::kF32: return at::kFloat;
-    case DType::kF16: return at::kHalf;
-    case DType::kBF16: return at::kBFloat16;
-    case DType::kF64: return at::kDouble;
-    default:
-      return Error(absl::StatusCode::kInvalidArgument, "MODEL_UNSUPPORTED",
-                   "a weight is stored in a type that cannot be trained",
-                   {{"dtype", std::string(DTypeName(dtype))}});
-  }
-}
-
-// Hands a weight over in the stored type.
-absl::Status HandOver(const at::Tensor& weight, const TensorInfo& info, const BytesSink& sink) {
-  LETHE_ASSIGN_OR_RETURN(const at::ScalarType type, TorchType(info.dtype));
-  return CatchTorch("saving a weight", [&]() -> absl::Status {
-    at::NoGradGuard no_grad;
-    const at::Tensor stored = weight.detach().to(at::kCPU, type).contiguous();
-    return sink(std::string_view(static_cast<const char*>(stored.const_data_ptr()), stored.nbytes()));
-  });
-}
-
-TensorProvider Provide(const at::Tensor& weight) {
-  return [weight](const TensorInfo& info, const BytesSink& sink) {
-    return HandOver(weight, info, sink);
-  };
-}
-
-}  // namespace
-
 absl::StatusOr<ModelFolder> ModelFolder::Load(const std::filesystem::path& path,
                                               const Device& device) {
   LETHE_ASSIGN_OR_RETURN(CheckpointFolder folder, CheckpointFolder::Open(path));
   LETHE_ASSIGN_OR_RETURN(const DecoderConfig config, ParseDecoderConfig(folder.config_json()));
-  LETHE_ASSIGN_OR_RETURN(std::vector<StoredExtra> extras, CheckTensors(config, folder));
+  LETHE_RETURN_IF_ERROR(CheckTensors(config, folder).status());
   LETHE_ASSIGN_OR_RETURN(Decoder model, Decoder::Load(folder, device));
-  return ModelFolder{std::move(folder), std::move(model), std::move(extras)};
+  return ModelFolder{std::move(folder), std::move(model)};
 }
 
 absl::StatusOr<SavedCheckpoint> ModelFolder::SaveAs(const std::filesystem::path& out,
                                                     const std::string& lineage_json) const {
-  SaveOptions save{.out = out, .overrides = {}, .lineage_json = lineage_json};
-  for (const NamedTensor& named : model.Named()) {
-    save.overrides[named.name] = Provide(named.tensor);
-    for (const StoredExtra& extra : extras) {
-      if (extra.copy_of == named.name) save.overrides[extra.name] = Provide(named.tensor);
-    }
-  }
-  return SaveLike(folder, save);
-}
-
-absl::StatusOr<SavedCheckpoint> SaveNewModel(const Decoder& model, const std::string& config_json,
-                                             const std::string& tokenizer_json,
-                                             const std::filesystem::path& out,
-                                             const std::string& lineage_json) {
-  NewCheckpoint checkpoint{
-      .out = out, .config_json = config_json, .files = {}, .tensors = {}, .provider = nullptr,
-      .lineage_json = lineage_json};
-  if (!tokenizer_json.empty()) checkpoint.files["tokenizer.json"] = tokenizer_json;
-  std::map<std::string, at::Tensor> weights;
-  for (const NamedTensor& named : model.Named()) {
-    weights[named.name] = named.tensor;
-    TensorInfo info{.name = named.name, .dtype = DType::kF32};
-    info.shape.assign(named.tensor.sizes().begin(), named.tensor.sizes().end());
-    checkpoint.tensors.push_back(std::move(info));
-  }
-  checkpoint.provider = [&](const TensorInfo& info, const BytesSink& sink) {
-    return HandOver(weights.at(info.name), info, sink);
-  };
-  return SaveNew(checkpoint);
+  return SaveDecoder(model, folder, {.out = out, .overrides = {}, .lineage_json = lineage_json});
 }
 
 absl::Status CheckSequences(const Decoder& model, std::span<const Sequence> sequences,

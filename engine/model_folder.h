@@ -4,7 +4,6 @@
 //   ... train base.model ...
 //   LETHE_ASSIGN_OR_RETURN(SavedCheckpoint saved, base.SaveAs(out, lineage_json));
 //
-// Saved in the dtype that the source has; a weight that did not change comes out byte for byte.
 // Errors     as CheckpointFolder, ParseDecoderConfig, CheckTensors and Decoder::Load.
 #ifndef LETHE_ENGINE_MODEL_FOLDER_H_
 #define LETHE_ENGINE_MODEL_FOLDER_H_
@@ -18,7 +17,6 @@
 
 #include "base/status.h"
 #include "engine/checkpoint/checkpoint_folder.h"
-#include "engine/checkpoint/decoder_config.h"
 #include "engine/model/decoder.h"
 #include "engine/run_record.h"
 #include "text/sequence.h"
@@ -28,18 +26,11 @@ namespace lethe {
 struct ModelFolder {
   CheckpointFolder folder;
   Decoder model;
-  std::vector<StoredExtra> extras;
 
   static absl::StatusOr<ModelFolder> Load(const std::filesystem::path& path, const Device& device);
   absl::StatusOr<SavedCheckpoint> SaveAs(const std::filesystem::path& out,
                                          const std::string& lineage_json) const;
 };
-
-// A new folder for a decoder that was made from nothing, fp32.
-absl::StatusOr<SavedCheckpoint> SaveNewModel(const Decoder& model, const std::string& config_json,
-                                             const std::string& tokenizer_json,
-                                             const std::filesystem::path& out,
-                                             const std::string& lineage_json);
 
 // Every sequence keeps its rules and fits the model. INVALID_ARGUMENT with CheckSequence's reason; metadata "set" and "index".
 absl::Status CheckSequences(const Decoder& model, std::span<const Sequence> sequences,

@@ -6,7 +6,9 @@
 #include <numeric>
 #include <optional>
 
+#include "engine/checkpoint/decoder_config.h"
 #include "engine/loss/sequence_loss.h"
+#include "engine/model/decoder_io.h"
 #include "engine/model_folder.h"
 #include "engine/seeded_generator.h"
 #include "engine/train/loop.h"
@@ -93,6 +95,13 @@ absl::StatusOr<LoopResult> TrainModel(const Decoder& model, const TrainRequest& 
   return loop;
 }
 
+NewCheckpoint NewFolder(const TrainRequest& request, const std::string& lineage) {
+  NewCheckpoint checkpoint{.out = request.out_folder, .config_json = request.config_json};
+  checkpoint.lineage_json = lineage;
+  if (!request.tokenizer_json.empty()) checkpoint.files["tokenizer.json"] = request.tokenizer_json;
+  return checkpoint;
+}
+
 absl::Status CheckRequest(const TrainRequest& request) {
   const auto refused = [](std::string_view reason, std::string_view message) {
     return Error(absl::StatusCode::kInvalidArgument, reason, message);
@@ -172,9 +181,7 @@ absl::StatusOr<TrainResult> Train(const TrainRequest& request, const ProgressCal
   const std::string lineage = RunRecordJson(result.run, {});
   LETHE_ASSIGN_OR_RETURN(const SavedCheckpoint saved,
                          base.has_value() ? base->SaveAs(request.out_folder, lineage)
-                                          : SaveNewModel(model, request.config_json,
-                                                         request.tokenizer_json,
-                                                         request.out_folder, lineage));
+                                          : SaveNewDecoder(model, NewFolder(request, lineage)));
   result.out_digest = saved.digest;
   result.run.seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
