@@ -5,7 +5,7 @@
 
 #include "engine/attack/attack_table.h"
 #include "engine/metric/sequence_evaluation.h"
-#include "engine/model_folder.h"
+#include "engine/model/model_folder.h"
 
 namespace lethe {
 namespace {

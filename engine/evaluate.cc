@@ -4,7 +4,7 @@
 #include <span>
 
 #include "engine/metric/sequence_evaluation.h"
-#include "engine/model_folder.h"
+#include "engine/model/model_folder.h"
 
 namespace lethe {
 

@@ -1,7 +1,7 @@
 #include "engine/generate.h"
 
 #include "engine/model/generate.h"
-#include "engine/model_folder.h"
+#include "engine/model/model_folder.h"
 
 namespace lethe {
 
@@ -11,7 +11,7 @@ absl::StatusOr<std::vector<std::vector<int32_t>>> Generate(const GenerateRequest
   LETHE_ASSIGN_OR_RETURN(const ModelFolder loaded,
                          ModelFolder::Load(request.model_folder, request.device));
   LETHE_RETURN_IF_ERROR(Report(progress, {"generating", 0, 0, {}}));
-  LETHE_ASSIGN_OR_RETURN(auto said, Generate(loaded.model, std::span<const TokenIds>(request.prompts),
+  LETHE_ASSIGN_OR_RETURN(auto said, GenerateContinuations(loaded.model, request.prompts,
                                              GenerateOptions{.max_new_tokens = request.max_new_tokens,
                                                              .temperature = request.temperature,
                                                              .top_k = request.top_k,

@@ -7,7 +7,7 @@
 #include "base/digest.h"
 #include "base/file.h"
 #include "engine/metric/sequence_evaluation.h"
-#include "engine/model_folder.h"
+#include "engine/model/model_folder.h"
 
 namespace lethe {
 namespace {

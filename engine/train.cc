@@ -1,5 +1,7 @@
 #include "engine/train.h"
 
+#include <ATen/TensorOperators.h>
+
 #include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
@@ -9,7 +11,7 @@
 #include "engine/checkpoint/decoder_config.h"
 #include "engine/loss/sequence_loss.h"
 #include "engine/model/decoder_io.h"
-#include "engine/model_folder.h"
+#include "engine/model/model_folder.h"
 #include "engine/seeded_generator.h"
 #include "engine/train/loop.h"
 
@@ -69,7 +71,7 @@ absl::StatusOr<LoopResult> TrainModel(const Decoder& model, const TrainRequest& 
         const auto labelled = static_cast<double>(LabelledTokens(batches));
         double total = 0;
         for (const LossBatch& batch : batches) {
-          const at::Tensor nll = ComputeTokenLosses(model, batch, {.want_hits = false}).nll;
+          const at::Tensor nll = ComputeTokenLosses(model, batch).nll;
           const at::Tensor loss = nll.sum() / labelled;  // the token mean over the whole step
           loss.backward();
           total += loss.item<double>();

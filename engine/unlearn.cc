@@ -3,7 +3,7 @@
 #include <chrono>
 
 #include "engine/metric/sequence_evaluation.h"
-#include "engine/model_folder.h"
+#include "engine/model/model_folder.h"
 #include "engine/unlearn/method_table.h"
 
 namespace lethe {

@@ -33,7 +33,7 @@ absl::StatusOr<AttackScores> GreedyExtraction(const AttackInput& input) {
       out.forward_tokens += static_cast<int64_t>(prompts.back().size()) + new_tokens;
     }
     LETHE_ASSIGN_OR_RETURN(const auto said,
-                           Generate(input.model, prompts, {.max_new_tokens = new_tokens}));
+                           GenerateContinuations(input.model, prompts, {.max_new_tokens = new_tokens}));
     for (size_t i = 0; i < members.size(); ++i) {
       const ExtractionCase& c = cases[members[i]];
       auto& [right, asked] = recovered[{c.sequence, c.variant}];

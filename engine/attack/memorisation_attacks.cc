@@ -10,11 +10,11 @@ namespace lethe {
 
 namespace {
 
-// The n-gram length for a sequence: n, or the largest of 5, 3, 2, 1 below it that the sequence is long enough for.
+// The n-gram length for `tokens` behind the first prefix: n, or the largest of 5, 3, 2, 1 below it that the sequence is long enough for.
 int64_t FittingN(int64_t tokens, int64_t n) {
-  if (tokens > n) return n;
+  if (tokens >= n) return n;
   for (const int64_t shorter : {5, 3, 2}) {
-    if (shorter < n && tokens > shorter) return shorter;
+    if (shorter < n && tokens >= shorter) return shorter;
   }
   return 1;
 }
@@ -25,15 +25,17 @@ absl::StatusOr<AttackScores> ExtractionLikelihood(const AttackInput& input) {
   const auto n = static_cast<int64_t>(input.parameters.at("n"));
   std::map<int64_t, std::vector<size_t>> groups;
   for (size_t i = 0; i < input.sequences.size(); ++i) {
-    groups[FittingN(static_cast<int64_t>(input.sequences[i].ids.size()), n)].push_back(i);
+    const Sequence& sequence = input.sequences[i];
+    const auto length = static_cast<int64_t>(sequence.ids.size());
+    groups[FittingN(length - FirstScored(sequence), n)].push_back(i);
   }
   AttackScores out;
   out.scores.assign(input.sequences.size(), 0);
   for (const auto& [fitting, members] : groups) {
-    std::vector<TokenIds> ids;
-    for (const size_t m : members) ids.push_back(input.sequences[m].ids);
+    std::vector<Sequence> chosen;
+    for (const size_t m : members) chosen.push_back(input.sequences[m]);
     LETHE_ASSIGN_OR_RETURN(const auto measured,
-                           MeasureMemorisation(input.model, ids, {.el_n = {fitting}}));
+                           MeasureMemorisation(input.model, chosen, {.el_n = {fitting}}));
     for (size_t i = 0; i < members.size(); ++i) {
       out.scores[members[i]] = measured[i].el.at(fitting);
       out.forward_tokens += measured[i].forward_tokens;

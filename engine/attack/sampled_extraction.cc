@@ -1,5 +1,6 @@
 #include "engine/attack/sampled_extraction.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/log_softmax.h>
@@ -81,7 +82,7 @@ absl::StatusOr<AttackScores> SampledExtraction(const AttackInput& input) {
       out.forward_tokens += static_cast<int64_t>(prompts.back().size()) + samples * new_tokens;
     }
     LETHE_ASSIGN_OR_RETURN(const auto drawn,
-                           Generate(input.model, prompts,
+                           GenerateContinuations(input.model, prompts,
                                     {.max_new_tokens = new_tokens,
                                      .samples = samples,
                                      .temperature = temperature,

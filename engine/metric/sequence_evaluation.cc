@@ -11,7 +11,7 @@ namespace {
 
 constexpr size_t kPart = 64;  // sequences between two reports of progress
 
-// Fills in what a teacher-forced pass gives; true when `ma` and the model's choices are still to be had.
+// Fills in what a teacher-forced pass gives.
 absl::Status Score(const Decoder& model, std::span<const Sequence> sequences,
                    std::span<SequenceEvaluation> out) {
   LETHE_ASSIGN_OR_RETURN(const auto scores, ScoreSequences(model, sequences));
@@ -26,7 +26,7 @@ absl::Status Score(const Decoder& model, std::span<const Sequence> sequences,
   return absl::OkStatus();
 }
 
-// Log-probabilities of tokens 2..T, prompts included.
+// Log-probabilities of tokens 2..T and the model's choices there, prompts included.
 absl::Status FillLogProbs(const Decoder& model, std::span<const Sequence> sequences,
                           std::span<SequenceEvaluation> out) {
   std::vector<Sequence> bare;
@@ -34,6 +34,7 @@ absl::Status FillLogProbs(const Decoder& model, std::span<const Sequence> sequen
   LETHE_ASSIGN_OR_RETURN(const auto scores, ScoreSequences(model, bare));
   for (size_t i = 0; i < scores.size(); ++i) {
     for (const float nll : scores[i].nll) out[i].log_probs.push_back(-nll);
+    out[i].argmax = scores[i].choice;
   }
   return absl::OkStatus();
 }
@@ -56,15 +57,12 @@ absl::StatusOr<EvaluateResult> EvaluateSequences(const Decoder& model,
     for (const Sequence& sequence : part) {
       result.forward_tokens += static_cast<int64_t>(sequence.ids.size());
     }
-    if (el_n.empty() && !token_log_probs) continue;
-    std::vector<TokenIds> ids;
-    for (const Sequence& sequence : part) ids.push_back(sequence.ids);
+    if (el_n.empty()) continue;
     LETHE_ASSIGN_OR_RETURN(
         const auto measured,
-        MeasureMemorisation(model, ids, {.el_n = std::vector<int64_t>(el_n.begin(), el_n.end())}));
+        MeasureMemorisation(model, part, {.el_n = std::vector<int64_t>(el_n.begin(), el_n.end())}));
     for (size_t i = 0; i < measured.size(); ++i) {
       for (const auto& [n, el] : measured[i].el) out[i].el[static_cast<int>(n)] = el;
-      if (token_log_probs) out[i].argmax = measured[i].greedy_next;
       result.rollouts += measured[i].rollouts;
       result.forward_tokens += measured[i].forward_tokens;
     }

@@ -39,10 +39,11 @@ inline std::optional<double> SpanNll(const Sequence& sequence, const SequenceSco
 }
 
 inline std::optional<double> SpanHitRate(const Sequence& sequence, const SequenceScore& score) {
+  const int32_t first = FirstScored(sequence);
   const std::vector<size_t> entries = SpanEntries(sequence);
   if (entries.empty()) return std::nullopt;
   double hits = 0;
-  for (const size_t i : entries) hits += score.hit[i];
+  for (const size_t i : entries) hits += score.choice[i] == sequence.ids[first + static_cast<int32_t>(i)];
   return hits / static_cast<double>(entries.size());
 }
 

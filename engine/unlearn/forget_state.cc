@@ -10,11 +10,13 @@ namespace {
 
 // The n to ask for: the wanted one, or the largest smaller one that was measured on unseen text and fits the shortest sequence.
 int FittingN(std::span<const Sequence> sequences, const ModelThresholds& thresholds, int wanted) {
-  size_t shortest = SIZE_MAX;
-  for (const Sequence& sequence : sequences) shortest = std::min(shortest, sequence.ids.size());
+  size_t shortest = SIZE_MAX;  // tokens behind the first prefix
+  for (const Sequence& sequence : sequences) {
+    shortest = std::min(shortest, sequence.ids.size() - static_cast<size_t>(FirstScored(sequence)));
+  }
   int best = 0;
   for (const auto& [n, el] : thresholds.el) {
-    if (n <= wanted && static_cast<size_t>(n) < shortest) best = std::max(best, n);
+    if (n <= wanted && static_cast<size_t>(n) <= shortest) best = std::max(best, n);
   }
   return best;
 }
@@ -105,9 +107,8 @@ double ForgetState::MeanGap() const {
 absl::StatusOr<bool> ForgetState::UnderThresholds(const Decoder& model) {
   if (!Under(MeanMa(), thresholds_.ma)) return false;
   if (el_n_ == 0) return true;
-  std::vector<TokenIds> ids;
-  for (const Sequence& sequence : sequences_) ids.push_back(sequence.ids);
-  LETHE_ASSIGN_OR_RETURN(const auto measured, MeasureMemorisation(model, ids, {.el_n = {el_n_}}));
+  LETHE_ASSIGN_OR_RETURN(const auto measured,
+                         MeasureMemorisation(model, sequences_, {.el_n = {el_n_}}));
   double sum = 0;
   for (const Memorisation& m : measured) sum += m.el.at(el_n_);
   mean_el_ = sum / static_cast<double>(measured.size());

@@ -62,7 +62,7 @@ class ChunkRun {
   absl::StatusOr<StepLoss> AccumulatePlain() {
     double total = 0;
     for (const LossBatch& batch : batches_) {
-      const TokenLosses losses = ComputeTokenLosses(input_.model, batch, {.want_hits = false});
+      const TokenLosses losses = ComputeTokenLosses(input_.model, batch);
       const at::Tensor loss = AscentLoss(losses.nll, labelled_);
       loss.backward();
       total += loss.item<double>();
@@ -113,7 +113,7 @@ class ChunkRun {
     const auto tensor = [&](const std::vector<float>& values) {
       return at::tensor(values, at::kFloat).to(input_.model.device());
     };
-    const TokenLosses losses = ComputeTokenLosses(input_.model, batch, {.want_hits = false});
+    const TokenLosses losses = ComputeTokenLosses(input_.model, batch);
     const at::Tensor nll = losses.nll.clamp_max(cap);
     const auto count = static_cast<int64_t>(chunk_.size());
     at::Tensor loss = CalibratedAscentLoss(MeanByRow(batch, nll), tensor(whole), count);

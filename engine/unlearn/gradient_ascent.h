@@ -12,6 +12,7 @@
 #ifndef LETHE_ENGINE_UNLEARN_GRADIENT_ASCENT_H_
 #define LETHE_ENGINE_UNLEARN_GRADIENT_ASCENT_H_
 
+#include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>

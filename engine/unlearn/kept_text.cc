@@ -72,7 +72,7 @@ absl::StatusOr<double> KeptText::AccumulateHold(const Decoder& model, size_t bat
       reference.insert(reference.end(), row.begin(), row.end());
     }
     const at::Tensor nll_ref = at::tensor(reference, at::kFloat).to(model.device());
-    const TokenLosses losses = ComputeTokenLosses(model, part, {.want_hits = false});
+    const TokenLosses losses = ComputeTokenLosses(model, part);
     const at::Tensor hold = HoldLoss(losses.nll, nll_ref, labelled);
     (hold * weight).backward();
     total += hold.item<double>();

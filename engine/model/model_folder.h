@@ -5,8 +5,8 @@
 //   LETHE_ASSIGN_OR_RETURN(SavedCheckpoint saved, base.SaveAs(out, lineage_json));
 //
 // Errors     as CheckpointFolder, ParseDecoderConfig, CheckTensors and Decoder::Load.
-#ifndef LETHE_ENGINE_MODEL_FOLDER_H_
-#define LETHE_ENGINE_MODEL_FOLDER_H_
+#ifndef LETHE_ENGINE_MODEL_MODEL_FOLDER_H_
+#define LETHE_ENGINE_MODEL_MODEL_FOLDER_H_
 
 #include <cstdint>
 #include <filesystem>
@@ -52,4 +52,4 @@ std::string RunRecordJson(const RunRecord& run, const std::map<std::string, std:
 
 }  // namespace lethe
 
-#endif  // LETHE_ENGINE_MODEL_FOLDER_H_
+#endif  // LETHE_ENGINE_MODEL_MODEL_FOLDER_H_

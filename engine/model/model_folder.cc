@@ -1,4 +1,4 @@
-#include "engine/model_folder.h"
+#include "engine/model/model_folder.h"
 
 #include <nlohmann/json.hpp>
 #include <thread>
