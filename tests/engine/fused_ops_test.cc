@@ -3,7 +3,6 @@
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
-#include <torch/csrc/autograd/autograd.h>
 
 #include <cmath>
 #include <functional>
@@ -54,7 +53,8 @@ class FusedOps : public testing::Test {
 };
 
 TEST_F(FusedOps, RmsNorm) {
-  for (const auto& [rows, width] : std::vector<std::pair<int, int>>{{1, 1}, {3, 5}, {7, 16}, {300, 48}, {2, 100}}) {
+  for (const auto& [rows, width] :
+       std::vector<std::pair<int, int>>{{1, 1}, {3, 5}, {7, 16}, {300, 48}, {2, 100}}) {
     SCOPED_TRACE(testing::Message() << rows << " x " << width);
     ExpectSame({at::randn({rows, width}) * 3, at::randn({width})},
                [](const Inputs& x) { return RmsNorm(x[0], x[1], 1e-5); });
@@ -62,7 +62,8 @@ TEST_F(FusedOps, RmsNorm) {
 }
 
 TEST_F(FusedOps, SwiGlu) {
-  for (const auto& [rows, width] : std::vector<std::pair<int, int>>{{1, 1}, {3, 5}, {5, 16}, {300, 20}, {2, 172}}) {
+  for (const auto& [rows, width] :
+       std::vector<std::pair<int, int>>{{1, 1}, {3, 5}, {5, 16}, {300, 20}, {2, 172}}) {
     SCOPED_TRACE(testing::Message() << rows << " x " << width);
     ExpectSame({at::randn({rows, 2 * width}) * 4}, [](const Inputs& x) { return SwiGlu(x[0]); });
   }
@@ -81,8 +82,8 @@ TEST_F(FusedOps, RotateAndAttend) {
                                                    {1, 33, {6, 2, 16}},
                                                    {2, 50, {4, 1, 20}},
                                                    {1, 130, {2, 1, 64}}}) {
-    SCOPED_TRACE(testing::Message() << c.batch << " x " << c.tokens << ", heads " << c.shape.heads << "/"
-                                    << c.shape.kv_heads << " of " << c.shape.head_dim);
+    SCOPED_TRACE(testing::Message() << c.batch << " x " << c.tokens << ", heads " << c.shape.heads
+                                    << "/" << c.shape.kv_heads << " of " << c.shape.head_dim);
     const at::Tensor angles =
         at::outer(at::arange(c.tokens + 3, at::kFloat), at::rand({c.shape.head_dim / 2}));
     const at::Tensor cos = angles.cos(), sin = angles.sin();
@@ -96,8 +97,12 @@ TEST_F(FusedOps, RotateAndAttend) {
 // Scores of +-400: a softmax without its largest subtracted would overflow.
 TEST_F(FusedOps, AttentionWithLargeScores) {
   const at::Tensor cos = at::ones({20, 4}), sin = at::zeros({20, 4});
-  ExpectSame({at::randn({20, 24}) * 20},
-             [&](const Inputs& x) { return RotateAndAttend(x[0], cos, sin, {1, 1, 8}, 1); }, 1e-4);
+  ExpectSame(
+      {at::randn({20, 24}) * 20},
+      [&](const Inputs& x) {
+        return RotateAndAttend(x[0], cos, sin, {1, 1, 8}, 1);
+      },
+      1e-4);
 }
 
 TEST_F(FusedOps, NotANumberIsNotHidden) {
