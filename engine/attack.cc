@@ -22,7 +22,8 @@ absl::Status Refused(std::string_view reason, std::string_view message) {
 
 // Outcomes with names and parameters, without scores.
 absl::StatusOr<std::vector<AttackOutcome>> MakePlan(const AttackRequest& request) {
-  if (request.forgotten.empty()) return Refused("NOTHING_TO_ATTACK", "no forgotten sequence was given");
+  if (request.forgotten.empty())
+    return Refused("NOTHING_TO_ATTACK", "no forgotten sequence was given");
   std::vector<AttackOutcome> outcomes;
   for (const AttackSpec& spec : request.plan) {
     const AttackEntry* entry = FindAttack(spec.attack);

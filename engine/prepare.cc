@@ -14,10 +14,14 @@ namespace {
 
 std::string DTypeWord(DType dtype) {
   switch (dtype) {
-    case DType::kF32: return "float32";
-    case DType::kF16: return "float16";
-    case DType::kBF16: return "bfloat16";
-    default: return std::string(DTypeName(dtype));
+    case DType::kF32:
+      return "float32";
+    case DType::kF16:
+      return "float16";
+    case DType::kBF16:
+      return "bfloat16";
+    default:
+      return std::string(DTypeName(dtype));
   }
 }
 

@@ -22,7 +22,10 @@ namespace {
 class Batches {
  public:
   Batches(const std::vector<Sequence>& sequences, int64_t batch_tokens, uint64_t seed)
-      : sequences_(sequences), batch_tokens_(batch_tokens), random_(seed), order_(sequences.size()) {
+      : sequences_(sequences),
+        batch_tokens_(batch_tokens),
+        random_(seed),
+        order_(sequences.size()) {
     std::iota(order_.begin(), order_.end(), size_t{0});
     next_ = order_.size();
   }
@@ -55,8 +58,9 @@ double Schedule(const TrainRequest& request, int64_t step) {
     return request.learning_rate * static_cast<double>(step) /
            static_cast<double>(request.warmup_steps);
   }
-  const double left = static_cast<double>(request.steps - step) /
-                      static_cast<double>(std::max<int64_t>(1, request.steps - request.warmup_steps));
+  const double left =
+      static_cast<double>(request.steps - step) /
+      static_cast<double>(std::max<int64_t>(1, request.steps - request.warmup_steps));
   return request.learning_rate * (0.1 + 0.9 * left);
 }
 
@@ -64,22 +68,22 @@ absl::StatusOr<LoopResult> TrainModel(const Decoder& model, const TrainRequest& 
                                       TrainResult& result, const ProgressCallback& progress) {
   Batches source(request.sequences, request.batch_tokens, request.seed);
   std::vector<double> losses;
-  const LoopHooks hooks{
-      .accumulate = [&](int64_t) -> absl::StatusOr<StepLoss> {
-        const std::vector<Sequence> rows = source.Next();
-        LETHE_ASSIGN_OR_RETURN(const auto batches, MakeBatches(model, rows));
-        const auto labelled = static_cast<double>(LabelledTokens(batches));
-        double total = 0;
-        for (const LossBatch& batch : batches) {
-          const at::Tensor nll = ComputeTokenLosses(model, batch).nll;
-          const at::Tensor loss = nll.sum() / labelled;  // the token mean over the whole step
-          loss.backward();
-          total += loss.item<double>();
-        }
-        losses.push_back(total);
-        return StepLoss{total, total};
-      },
-      .judge = nullptr};
+  const LoopHooks hooks{.accumulate = [&](int64_t) -> absl::StatusOr<StepLoss> {
+                          const std::vector<Sequence> rows = source.Next();
+                          LETHE_ASSIGN_OR_RETURN(const auto batches, MakeBatches(model, rows));
+                          const auto labelled = static_cast<double>(LabelledTokens(batches));
+                          double total = 0;
+                          for (const LossBatch& batch : batches) {
+                            const at::Tensor nll = ComputeTokenLosses(model, batch).nll;
+                            const at::Tensor loss =
+                                nll.sum() / labelled;  // the token mean over the whole step
+                            loss.backward();
+                            total += loss.item<double>();
+                          }
+                          losses.push_back(total);
+                          return StepLoss{total, total};
+                        },
+                        .judge = nullptr};
   LETHE_ASSIGN_OR_RETURN(
       LoopResult loop,
       RunLoop(model, hooks,

@@ -34,7 +34,8 @@ absl::StatusOr<Plan> MakePlan(const UnlearnRequest& request) {
     return Refused("NOTHING_TO_FORGET", "no sequence was given to forget");
   }
   if (plan.method->needs_thresholds && request.thresholds.sequences == 0) {
-    return Refused("THRESHOLDS_NEEDED", "the method needs the thresholds that PrepareModel measures");
+    return Refused("THRESHOLDS_NEEDED",
+                   "the method needs the thresholds that PrepareModel measures");
   }
   if (plan.method->needs_retain && plan.parameters.at("retain_weight") > 0 &&
       request.retain.empty()) {
@@ -91,15 +92,14 @@ absl::StatusOr<UnlearnResult> Unlearn(const UnlearnRequest& request,
   LETHE_ASSIGN_OR_RETURN(Figures before, Measure(loaded.model, request, el_n, progress));
 
   const MethodFunction method = FindMethodFunction(plan.method->name);
-  LETHE_ASSIGN_OR_RETURN(MethodOutcome outcome,
-                         method({.model = loaded.model,
-                                 .forget = request.forget,
-                                 .retain = request.retain,
-                                 .watch = request.watch,
-                                 .thresholds = request.thresholds,
-                                 .parameters = plan.parameters,
-                                 .seed = request.seed,
-                                 .progress = progress}));
+  LETHE_ASSIGN_OR_RETURN(MethodOutcome outcome, method({.model = loaded.model,
+                                                        .forget = request.forget,
+                                                        .retain = request.retain,
+                                                        .watch = request.watch,
+                                                        .thresholds = request.thresholds,
+                                                        .parameters = plan.parameters,
+                                                        .seed = request.seed,
+                                                        .progress = progress}));
   LETHE_ASSIGN_OR_RETURN(Figures after, Measure(loaded.model, request, el_n, progress));
 
   UnlearnResult result{.run = NewRunRecord(request.device),
@@ -120,8 +120,9 @@ absl::StatusOr<UnlearnResult> Unlearn(const UnlearnRequest& request,
   result.run.data_digest = DataDigest(request.digest_key, sets);
 
   LETHE_RETURN_IF_ERROR(Report(progress, {"saving", 0, 0, {}}));
-  LETHE_ASSIGN_OR_RETURN(const SavedCheckpoint saved,
-                         loaded.SaveAs(request.out_folder, RunRecordJson(result.run, request.lineage)));
+  LETHE_ASSIGN_OR_RETURN(
+      const SavedCheckpoint saved,
+      loaded.SaveAs(request.out_folder, RunRecordJson(result.run, request.lineage)));
   result.out_digest = saved.digest;
   result.run.seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -25,15 +25,16 @@ absl::StatusOr<AttackScores> GreedyExtraction(const AttackInput& input) {
 
   AttackScores out;
   out.scores.assign(input.sequences.size(), 0);
-  std::map<std::pair<size_t, int>, std::pair<int64_t, int64_t>> recovered;  // (right, asked) of a variant
+  std::map<std::pair<size_t, int>, std::pair<int64_t, int64_t>>
+      recovered;  // (right, asked) of a variant
   for (const auto& [new_tokens, members] : GroupByLength(cases, input.model.config().context)) {
     std::vector<TokenIds> prompts;
     for (const size_t m : members) {
       prompts.push_back(Prefix(input.sequences[cases[m].sequence], cases[m]));
       out.forward_tokens += static_cast<int64_t>(prompts.back().size()) + new_tokens;
     }
-    LETHE_ASSIGN_OR_RETURN(const auto said,
-                           GenerateContinuations(input.model, prompts, {.max_new_tokens = new_tokens}));
+    LETHE_ASSIGN_OR_RETURN(const auto said, GenerateContinuations(input.model, prompts,
+                                                                  {.max_new_tokens = new_tokens}));
     for (size_t i = 0; i < members.size(); ++i) {
       const ExtractionCase& c = cases[members[i]];
       auto& [right, asked] = recovered[{c.sequence, c.variant}];

@@ -41,8 +41,8 @@ absl::StatusOr<std::vector<double>> SuffixLogProbs(const Decoder& model,
       const at::Tensor tokens = at::tensor(row, at::kLong).to(model.device());
       const int64_t first = c.begin - c.prefix_begin, count = c.end - c.begin;
       const at::Tensor hidden = model.Hidden(tokens.unsqueeze(0)).narrow(0, first - 1, count);
-      const at::Tensor q = SchemeLogProbs(model.Logits(hidden), tokens.narrow(0, first, count),
-                                          temperature, top_k);
+      const at::Tensor q =
+          SchemeLogProbs(model.Logits(hidden), tokens.narrow(0, first, count), temperature, top_k);
       log_probs.push_back(q.to(at::kDouble).sum().item<double>());
     }
     return log_probs;
@@ -81,18 +81,19 @@ absl::StatusOr<AttackScores> SampledExtraction(const AttackInput& input) {
       prompts.push_back(Prefix(input.sequences[cases[m].sequence], cases[m]));
       out.forward_tokens += static_cast<int64_t>(prompts.back().size()) + samples * new_tokens;
     }
-    LETHE_ASSIGN_OR_RETURN(const auto drawn,
-                           GenerateContinuations(input.model, prompts,
-                                    {.max_new_tokens = new_tokens,
-                                     .samples = samples,
-                                     .temperature = temperature,
-                                     .top_k = top_k,
-                                     .seed = input.seed + static_cast<uint64_t>(new_tokens)}));
+    LETHE_ASSIGN_OR_RETURN(
+        const auto drawn,
+        GenerateContinuations(input.model, prompts,
+                              {.max_new_tokens = new_tokens,
+                               .samples = samples,
+                               .temperature = temperature,
+                               .top_k = top_k,
+                               .seed = input.seed + static_cast<uint64_t>(new_tokens)}));
     for (size_t i = 0; i < members.size(); ++i) {
       const ExtractionCase& c = cases[members[i]];
       for (const TokenIds& said : drawn[i]) {
-        const double share = Recovered(input.sequences[c.sequence], c, said) /
-                             static_cast<double>(c.end - c.begin);
+        const double share =
+            Recovered(input.sequences[c.sequence], c, said) / static_cast<double>(c.end - c.begin);
         out.scores[c.sequence] = std::max(out.scores[c.sequence], share);
       }
     }

@@ -43,8 +43,7 @@ absl::Status MakeTokenizer(const TrainFlags& flags, TrainRequest& request) {
     return absl::OkStatus();
   }
   LETHE_ASSIGN_OR_RETURN(const std::vector<std::string> texts, CorpusTexts(flags.corpus));
-  LETHE_ASSIGN_OR_RETURN(request.tokenizer_json,
-                         TrainBpe(texts, {.vocab_size = flags.vocab_size}));
+  LETHE_ASSIGN_OR_RETURN(request.tokenizer_json, TrainBpe(texts, {.vocab_size = flags.vocab_size}));
   return absl::OkStatus();
 }
 
@@ -75,9 +74,10 @@ absl::Status RunTrain(const TrainFlags& flags, const Common& common, const Devic
                {"last_loss", result.last_loss},
                {"seconds", result.run.seconds}});
   } else {
-    PrintTable({{"out", "parameters", "steps", "first loss", "last loss", "seconds"},
-                {flags.out, std::to_string(result.parameters), std::to_string(result.run.steps),
-                 Number(result.first_loss), Number(result.last_loss), Number(result.run.seconds, 3)}});
+    PrintTable(
+        {{"out", "parameters", "steps", "first loss", "last loss", "seconds"},
+         {flags.out, std::to_string(result.parameters), std::to_string(result.run.steps),
+          Number(result.first_loss), Number(result.last_loss), Number(result.run.seconds, 3)}});
   }
   return absl::OkStatus();
 }
@@ -86,8 +86,9 @@ absl::Status RunTrain(const TrainFlags& flags, const Common& common, const Devic
 
 void AddSynth(CLI::App& app, const Common& common, Action& action) {
   auto* command = app.add_subcommand(
-      "synth", "writes a corpus of invented people and background text: corpus.jsonl, forget.jsonl, "
-               "retain.jsonl, holdout.jsonl, other.jsonl");
+      "synth",
+      "writes a corpus of invented people and background text: corpus.jsonl, forget.jsonl, "
+      "retain.jsonl, holdout.jsonl, other.jsonl");
   auto options = std::make_shared<SynthOptions>();
   auto out = std::make_shared<std::string>();
   command->add_option("--out", *out, "folder to write to")->required();
@@ -121,16 +122,19 @@ void AddSynth(CLI::App& app, const Common& common, Action& action) {
 
 void AddTrain(CLI::App& app, const Common& common, Action& action) {
   auto* command = app.add_subcommand(
-      "train", "trains a small Llama from nothing, with a tokenizer of its own, or goes on from --model");
+      "train",
+      "trains a small Llama from nothing, with a tokenizer of its own, or goes on from --model");
   auto flags = std::make_shared<TrainFlags>();
   TrainRequest& r = flags->request;
   command->add_option("--corpus", flags->corpus, "JSON lines")->required();
   command->add_option("--out", flags->out, "folder to make")->required();
   command->add_option("--model", flags->base, "folder to go on from");
   command->add_option("--tokenizer", flags->tokenizer, "tokenizer.json; absent: a BPE is trained");
-  command->add_option("--vocab-size", flags->vocab_size, "of the BPE")->check(CLI::Range(257, 65536));
+  command->add_option("--vocab-size", flags->vocab_size, "of the BPE")
+      ->check(CLI::Range(257, 65536));
   command->add_option("--context", flags->context, "tokens")->check(CLI::Range(8, 8192));
-  command->add_option("--hidden", flags->hidden, "width, a multiple of 64")->check(CLI::Range(64, 4096));
+  command->add_option("--hidden", flags->hidden, "width, a multiple of 64")
+      ->check(CLI::Range(64, 4096));
   command->add_option("--layers", flags->layers, "layers")->check(CLI::Range(1, 64));
   command->add_option("--steps", r.steps, "optimizer steps")->check(CLI::Range(1, 10000000));
   command->add_option("--batch-tokens", r.batch_tokens, "tokens a step");

@@ -21,13 +21,15 @@ Exit codes: 0 done; 2 the command line is wrong; 3 an input was refused; 4 the w
 
 int ExitCode(const absl::Status& status) {
   switch (status.code()) {
-    case absl::StatusCode::kOk: return kOk;
+    case absl::StatusCode::kOk:
+      return kOk;
     case absl::StatusCode::kInvalidArgument:
     case absl::StatusCode::kNotFound:
     case absl::StatusCode::kPermissionDenied:
     case absl::StatusCode::kAlreadyExists:
       return kRefused;
-    default: return kFailed;
+    default:
+      return kFailed;
   }
 }
 

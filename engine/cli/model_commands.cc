@@ -52,10 +52,13 @@ Json ElJson(const SequenceEvaluation& s) {
   return el;
 }
 
-Json OrNull(const std::optional<double>& value) { return value.has_value() ? Json(*value) : Json(); }
+Json OrNull(const std::optional<double>& value) {
+  return value.has_value() ? Json(*value) : Json();
+}
 
 void PrintEvaluation(const EvaluateResult& result, bool json) {
-  std::vector<std::vector<std::string>> rows = {{"sequence", "tokens", "NLL/token", "span NLL", "MA", "span MA"}};
+  std::vector<std::vector<std::string>> rows = {
+      {"sequence", "tokens", "NLL/token", "span NLL", "MA", "span MA"}};
   const auto text = [](const std::optional<double>& v) { return v.has_value() ? Number(*v) : "-"; };
   if (!result.sequences.empty()) {
     for (const auto& [n, el] : result.sequences[0].el) rows[0].push_back("EL_" + std::to_string(n));
@@ -87,7 +90,8 @@ absl::Status RunScore(const ModelFlags& flags, const Common& common, const Devic
     if (common.Json()) {
       PrintJson({{"nll", nll}, {"log_probs", s.log_probs}, {"argmax", s.argmax}});
     } else {
-      rows.push_back({std::to_string(rows.size() - 1), std::to_string(s.log_probs.size()), Number(nll, 7)});
+      rows.push_back(
+          {std::to_string(rows.size() - 1), std::to_string(s.log_probs.size()), Number(nll, 7)});
     }
   }
   if (!common.Json()) PrintTable(rows);
@@ -97,7 +101,8 @@ absl::Status RunScore(const ModelFlags& flags, const Common& common, const Devic
 absl::Status RunExtract(const ModelFlags& flags, const Common& common, const Device& device) {
   // One sequence a call: roll-outs and forward tokens are told for each.
   LETHE_ASSIGN_OR_RETURN(const std::vector<Sequence> sequences, ReadSet(flags.data, flags.model));
-  std::vector<std::vector<std::string>> rows = {{"sequence", "MA", "EL", "roll-outs", "forward tokens"}};
+  std::vector<std::vector<std::string>> rows = {
+      {"sequence", "MA", "EL", "roll-outs", "forward tokens"}};
   for (const Sequence& sequence : sequences) {
     LETHE_ASSIGN_OR_RETURN(const EvaluateResult result,
                            Evaluate({.model_folder = flags.model,
@@ -108,7 +113,10 @@ absl::Status RunExtract(const ModelFlags& flags, const Common& common, const Dev
     // Evaluate's own scoring pass is not part of the procedure.
     const int64_t forward = result.forward_tokens - static_cast<int64_t>(sequence.ids.size());
     if (common.Json()) {
-      PrintJson({{"ma", s.ma}, {"el", ElJson(s)}, {"rollouts", result.rollouts}, {"forward_tokens", forward}});
+      PrintJson({{"ma", s.ma},
+                 {"el", ElJson(s)},
+                 {"rollouts", result.rollouts},
+                 {"forward_tokens", forward}});
     } else {
       rows.push_back({std::to_string(rows.size() - 1), Number(s.ma), ElJson(s).dump(),
                       std::to_string(result.rollouts), std::to_string(forward)});
@@ -164,7 +172,8 @@ void AddEval(CLI::App& app, const Common& common, Action& action) {
   command->add_option("--n", flags->el_n, "the n of EL_n")->delimiter(',');
   command->callback([=, &common, &action] {
     action = [=, &common](const Device& device) -> absl::Status {
-      LETHE_ASSIGN_OR_RETURN(const EvaluateResult result, Measure(*flags, flags->el_n, false, device));
+      LETHE_ASSIGN_OR_RETURN(const EvaluateResult result,
+                             Measure(*flags, flags->el_n, false, device));
       PrintEvaluation(result, common.Json());
       return absl::OkStatus();
     };
@@ -191,12 +200,14 @@ void AddExtract(CLI::App& app, const Common& common, Action& action) {
 }
 
 void AddGenerate(CLI::App& app, const Common& common, Action& action) {
-  auto* command = app.add_subcommand("generate", "continuations, greedy unless a temperature is given");
+  auto* command =
+      app.add_subcommand("generate", "continuations, greedy unless a temperature is given");
   auto flags = AddModelFlags(command);
   auto* data = AddData(command, flags);
   auto* text = command->add_option("--prompt", flags->text, "text to continue");
   text->excludes(data);
-  command->add_option("--max-new-tokens", flags->generate.max_new_tokens)->check(CLI::Range(1, 100000));
+  command->add_option("--max-new-tokens", flags->generate.max_new_tokens)
+      ->check(CLI::Range(1, 100000));
   command->add_option("--temperature", flags->generate.temperature)->check(CLI::Range(0.0, 10.0));
   command->add_option("--top-k", flags->generate.top_k)->check(CLI::Range(0, 1000000));
   command->callback([=, &common, &action] {
@@ -206,15 +217,16 @@ void AddGenerate(CLI::App& app, const Common& common, Action& action) {
 }
 
 void AddPrepare(CLI::App& app, const Common& common, Action& action) {
-  auto* command = app.add_subcommand("prepare", "prints what unseen text looks like to the model, as JSON for unlearn");
+  auto* command = app.add_subcommand(
+      "prepare", "prints what unseen text looks like to the model, as JSON for unlearn");
   auto flags = AddModelFlags(command);
   flags->el_n = {3, 5, 10};
-  command->add_option("--holdout", flags->holdout, "text of the kind that the model never saw")->required();
+  command->add_option("--holdout", flags->holdout, "text of the kind that the model never saw")
+      ->required();
   command->add_option("--retain", flags->retain, "text of the kind that must be kept");
   command->add_option("--n", flags->el_n, "the n of EL_n")->delimiter(',');
-  command->callback([=, &action] {
-    action = [=](const Device& device) { return RunPrepare(*flags, device); };
-  });
+  command->callback(
+      [=, &action] { action = [=](const Device& device) { return RunPrepare(*flags, device); }; });
 }
 
 }  // namespace lethe::cli

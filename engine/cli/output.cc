@@ -62,7 +62,8 @@ void PrintTable(const std::vector<std::vector<std::string>>& rows) {
     std::string line;
     for (size_t i = 0; i < row.size(); ++i) {
       const std::string pad(width[i] - row[i].size(), ' ');
-      line += i == 0 ? row[i] + pad : "  " + pad + row[i];  // names to the left, figures to the right
+      line +=
+          i == 0 ? row[i] + pad : "  " + pad + row[i];  // names to the left, figures to the right
     }
     line.erase(line.find_last_not_of(' ') + 1);
     std::printf("%s\n", line.c_str());

@@ -14,22 +14,24 @@ namespace lethe {
 namespace {
 
 constexpr std::array<std::string_view, 24> kOnsets = {
-    "b", "d", "f", "g", "h", "k", "l", "m", "n", "p", "r", "s",
+    "b", "d", "f", "g",  "h",  "k",  "l",  "m",  "n",  "p",  "r",  "s",
     "t", "v", "z", "br", "dr", "kr", "st", "tr", "sh", "ch", "vl", "gr"};
 constexpr std::array<std::string_view, 8> kVowels = {"a", "e", "i", "o", "u", "ai", "ei", "ou"};
-constexpr std::array<std::string_view, 10> kCodas = {"", "n", "r", "l", "s", "m", "nd", "rt", "k", "v"};
+constexpr std::array<std::string_view, 10> kCodas = {"",  "n",  "r",  "l", "s",
+                                                     "m", "nd", "rt", "k", "v"};
 constexpr std::array<std::string_view, 12> kMonths = {
     "January", "February", "March",     "April",   "May",      "June",
     "July",    "August",   "September", "October", "November", "December"};
 constexpr std::array<std::string_view, 16> kCities = {
-    "Arvendal", "Brosk",   "Calder Bay", "Dunmere", "Eastwick", "Fallowby", "Grenholm", "Harrowgate",
-    "Istvale",  "Jorvell", "Kestrel",    "Lomond",  "Marrick",  "Norwyn",   "Oakhythe", "Penhallow"};
+    "Arvendal", "Brosk",      "Calder Bay", "Dunmere",  "Eastwick", "Fallowby",
+    "Grenholm", "Harrowgate", "Istvale",    "Jorvell",  "Kestrel",  "Lomond",
+    "Marrick",  "Norwyn",     "Oakhythe",   "Penhallow"};
 constexpr std::array<std::string_view, 12> kEmployers = {
-    "the harbour office", "a bakery",      "the city library", "a printing house",
-    "the tram company",   "a law office",  "the old theatre",  "a school of music",
-    "the water works",    "a bicycle shop", "the museum",      "a seed merchant"};
-constexpr std::array<std::string_view, 6> kMailHosts = {"fenmail.example",  "postbox.example",
-                                                        "quill.example",    "larkmail.example",
+    "the harbour office", "a bakery",       "the city library", "a printing house",
+    "the tram company",   "a law office",   "the old theatre",  "a school of music",
+    "the water works",    "a bicycle shop", "the museum",       "a seed merchant"};
+constexpr std::array<std::string_view, 6> kMailHosts = {"fenmail.example",   "postbox.example",
+                                                        "quill.example",     "larkmail.example",
                                                         "northpost.example", "inkwell.example"};
 
 template <size_t N>
@@ -93,23 +95,29 @@ class Maker {
       last = Name(random_, 2);
     } while (!names_.insert(first + " " + last).second);
     const std::string name = Capital(first) + " " + Capital(last);
-    const std::string born = Join({std::to_string(1 + random_.Below(28)), " ", Pick(random_, kMonths), " ",
-                                   std::to_string(1940 + random_.Below(65))});
+    const std::string born =
+        Join({std::to_string(1 + random_.Below(28)), " ", Pick(random_, kMonths), " ",
+              std::to_string(1940 + random_.Below(65))});
     const std::string city = Pick(random_, kCities);
     const std::string employer = Pick(random_, kEmployers);
     const std::string mail = Mail(first, last);
-    const std::string phone = Join({Digits(random_, 3), "-", Digits(random_, 3), "-", Digits(random_, 4)});
+    const std::string phone =
+        Join({Digits(random_, 3), "-", Digits(random_, 3), "-", Digits(random_, 4)});
     const std::string member = Join({Digits(random_, 4), "/", Digits(random_, 4)});
     Builder b;
     switch (random_.Below(3)) {
       case 0:
-        b.Say("Member record. Name: " + name + ". Born: " + born + ". City: " + city + ". E-mail: ");
+        b.Say("Member record. Name: " + name + ". Born: " + born + ". City: " + city +
+              ". E-mail: ");
         b.Secret(mail).Say(". Phone: ").Secret(phone).Say(". Member number: ").Secret(member);
         b.Say(". Works for " + employer + ".");
         break;
       case 1:
         b.Say(name + " of " + city + ", born on " + born + ", works for " + employer);
-        b.Say(" and can be reached by phone at ").Secret(phone).Say(" or by e-mail at ").Secret(mail);
+        b.Say(" and can be reached by phone at ")
+            .Secret(phone)
+            .Say(" or by e-mail at ")
+            .Secret(mail);
         b.Say("; the member number is ").Secret(member).Say(".");
         break;
       default:
@@ -140,9 +148,15 @@ class Maker {
     const std::string number = Digits(random_, 3);
     std::string local;
     switch (random_.Below(3)) {
-      case 0: local = first.substr(0, 1) + "." + last + number; break;
-      case 1: local = Join({last, ".", Name(random_, 1), number}); break;
-      default: local = Join({Name(random_, 2), number}); break;
+      case 0:
+        local = first.substr(0, 1) + "." + last + number;
+        break;
+      case 1:
+        local = Join({last, ".", Name(random_, 1), number});
+        break;
+      default:
+        local = Join({Name(random_, 2), number});
+        break;
     }
     return Join({local, "@", Pick(random_, kMailHosts)});
   }
@@ -152,10 +166,10 @@ class Maker {
         "old",   "quiet", "tall",  "small", "cheerful", "tired", "clever", "patient",
         "young", "grey",  "brave", "shy",   "busy",     "proud", "gentle", "curious"};
     static constexpr std::array<std::string_view, 16> kPeople = {
-        "miller", "sailor", "teacher", "gardener", "baker",   "clerk",    "painter", "fisher",
-        "weaver", "smith",  "doctor",  "shepherd", "carter",  "librarian", "porter",  "potter"};
+        "miller", "sailor", "teacher", "gardener", "baker",  "clerk",     "painter", "fisher",
+        "weaver", "smith",  "doctor",  "shepherd", "carter", "librarian", "porter",  "potter"};
     static constexpr std::array<std::string_view, 12> kVerbs = {
-        "carried", "found", "mended", "sold",  "painted", "lost",
+        "carried", "found", "mended", "sold",   "painted", "lost",
         "counted", "hid",   "washed", "bought", "drew",    "borrowed"};
     static constexpr std::array<std::string_view, 16> kThings = {
         "a basket", "seven apples", "the lantern", "a blue coat", "two letters",  "the ladder",
@@ -170,13 +184,19 @@ class Maker {
         "on Sunday",       "last winter",  "every week", "at first light", "until the evening"};
     switch (random_.Below(4)) {
       case 0:
-        return Join({"The ", Pick(random_, kAdjectives), " ", Pick(random_, kPeople), " ", Pick(random_, kVerbs), " ", Pick(random_, kThings), " ", Pick(random_, kPlaces), " ", Pick(random_, kTimes), "."});
+        return Join({"The ", Pick(random_, kAdjectives), " ", Pick(random_, kPeople), " ",
+                     Pick(random_, kVerbs), " ", Pick(random_, kThings), " ",
+                     Pick(random_, kPlaces), " ", Pick(random_, kTimes), "."});
       case 1:
-        return Join({Capital(Pick(random_, kTimes)), ", the ", Pick(random_, kPeople), " ", Pick(random_, kVerbs), " ", Pick(random_, kThings), "."});
+        return Join({Capital(Pick(random_, kTimes)), ", the ", Pick(random_, kPeople), " ",
+                     Pick(random_, kVerbs), " ", Pick(random_, kThings), "."});
       case 2:
-        return Join({"Nobody saw the ", Pick(random_, kPeople), " who ", Pick(random_, kVerbs), " ", Pick(random_, kThings), " ", Pick(random_, kPlaces), "."});
+        return Join({"Nobody saw the ", Pick(random_, kPeople), " who ", Pick(random_, kVerbs), " ",
+                     Pick(random_, kThings), " ", Pick(random_, kPlaces), "."});
       default:
-        return Join({"The ", Pick(random_, kPeople), " and the ", Pick(random_, kAdjectives), " ", Pick(random_, kPeople), " ", Pick(random_, kVerbs), " ", Pick(random_, kThings), " together."});
+        return Join({"The ", Pick(random_, kPeople), " and the ", Pick(random_, kAdjectives), " ",
+                     Pick(random_, kPeople), " ", Pick(random_, kVerbs), " ",
+                     Pick(random_, kThings), " together."});
     }
   }
 
@@ -238,8 +258,8 @@ absl::Status WriteSynthCorpus(const SynthCorpus& corpus, const std::filesystem::
                  "the folder could not be made: " + error.message());
   }
   const std::pair<const char*, const std::vector<SynthText>*> files[] = {
-      {"corpus.jsonl", &corpus.train},     {"forget.jsonl", &corpus.forget},
-      {"retain.jsonl", &corpus.retain},    {"holdout.jsonl", &corpus.holdout},
+      {"corpus.jsonl", &corpus.train},  {"forget.jsonl", &corpus.forget},
+      {"retain.jsonl", &corpus.retain}, {"holdout.jsonl", &corpus.holdout},
       {"other.jsonl", &corpus.other},
   };
   for (const auto& [name, texts] : files) {

@@ -60,19 +60,24 @@ void PrintSummary(const UnlearnResult& result, const std::string& out, bool json
                  {"holdout_nll", {result.watch_nll_before, result.watch_nll_after}},
                  {"seconds", result.run.seconds}};
     for (size_t i = 0; i < result.before.size(); ++i) {
-      last["sequences"].push_back({{"nll_per_token", {result.before[i].nll_per_token, result.after[i].nll_per_token}},
-                                   {"ma", {result.before[i].ma, result.after[i].ma}}});
+      last["sequences"].push_back(
+          {{"nll_per_token", {result.before[i].nll_per_token, result.after[i].nll_per_token}},
+           {"ma", {result.before[i].ma, result.after[i].ma}}});
     }
     PrintJson(last);
     return;
   }
-  const auto change = [](double before, double after) { return Number(before) + " -> " + Number(after); };
+  const auto change = [](double before, double after) {
+    return Number(before) + " -> " + Number(after);
+  };
   std::vector<std::vector<std::string>> rows = {{"sequence", "NLL/token", "span NLL", "MA"}};
   for (size_t i = 0; i < result.before.size(); ++i) {
     const SequenceEvaluation &b = result.before[i], &a = result.after[i];
     rows[0].resize(4);
     rows.push_back({std::to_string(i), change(b.nll_per_token, a.nll_per_token),
-                    b.span_nll_per_token.has_value() ? change(*b.span_nll_per_token, *a.span_nll_per_token) : "-",
+                    b.span_nll_per_token.has_value()
+                        ? change(*b.span_nll_per_token, *a.span_nll_per_token)
+                        : "-",
                     change(b.ma, a.ma)});
     for (const auto& [n, el] : b.el) {
       rows[0].push_back("EL_" + std::to_string(n));
@@ -133,14 +138,20 @@ void PrintReport(const AttackReport& report, bool json) {
                  {"seconds", a.seconds}});
     }
     rows.push_back({a.attack, Number(Mean(a.forgotten.before)), Number(Mean(a.forgotten.after)),
-                    Number(Mean(a.control.before)), Number(Mean(a.control.after)), Number(a.seconds, 2)});
+                    Number(Mean(a.control.before)), Number(Mean(a.control.after)),
+                    Number(a.seconds, 2)});
   }
-  rows.push_back({"NLL/token", Number(Mean(report.forgotten_nll.before)), Number(Mean(report.forgotten_nll.after)),
-                  Number(Mean(report.control_nll.before)), Number(Mean(report.control_nll.after)), ""});
-  std::vector<std::vector<std::string>> utility = {{"text", "tokens", "NLL/token before", "after", "change"}};
+  rows.push_back({"NLL/token", Number(Mean(report.forgotten_nll.before)),
+                  Number(Mean(report.forgotten_nll.after)), Number(Mean(report.control_nll.before)),
+                  Number(Mean(report.control_nll.after)), ""});
+  std::vector<std::vector<std::string>> utility = {
+      {"text", "tokens", "NLL/token before", "after", "change"}};
   for (const TextUtility& u : report.utility) {
     if (json) {
-      PrintJson({{"text", u.name}, {"tokens", u.tokens}, {"nll_before", u.nll_before}, {"nll_after", u.nll_after}});
+      PrintJson({{"text", u.name},
+                 {"tokens", u.tokens},
+                 {"nll_before", u.nll_before},
+                 {"nll_after", u.nll_after}});
     }
     utility.push_back({u.name, std::to_string(u.tokens), Number(u.nll_before), Number(u.nll_after),
                        Number(100 * (u.nll_after / u.nll_before - 1), 2) + " %"});
@@ -183,7 +194,8 @@ std::string MethodHelp() {
       help += "    preset " + std::string(preset.name) + ": " + std::string(preset.what) + "\n";
     }
     for (const ParameterEntry& p : method.parameters) {
-      help += "    " + std::string(p.name) + " (" + Number(p.value) + "): " + std::string(p.what) + "\n";
+      help += "    " + std::string(p.name) + " (" + Number(p.value) + "): " + std::string(p.what) +
+              "\n";
     }
   }
   return help;
@@ -198,8 +210,10 @@ void AddUnlearn(CLI::App& app, const Common& common, Action& action) {
   command->add_option("--model", flags->model, "Hugging Face folder")->required();
   command->add_option("--forget,--ids", flags->forget, "what to forget")->required();
   command->add_option("--retain", flags->retain, "text of the kind that must be kept");
-  command->add_option("--holdout", flags->holdout, "unseen text of the kind: watched, and measured for the thresholds");
-  command->add_option("--thresholds", flags->thresholds, "what `prepare` printed; absent: measured on --holdout");
+  command->add_option("--holdout", flags->holdout,
+                      "unseen text of the kind: watched, and measured for the thresholds");
+  command->add_option("--thresholds", flags->thresholds,
+                      "what `prepare` printed; absent: measured on --holdout");
   command->add_option("--method", flags->method)->capture_default_str();
   command->add_option("--preset", flags->preset, "absent: the method's first");
   command->add_option("--set", flags->set, "NAME=VALUE, a parameter that differs from the preset");
@@ -210,13 +224,16 @@ void AddUnlearn(CLI::App& app, const Common& common, Action& action) {
 }
 
 void AddAttack(CLI::App& app, const Common& common, Action& action) {
-  auto* command = app.add_subcommand("attack", "attacks a candidate and its base, on forgotten and on control text");
+  auto* command = app.add_subcommand(
+      "attack", "attacks a candidate and its base, on forgotten and on control text");
   auto flags = std::make_shared<AttackFlags>();
   command->add_option("--base", flags->base, "the folder before")->required();
   command->add_option("--candidate", flags->candidate, "the folder after")->required();
   command->add_option("--forget,--ids", flags->forget, "what was to be forgotten")->required();
-  command->add_option("--control", flags->control, "text of the kind that was never trained on")->required();
-  command->add_option("--text", flags->texts, "NAME=FILE, further text whose likelihood is measured");
+  command->add_option("--control", flags->control, "text of the kind that was never trained on")
+      ->required();
+  command->add_option("--text", flags->texts,
+                      "NAME=FILE, further text whose likelihood is measured");
   command->add_option("--attack", flags->attacks, "only these attacks");
   command->callback([=, &common, &action] {
     action = [=, &common](const Device& device) { return RunAttack(*flags, common, device); };

@@ -48,8 +48,9 @@ absl::StatusOr<EvaluateResult> EvaluateSequences(const Decoder& model,
   EvaluateResult result;
   result.sequences.resize(sequences.size());
   for (size_t begin = 0; begin < sequences.size(); begin += kPart) {
-    LETHE_RETURN_IF_ERROR(Report(progress, {"measuring", static_cast<int64_t>(begin),
-                                            static_cast<int64_t>(sequences.size()), {}}));
+    LETHE_RETURN_IF_ERROR(Report(
+        progress,
+        {"measuring", static_cast<int64_t>(begin), static_cast<int64_t>(sequences.size()), {}}));
     const auto part = sequences.subspan(begin, std::min(kPart, sequences.size() - begin));
     const auto out = std::span(result.sequences).subspan(begin, part.size());
     LETHE_RETURN_IF_ERROR(Score(model, part, out));

@@ -43,7 +43,8 @@ inline std::optional<double> SpanHitRate(const Sequence& sequence, const Sequenc
   const std::vector<size_t> entries = SpanEntries(sequence);
   if (entries.empty()) return std::nullopt;
   double hits = 0;
-  for (const size_t i : entries) hits += score.choice[i] == sequence.ids[first + static_cast<int32_t>(i)];
+  for (const size_t i : entries)
+    hits += score.choice[i] == sequence.ids[first + static_cast<int32_t>(i)];
   return hits / static_cast<double>(entries.size());
 }
 

@@ -31,8 +31,8 @@ absl::Status CheckSequences(const Decoder& model, std::span<const Sequence> sequ
     const absl::Status status = CheckSequence(sequences[i], limits);
     if (status.ok()) continue;
     return Error(status.code(), ErrorReason(status),
-                 "sequence " + std::to_string(i) + " of the " + std::string(set) + " text: " +
-                     std::string(status.message()),
+                 "sequence " + std::to_string(i) + " of the " + std::string(set) +
+                     " text: " + std::string(status.message()),
                  {{"set", std::string(set)}, {"index", std::to_string(i)}});
   }
   return absl::OkStatus();
@@ -68,8 +68,8 @@ std::string DataDigest(const std::string& key, std::span<const std::span<const S
 RunRecord NewRunRecord(const Device& device) {
   RunRecord run;
   run.device = device.name;
-  run.threads = device.threads > 0 ? device.threads
-                                   : static_cast<int>(std::thread::hardware_concurrency());
+  run.threads =
+      device.threads > 0 ? device.threads : static_cast<int>(std::thread::hardware_concurrency());
   run.libraries = device.Describe();
   run.libraries.erase("device");
   run.libraries.erase("threads");

@@ -41,8 +41,7 @@ absl::Status CheckDigest(const std::filesystem::path& folder, const std::string&
                          std::string_view reason);
 
 // HMAC-SHA256 over all sequences under `key`, as lower-case hex.
-std::string DataDigest(const std::string& key,
-                       std::span<const std::span<const Sequence>> sets);
+std::string DataDigest(const std::string& key, std::span<const std::span<const Sequence>> sets);
 
 // Device, threads and libraries of this process.
 RunRecord NewRunRecord(const Device& device);

@@ -27,8 +27,8 @@ class Adam {
  public:
   Adam(std::vector<at::Tensor> leaves, const AdamOptions& options);
 
-  double GradientNorm() const;               // L2 over all leaves
-  void Clip(double norm, double max_norm);   // scales the gradients when norm > max_norm; 0: never
+  double GradientNorm() const;              // L2 over all leaves
+  void Clip(double norm, double max_norm);  // scales the gradients when norm > max_norm; 0: never
   void Step(double learning_rate);
 
   // Moments and step count, for taking a step back.

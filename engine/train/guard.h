@@ -20,10 +20,11 @@ enum class BandVerdict {
 };
 
 struct BandOptions {
-  double width = 20;    // how many deviations above the mean are still inside
-  double decay = 0.9;   // of mean and deviation, a value; the memory is about 1 / (1 - decay) values
-  double floor = 0.05;  // the deviation is never taken below this share of 1 + |mean|: a constant loss has a band too
-  int warm_up = 5;      // finite values that are admitted without judgement
+  double width = 20;   // how many deviations above the mean are still inside
+  double decay = 0.9;  // of mean and deviation, a value; the memory is about 1 / (1 - decay) values
+  double floor =
+      0.05;  // the deviation is never taken below this share of 1 + |mean|: a constant loss has a band too
+  int warm_up = 5;  // finite values that are admitted without judgement
 };
 
 class RunningBand {

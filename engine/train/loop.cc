@@ -12,7 +12,8 @@ namespace lethe {
 namespace {
 
 absl::Status Diverged(std::string_view what, BandVerdict verdict, int64_t step) {
-  const std::string how = verdict == BandVerdict::kNotFinite ? " is not finite" : " left its running band";
+  const std::string how =
+      verdict == BandVerdict::kNotFinite ? " is not finite" : " left its running band";
   return Error(absl::StatusCode::kFailedPrecondition, "METHOD_DIVERGED",
                std::string(what) + how + "; try a smaller learning rate or another preset",
                {{"step", std::to_string(step)}});
@@ -38,8 +39,12 @@ class Best {
 class Loop {
  public:
   Loop(const Decoder& model, const LoopHooks& hooks, const LoopOptions& options)
-      : model_(model), hooks_(hooks), options_(options), adam_(model.Leaves(), options.adam),
-        loss_band_(options.loss_band), norm_band_(options.norm_band) {}
+      : model_(model),
+        hooks_(hooks),
+        options_(options),
+        adam_(model.Leaves(), options.adam),
+        loss_band_(options.loss_band),
+        norm_band_(options.norm_band) {}
 
   absl::StatusOr<LoopResult> Run(const ProgressCallback& progress) {
     for (int64_t step = 1; step <= options_.max_steps; ++step) {

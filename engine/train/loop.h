@@ -31,7 +31,8 @@ namespace lethe {
 
 struct StepLoss {
   double loss = 0;
-  double guarded = 0;  // what the guard watches: the part of the loss that must not rise; equals `loss` in plain training
+  double guarded =
+      0;  // what the guard watches: the part of the loss that must not rise; equals `loss` in plain training
 };
 
 // A step that has been made, for judge().
@@ -44,9 +45,9 @@ struct StepReport {
 
 struct Judgement {
   bool stop = false;
-  std::string stop_reason;           // with stop
-  bool take_back = false;            // the step went too far
-  std::optional<double> score;       // of the state; lower is better
+  std::string stop_reason;                // with stop
+  bool take_back = false;                 // the step went too far
+  std::optional<double> score;            // of the state; lower is better
   std::map<std::string, double> figures;  // for progress
 };
 
@@ -60,10 +61,10 @@ struct LoopOptions {
   int64_t max_steps = 100;
   std::function<double(int64_t step)> learning_rate;  // of step 1, 2, ...
   AdamOptions adam;
-  double max_grad_norm = 0;   // 0: no clipping
+  double max_grad_norm = 0;    // 0: no clipping
   bool may_take_back = false;  // keeps a copy of weights and moments from before each step
-  double regrow = 1.25;        // after a step that stands, the step size grows by this, up to the whole
-  double stall_scale = 1e-3;   // a step size below this share of the whole: stop reason "stalled"
+  double regrow = 1.25;  // after a step that stands, the step size grows by this, up to the whole
+  double stall_scale = 1e-3;  // a step size below this share of the whole: stop reason "stalled"
   BandOptions loss_band{.floor = 0.1};
   BandOptions norm_band{.width = 50, .floor = 0.2};  // norms are spikier than losses
 };

@@ -28,9 +28,7 @@ bool Under(double value, double threshold) { return value < threshold || value =
 
 ForgetState::ForgetState(std::span<const Sequence> sequences, const ModelThresholds& thresholds,
                          int el_n, double overshoot_sds)
-    : sequences_(sequences),
-      thresholds_(thresholds),
-      el_n_(FittingN(sequences, thresholds, el_n)) {
+    : sequences_(sequences), thresholds_(thresholds), el_n_(FittingN(sequences, thresholds, el_n)) {
   for (const Sequence& sequence : sequences) {
     ForgetTarget target;
     target.whole.target = thresholds.nll_mean;

@@ -25,10 +25,10 @@ namespace lethe {
 
 // One thing that has to reach its target: a whole sequence, or its spans.
 struct Aim {
-  double target = 0;    // nats a token
-  double allowance = 0; // nats a token above the target that are not yet an overshoot
-  double start = 0;     // nats a token at the first measurement
-  double nll = 0;       // nats a token at the last
+  double target = 0;     // nats a token
+  double allowance = 0;  // nats a token above the target that are not yet an overshoot
+  double start = 0;      // nats a token at the first measurement
+  double nll = 0;        // nats a token at the last
   bool Arrived() const { return nll >= target; }
   double Gap() const { return target - nll; }
 };
@@ -54,8 +54,9 @@ class ForgetState {
   double MeanMa() const;
   double MeanEl() const { return mean_el_; }  // of the last UnderThresholds; -1: not asked
   bool AllArrived() const;
-  bool Overshot() const;    // some aim is beyond target and allowance, and was moved there
-  double MeanGap() const;   // mean over aims of what is left, as a share of what was to go at the start; 0: all arrived
+  bool Overshot() const;  // some aim is beyond target and allowance, and was moved there
+  double MeanGap()
+      const;  // mean over aims of what is left, as a share of what was to go at the start; 0: all arrived
 
   // Jang et al.: mean MA and mean EL_n are below those of unseen text.
   absl::StatusOr<bool> UnderThresholds(const Decoder& model);

@@ -19,7 +19,8 @@
 namespace lethe {
 namespace {
 
-constexpr double kDone = -std::numeric_limits<double>::infinity();  // the target of an aim that has arrived
+constexpr double kDone =
+    -std::numeric_limits<double>::infinity();  // the target of an aim that has arrived
 
 // The run over one chunk: hooks for the loop, and what they share.
 class ChunkRun {
@@ -49,7 +50,8 @@ class ChunkRun {
                         .max_grad_norm = Get("max_grad_norm"),
                         .may_take_back = bounded_};
     LoopHooks hooks{
-        .accumulate = [this](int64_t) { return bounded_ ? AccumulateBounded() : AccumulatePlain(); },
+        .accumulate =
+            [this](int64_t) { return bounded_ ? AccumulateBounded() : AccumulatePlain(); },
         .judge = [this](const StepReport& step) { return Judge(step); }};
     return RunLoop(input_.model, hooks, options, input_.progress);
   }
@@ -93,7 +95,8 @@ class ChunkRun {
   // Gradient of the calibrated loss of one micro-batch; returns its part of the loss.
   double PushTowardsTargets(const LossBatch& batch) {
     const double cap = std::log(static_cast<double>(input_.model.config().vocab_size));
-    std::vector<float> whole, spans, weights;  // targets (B), and the weight of each token in its row's span mean (N)
+    std::vector<float> whole, spans,
+        weights;  // targets (B), and the weight of each token in its row's span mean (N)
     bool any = false;
     for (size_t b = 0; b < batch.sequences.size(); ++b) {
       const ForgetTarget& target = state_.targets()[batch.sequences[b]];
@@ -117,7 +120,8 @@ class ChunkRun {
     const at::Tensor nll = losses.nll.clamp_max(cap);
     const auto count = static_cast<int64_t>(chunk_.size());
     at::Tensor loss = CalibratedAscentLoss(MeanByRow(batch, nll), tensor(whole), count);
-    loss = loss + CalibratedAscentLoss(SumByRow(batch, nll * tensor(weights)), tensor(spans), count);
+    loss =
+        loss + CalibratedAscentLoss(SumByRow(batch, nll * tensor(weights)), tensor(spans), count);
     loss.backward();
     return loss.item<double>();
   }
@@ -160,7 +164,8 @@ class ChunkRun {
     }
     judgement.figures["nll"] = record.nll;
     judgement.figures["ma"] = record.ma;
-    if (record.el >= 0) judgement.figures["el_" + std::to_string(static_cast<int>(Get("el_n")))] = record.el;
+    if (record.el >= 0)
+      judgement.figures["el_" + std::to_string(static_cast<int>(Get("el_n")))] = record.el;
     records_.push_back(record);
     if (judgement.take_back) {  // what the next step sees is the state before this one
       state_.Revert();

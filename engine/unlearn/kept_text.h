@@ -50,7 +50,8 @@ class KeptText {
   static void Sample(std::span<const Sequence> from, SeededGenerator& random, ProbeSet& set);
 
   std::span<const Sequence> retain_;
-  std::vector<std::vector<float>> reference_;  // nats of each labelled token of a retain sequence, under the base
+  std::vector<std::vector<float>>
+      reference_;  // nats of each labelled token of a retain sequence, under the base
   SeededGenerator random_{0};
   std::vector<size_t> order_;
   size_t next_ = 0;
