@@ -5,7 +5,6 @@
 #include <system_error>
 #include <vector>
 
-#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "base/status.h"
@@ -13,6 +12,7 @@
 #include "text/sequence.h"
 #include "text/tokenizer.h"
 #include "workers/host/job_input.h"
+#include "workers/incoming.h"
 
 namespace lethe {
 
@@ -24,13 +24,6 @@ struct NamedSet {
   std::string name;  // file name without ".jsonl"
   std::vector<Sequence> sequences;
 };
-
-absl::Status FileSystemError(std::string_view what, const fs::path& path, std::error_code error) {
-  const bool full = error == std::errc::no_space_on_device;
-  return Error(full ? absl::StatusCode::kResourceExhausted : absl::StatusCode::kUnavailable,
-               full ? "DISK_FULL" : "FILE_ERROR",
-               absl::StrCat(std::string(what), " ", path.string(), ": ", error.message()));
-}
 
 absl::Status CopyCheckpoint(const fs::path& from, const fs::path& to,
                             const ProgressCallback& progress) {
@@ -112,15 +105,12 @@ absl::StatusOr<v1::PrepareResult> PrepareJob(const v1::Job& job, const fs::path&
   LETHE_ASSIGN_OR_RETURN(const ModelFacts facts, ReadModelFacts(work.source_path()));
   LETHE_ASSIGN_OR_RETURN(std::vector<NamedSet> sets, LoadSets(work, facts));
 
-  // A hidden name beside the output: whoever looks sees the whole checkpoint or none.
-  const fs::path staging =
-      output.parent_path() / absl::StrCat(".", output.filename().string(), ".incoming");
-  LETHE_RETURN_IF_ERROR(RemoveFolder(staging));
-  auto cleanup = absl::MakeCleanup([&] { RemoveFolder(staging).IgnoreError(); });
-  LETHE_RETURN_IF_ERROR(CopyCheckpoint(work.source_path(), staging, progress));
+  LETHE_ASSIGN_OR_RETURN(const Incoming incoming, Incoming::Make(models, job));
+  const fs::path copy = incoming.folder() / "checkpoint";
+  LETHE_RETURN_IF_ERROR(CopyCheckpoint(work.source_path(), copy, progress));
 
   PrepareRequest request;
-  request.model_folder = staging;
+  request.model_folder = copy;
   request.holdout = sets.front().sequences;
   for (const NamedSet& set : sets) {
     if (set.name == "retain") request.retain = set.sequences;
@@ -131,8 +121,9 @@ absl::StatusOr<v1::PrepareResult> PrepareJob(const v1::Job& job, const fs::path&
   LETHE_ASSIGN_OR_RETURN(const PrepareResult measured, PrepareModel(request, progress));
 
   LETHE_RETURN_IF_ERROR(Report(progress, {.phase = "saving"}));
-  LETHE_RETURN_IF_ERROR(WriteSets(sets, data));
-  LETHE_RETURN_IF_ERROR(PublishFolder(staging, output));
+  LETHE_RETURN_IF_ERROR(WriteSets(sets, incoming.folder() / "data"));
+  LETHE_RETURN_IF_ERROR(Publish(incoming.folder() / "data", data));
+  LETHE_RETURN_IF_ERROR(Publish(copy, output));
   v1::PrepareResult result;
   *result.mutable_facts() = ToProto(measured.facts);
   *result.mutable_thresholds() = ToProto(measured.thresholds);
