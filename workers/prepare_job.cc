@@ -12,7 +12,7 @@
 #include "text/sequence.h"
 #include "text/tokenizer.h"
 #include "workers/host/job_input.h"
-#include "workers/incoming.h"
+#include "workers/incoming_work.h"
 
 namespace lethe {
 
@@ -29,7 +29,7 @@ absl::Status CopyCheckpoint(const fs::path& from, const fs::path& to,
                             const ProgressCallback& progress) {
   std::error_code error;
   fs::create_directories(to, error);
-  if (error) return FileSystemError("cannot create", to, error);
+  if (error) return SystemError("cannot create", to, error.value());
   int64_t copied = 0;
   for (auto it = fs::directory_iterator(from, error); !error && it != fs::directory_iterator();
        it.increment(error)) {
@@ -37,10 +37,10 @@ absl::Status CopyCheckpoint(const fs::path& from, const fs::path& to,
     LETHE_RETURN_IF_ERROR(Report(progress, {.phase = "loading", .step = copied++}));
     const fs::path copy = to / it->path().filename();
     fs::copy_file(it->path(), copy, error);
-    if (error) return FileSystemError("cannot copy to", copy, error);
+    if (error) return SystemError("cannot copy to", copy, error.value());
     fs::permissions(copy, fs::perms::owner_write, fs::perm_options::add, error);
   }
-  if (error) return FileSystemError("cannot read", from, error);
+  if (error) return SystemError("cannot read", from, error.value());
   return absl::OkStatus();
 }
 
@@ -72,7 +72,7 @@ absl::StatusOr<std::vector<NamedSet>> LoadSets(const v1::PrepareWork& work,
 absl::Status WriteSets(const std::vector<NamedSet>& sets, const fs::path& folder) {
   std::error_code error;
   fs::create_directories(folder, error);
-  if (error) return FileSystemError("cannot create", folder, error);
+  if (error) return SystemError("cannot create", folder, error.value());
   for (const NamedSet& set : sets) {
     LETHE_RETURN_IF_ERROR(WriteSequences(folder / absl::StrCat(set.name, ".jsonl"), set.sequences));
   }
@@ -105,12 +105,11 @@ absl::StatusOr<v1::PrepareResult> PrepareJob(const v1::Job& job, const fs::path&
   LETHE_ASSIGN_OR_RETURN(const ModelFacts facts, ReadModelFacts(work.source_path()));
   LETHE_ASSIGN_OR_RETURN(std::vector<NamedSet> sets, LoadSets(work, facts));
 
-  LETHE_ASSIGN_OR_RETURN(const Incoming incoming, Incoming::Make(models, job));
-  const fs::path copy = incoming.folder() / "checkpoint";
-  LETHE_RETURN_IF_ERROR(CopyCheckpoint(work.source_path(), copy, progress));
+  LETHE_ASSIGN_OR_RETURN(IncomingWork incoming, IncomingWork::Start(models, job));
+  LETHE_RETURN_IF_ERROR(CopyCheckpoint(work.source_path(), incoming.checkpoint(), progress));
 
   PrepareRequest request;
-  request.model_folder = copy;
+  request.model_folder = incoming.checkpoint();
   request.holdout = sets.front().sequences;
   for (const NamedSet& set : sets) {
     if (set.name == "retain") request.retain = set.sequences;
@@ -121,9 +120,8 @@ absl::StatusOr<v1::PrepareResult> PrepareJob(const v1::Job& job, const fs::path&
   LETHE_ASSIGN_OR_RETURN(const PrepareResult measured, PrepareModel(request, progress));
 
   LETHE_RETURN_IF_ERROR(Report(progress, {.phase = "saving"}));
-  LETHE_RETURN_IF_ERROR(WriteSets(sets, incoming.folder() / "data"));
-  LETHE_RETURN_IF_ERROR(Publish(incoming.folder() / "data", data));
-  LETHE_RETURN_IF_ERROR(Publish(copy, output));
+  LETHE_RETURN_IF_ERROR(WriteSets(sets, data));
+  LETHE_RETURN_IF_ERROR(incoming.Publish(output));
   v1::PrepareResult result;
   *result.mutable_facts() = ToProto(measured.facts);
   *result.mutable_thresholds() = ToProto(measured.thresholds);
