@@ -43,6 +43,14 @@ std::string Unsound(const ReportView& view) {
   return out + "</ul></div>";
 }
 
+// The summary without the word before its colon, which the page shows larger.
+std::string Reason(const std::string& summary) {
+  const size_t colon = summary.find(": ");
+  std::string reason = colon == std::string::npos ? summary : summary.substr(colon + 2);
+  if (!reason.empty() && reason[0] >= 'a' && reason[0] <= 'z') reason[0] += 'A' - 'a';
+  return reason;
+}
+
 std::string VerdictBox(const ReportView& view) {
   const v1::Verdict& verdict = view.check.verdict;
   const char* css = verdict.outcome() == v1::OUTCOME_PASS           ? "pass"
@@ -52,7 +60,7 @@ std::string VerdictBox(const ReportView& view) {
       "Unknown", "Passed: forgotten", "Failed: not forgotten", "Failed: destroyed", "Inconclusive"};
   return absl::StrCat("<section class=\"verdict ", css, "\"><div class=\"word\">",
                       std::string(kWords[std::min<int>(verdict.outcome(), 4)]),
-                      "</div><p class=\"why\">", Escape(verdict.summary()),
+                      "</div><p class=\"why\">", Escape(Reason(verdict.summary())),
                       "</p><p class=\"means\">",
                       std::string(evidence::OutcomeMeaning(verdict.outcome())), "</p></section>");
 }
@@ -63,7 +71,12 @@ std::string Tile(const std::string& key, const std::string& value, const std::st
                       Escape(note), "</div></div>");
 }
 
-// Four figures that say most: what comes out, how familiar, what it cost the kind, what it cost the text to keep.
+std::string Lowered(std::string text) {
+  if (!text.empty() && text[0] >= 'A' && text[0] <= 'Z') text[0] += 'a' - 'A';
+  return text;
+}
+
+// The figures that say most: what comes out, how familiar, what it cost the kind, what it cost the text to keep.
 std::string Tiles(const ReportView& view) {
   std::string out = "<div class=\"tiles\">";
   for (const evidence::AttackView& attack : view.attacks) {
@@ -87,7 +100,7 @@ std::string Tiles(const ReportView& view) {
                                                 Figure(mean(m.control_nll().after())))));
   for (const GateRow& row : view.collateral) {
     if (row.figure != "NLL a token" || row.control_before.empty()) continue;
-    absl::StrAppend(&out, Tile(absl::StrCat("Nats a token, ", row.subject),
+    absl::StrAppend(&out, Tile(absl::StrCat("Nats a token, ", Lowered(row.subject)),
                                absl::StrCat(row.control_before, " → ", row.control_after),
                                absl::StrCat("may move ", row.limit)));
   }

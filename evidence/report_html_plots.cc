@@ -170,7 +170,7 @@ std::string OtherText(const ReportView& view) {
       "<h2>What it cost other text</h2><p class=\"lead\">Unlearning that damages the whole kind of "
       "text hides the forgotten by breaking everything. So text that was never trained on must "
       "stay "
-      "where it was, and text to keep must stay as familiar as before.</p><div class=\"grid\">"
+      "where it was, and text to keep must stay as familiar as before.</p><div class=\"grid low\">"
       "<div class=\"card\">",
       DrawBars("Likelihood of other text before and after", bars), "</div><div class=\"card\">",
       GateList(rows), "</div></div>");

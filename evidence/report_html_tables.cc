@@ -65,6 +65,13 @@ std::string PolicyRows(const v1::VerdictPolicy& policy) {
   return out + Row("required_attacks", absl::StrJoin(policy.required_attacks(), " · "));
 }
 
+// Gates of these kinds count, the others measure.
+std::string Found(const v1::Gate& gate, double figure) {
+  const bool counts =
+      gate.name().rfind("measured.", 0) == 0 || gate.name().rfind("tickets.", 0) == 0;
+  return counts ? absl::StrFormat("%.0f", figure) : Figure(figure);
+}
+
 int64_t ForwardTokens(const v1::Measurements& m) {
   int64_t tokens = 0;
   for (const v1::AttackResult& attack : m.attacks()) tokens += attack.forward_tokens();
@@ -94,7 +101,7 @@ std::string TicketTable(const ReportView& view) {
     const char* css = t.outcome() == v1::OUTCOME_PASS           ? "pass"
                       : t.outcome() == v1::OUTCOME_INCONCLUSIVE ? "warn"
                                                                 : "fail";
-    absl::StrAppend(&out, "<tr><td><code>", Escape(t.ticket_id()), "</code></td><td>",
+    absl::StrAppend(&out, "<tr><td class=\"id\"><code>", Escape(t.ticket_id()), "</code></td><td>",
                     Tag(css, OutcomeWord(t.outcome())), "</td><td>", Escape(t.sentence()),
                     "</td></tr>");
   }
@@ -106,12 +113,14 @@ std::string GateTable(const ReportView& view) {
       "<h2>Every gate</h2><p class=\"lead\">The verdict follows from these alone. <em>No "
       "power</em>: the "
       "gate would have held before unlearning too, so it counts for nothing.</p><table><thead><tr>"
-      "<th>Gate</th><th>Found</th><th>Wanted</th><th>Result</th><th>If it "
+      "<th>Gate</th><th class=\"num\">Found</th><th class=\"num\">Wanted</th><th>Result</th><th>If "
+      "it "
       "fails</th></tr></thead><tbody>";
   for (const v1::Gate& gate : view.check.verdict.gates()) {
-    absl::StrAppend(&out, "<tr><td><code>", Escape(gate.name()), "</code></td><td class=\"num\">",
-                    Figure(gate.value()), "</td><td class=\"num\">", gate.at_least() ? "≥ " : "≤ ",
-                    Figure(gate.limit()), "</td><td>", ResultTag(gate.result()), "</td><td>",
+    absl::StrAppend(&out, "<tr><td class=\"id\"><code>", Escape(gate.name()),
+                    "</code></td><td class=\"num\">", Found(gate, gate.value()),
+                    "</td><td class=\"num\">", gate.at_least() ? "≥ " : "≤ ",
+                    Found(gate, gate.limit()), "</td><td>", ResultTag(gate.result()), "</td><td>",
                     std::string(OutcomeWord(gate.failure())), "</td></tr>");
   }
   absl::StrAppend(&out, "</tbody></table>");

@@ -28,14 +28,14 @@ p{margin:6px 0}
 .verdict .means{color:var(--soft);max-width:88ch;margin-bottom:0}
 .pass{--c:var(--pass);--cbg:var(--passbg)}.fail{--c:var(--fail);--cbg:var(--failbg)}.warn{--c:var(--warn);--cbg:var(--warnbg)}
 .unsound{border:2px solid var(--fail);background:var(--failbg);border-radius:10px;padding:14px 22px;margin-bottom:18px}
-.tiles{display:grid;grid-template-columns:repeat(4,1fr);gap:12px;margin-top:14px}
+.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(180px,1fr));gap:12px;margin-top:14px}
 .tile,.card{background:var(--card);border:1px solid var(--line);border-radius:10px}
 .tile{padding:12px 16px}
 .tile .k{font-size:12.5px;color:var(--soft)}
-.tile .v{font-size:21px;font-weight:650;font-variant-numeric:tabular-nums;white-space:nowrap}
+.tile .v{font-size:20px;font-weight:650;font-variant-numeric:tabular-nums;white-space:nowrap}
 .tile .n{font-size:12px;color:var(--soft)}
 .grid{display:grid;grid-template-columns:repeat(2,1fr);gap:14px}
-.card{padding:16px 18px;break-inside:avoid}
+.card{padding:16px 18px;break-inside:avoid}.grid.low{align-items:start}
 .card .top{display:flex;justify-content:space-between;align-items:baseline;gap:10px}
 .card .par{font-size:12px;color:var(--soft);margin:0 0 6px}
 .card ul{margin:8px 0 0;padding:0;list-style:none;font-size:13px}
@@ -59,12 +59,12 @@ th,td{text-align:left;vertical-align:top;padding:8px 12px;border-bottom:1px soli
 tr:last-child td,tr:last-child th{border-bottom:0}
 thead th{font-size:12px;color:var(--soft);font-weight:600;background:color-mix(in srgb,var(--rail) 45%,transparent)}
 tbody th{font-weight:600;white-space:nowrap;width:1%}
-td.num{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+th.num,td.num{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 code{font:12.5px ui-monospace,SFMono-Regular,"Liberation Mono",Menlo,monospace;overflow-wrap:anywhere}
 pre{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:12px 16px;overflow-x:auto;font:12.5px/1.6 ui-monospace,SFMono-Regular,"Liberation Mono",Menlo,monospace}
-.facts td{width:100%}
+.facts td{width:100%}td.id{white-space:nowrap}td.id code{overflow-wrap:normal}
 footer{margin-top:40px;padding-top:14px;border-top:1px solid var(--line);color:var(--soft);font-size:12.5px}
-@media (max-width:820px){.grid{grid-template-columns:1fr}.tiles{grid-template-columns:repeat(2,1fr)}main{padding:22px 16px}}
+@media (max-width:820px){.grid{grid-template-columns:1fr}main{padding:22px 16px}}
 @media print{:root{color-scheme:light;--bg:#fff;--card:#fff;--ink:#000;--soft:#444;--line:#ccc;--rail:#eee;--fb:#c2541b;--fa:#1f5fbf;--cb:#9aa2ab;
 --ca:#5d6670;--pass:#1a7f4b;--fail:#b3261e;--warn:#9a6700;--passbg:#eef7f2;--failbg:#fbeeec;--warnbg:#fdf6e3;--over:rgba(179,38,30,.055)}
 body{font-size:11.5px;-webkit-print-color-adjust:exact;print-color-adjust:exact}main{max-width:none;padding:0}h2{break-after:avoid}tr{break-inside:avoid}}

@@ -26,6 +26,19 @@ std::string Pad(std::string_view text, size_t width, bool right = false) {
   return right ? absl::StrCat(space, std::string(text)) : absl::StrCat(std::string(text), space);
 }
 
+// Without control characters: strings of a report must not steer a terminal.
+std::string Clean(std::string_view text) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const unsigned char c = static_cast<unsigned char>(text[i]);
+    const bool c1 =
+        c == 0xC2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xA0;
+    if (c1) ++i;  // U+0080 to U+009F
+    if (c >= 0x20 && c != 0x7F && !c1) out += static_cast<char>(c);
+  }
+  return out;
+}
+
 class Writer {
  public:
   explicit Writer(const ReportTextOptions& options) : options_(options) {}
@@ -34,6 +47,9 @@ class Writer {
     while (!line.empty() && line.back() == ' ') line.pop_back();
     absl::StrAppend(&out_, line, "\n");
   }
+
+  // A line that holds strings from outside.
+  void Plain(const std::string& line) { Line(Clean(line)); }
 
   // Words wrapped at the width; the first line begins with `head`, the others are indented likewise.
   void Prose(const std::string& head, const std::string& text) {
@@ -100,11 +116,12 @@ void WriteTop(const v1::VerificationReport& report, const ReportView& view, Writ
   w.Line(w.Paint(word, OutcomeColour(verdict.outcome())));
   w.Prose("", verdict.summary());
   w.Line();
-  w.Line(absl::StrCat("Report     ", report.report_id()));
-  w.Line(absl::StrCat("Created    ", view.created));
-  w.Line(absl::StrCat("Model      ", m.model_id(), ", generation ", m.base_generation()));
-  w.Line(absl::StrCat("Candidate  ", m.candidate_checkpoint_id(), "  of ", m.base_checkpoint_id()));
-  w.Line(absl::StrCat(
+  w.Plain(absl::StrCat("Report     ", report.report_id()));
+  w.Plain(absl::StrCat("Created    ", view.created));
+  w.Plain(absl::StrCat("Model      ", m.model_id(), ", generation ", m.base_generation()));
+  w.Plain(
+      absl::StrCat("Candidate  ", m.candidate_checkpoint_id(), "  of ", m.base_checkpoint_id()));
+  w.Plain(absl::StrCat(
       "Forgotten  ",
       evidence::Count(static_cast<size_t>(m.forgotten_size()), "sequence", "sequences"), " of ",
       evidence::Count(static_cast<size_t>(verdict.tickets_size()), "ticket", "tickets"),
@@ -112,22 +129,22 @@ void WriteTop(const v1::VerificationReport& report, const ReportView& view, Writ
       evidence::Count(static_cast<size_t>(m.control_tokens_size()), "sequence", "sequences"),
       " that the model never saw"));
   const v1::RunRecord& run = m.unlearn_run();
-  w.Line(absl::StrCat("Method     ", run.method(), run.preset().empty() ? "" : "/", run.preset(),
-                      ", ", run.steps(), " steps, ", run.stop_reason(), ", seed ", run.seed(), ", ",
-                      run.device()));
+  w.Plain(absl::StrCat("Method     ", run.method(), run.preset().empty() ? "" : "/", run.preset(),
+                       ", ", run.steps(), " steps, ", run.stop_reason(), ", seed ", run.seed(),
+                       ", ", run.device()));
 }
 
 void WriteAttacks(const ReportView& view, Writer& w) {
   if (view.attacks.empty()) return;
   w.Head("Attacks");
-  w.Line(Pad("", 47) + Pad("forgotten", 18) + "unseen control");
-  w.Line(Pad("attack", 26) + Pad("figure", 21) + Pad("before → now", 18) + Pad("before → now", 18) +
+  w.Line(Pad("", 45) + Pad("forgotten", 18) + "unseen control");
+  w.Line(Pad("attack", 26) + Pad("figure", 19) + Pad("before → now", 18) + Pad("before → now", 18) +
          Pad("now wanted", 11) + "result");
   for (const evidence::AttackView& attack : view.attacks) {
     std::string subject = attack.title;
     for (const GateRow& row : attack.rows) {
       if (Width(subject) > 25) subject = subject.substr(0, 24) + "…";
-      w.Line(Pad(subject, 26) + Pad(row.figure, 21) +
+      w.Line(Pad(subject, 26) + Pad(row.figure, 19) +
              Pad(Arrow(row.forgotten_before, row.forgotten_after), 18) +
              Pad(Arrow(row.control_before, row.control_after), 18) + Pad(row.limit, 11) +
              w.Result(row.gate.result()));
@@ -139,10 +156,10 @@ void WriteAttacks(const ReportView& view, Writer& w) {
 void WriteCollateral(const ReportView& view, Writer& w) {
   if (view.collateral.empty()) return;
   w.Head("Other text");
-  w.Line(Pad("text", 26) + Pad("figure", 39) + Pad("before → now", 18) + Pad("may move", 11) +
+  w.Line(Pad("text", 26) + Pad("figure", 37) + Pad("before → now", 18) + Pad("may move", 11) +
          "result");
   for (const GateRow& row : view.collateral) {
-    w.Line(Pad(row.subject, 26) + Pad(row.figure, 39) +
+    w.Line(Pad(row.subject, 26) + Pad(row.figure, 37) +
            Pad(Arrow(row.control_before, row.control_after), 18) + Pad(row.limit, 11) +
            w.Result(row.gate.result()));
   }

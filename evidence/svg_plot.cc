@@ -52,19 +52,22 @@ std::string Dots(const StripRow& row, const Axis& axis, double middle) {
   struct Placed {
     double x, y;
   };
-  static constexpr double kSlots[] = {0, -5, 5, -10, 10};
+  static constexpr double kSlots[] = {0, -4, 4, -8, 8, -12, 12};
   std::vector<Placed> placed;
   std::string out;
   for (double value : Thinned(row.values)) {
     const double x = X(axis, value);
     double y = 0;
+    double most = -1;  // the widest distance to the nearest dot, so far
     for (double slot : kSlots) {
-      y = slot;
-      bool free = true;
-      for (size_t i = placed.size(); i-- > 0 && free && x - placed[i].x < 2 * kDot;) {
-        free = std::hypot(x - placed[i].x, y - placed[i].y) >= 1.6 * kDot;
+      double nearest = 1.6 * kDot;  // far enough: the first such slot is taken
+      for (size_t i = placed.size(); i-- > 0 && x - placed[i].x < 2 * kDot;) {
+        nearest = std::min(nearest, std::hypot(x - placed[i].x, slot - placed[i].y));
       }
-      if (free) break;
+      if (nearest > most) {
+        most = nearest;
+        y = slot;
+      }
     }
     placed.push_back({x, y});
     absl::StrAppendFormat(&out, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\"/>", x, middle + y,
