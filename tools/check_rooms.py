@@ -148,6 +148,9 @@ class Checker:
             elif tree.is_contract(include) and not may_use_file(tree, name, room, include, "proto"):
                 self.problem(path, line, f"{name} may not include {include} (a contract)", wall(name, room),
                              "take plain types here and translate where the contract is known")
+            elif not own and tree.room_of(include) and not libraries:
+                self.problem(path, line, f"{include} is not there", "a header of ours is named by its path from the root",
+                             "write that header, or fix the path")
             elif not own and not libraries and not POSIX.match(include):
                 self.problem(path, line, f"{include} belongs to no file of ours and to no library of the table",
                              "every third-party library is listed in tools/rooms.toml with the rooms that may use it",

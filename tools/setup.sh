@@ -15,13 +15,9 @@ cargo_at_least=1.85  # the highest rust-version in text/ffi/Cargo.lock
 # --- packages of the machine ---------------------------------------------------------------------------
 
 as_root() {
-  if ((EUID == 0)); then
-    run env DEBIAN_FRONTEND=noninteractive "$@"
-  elif command -v sudo >/dev/null; then
-    run sudo env DEBIAN_FRONTEND=noninteractive "$@"
-  else
-    die "these packages are missing and neither root nor sudo is at hand; as root, run: $*"
-  fi
+  local sudo=()
+  ((EUID == 0)) || sudo=(sudo)
+  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive "$@"
 }
 
 # missing_packages NAME...: those that are not installed.
@@ -32,10 +28,20 @@ missing_packages() {
   for name in "$@"; do [[ $installed == *" installed=$name "* ]] || echo "$name"; done
 }
 
+# apt ...: apt-get with its own progress on a terminal; elsewhere into a log that is shown when it fails.
+apt() {
+  local log=$deps/apt.log
+  ((EUID == 0)) || command -v sudo >/dev/null ||
+    die "packages are missing, and neither root nor sudo is at hand; as root, run: apt-get $*"
+  echo "  $ apt-get $*"
+  if [[ -t 1 ]]; then as_root apt-get -q "$@"; return; fi
+  as_root apt-get -q -o Dpkg::Use-Pty=0 "$@" >"$log" 2>&1 || { tail -30 "$log"; return 1; }
+}
+
 apt_lists_fresh=
 apt_refresh() {
   [[ $apt_lists_fresh ]] && return
-  as_root apt-get -q update || note "apt-get update failed; going on with the package lists that are there"
+  apt update || note "apt-get update failed; going on with the package lists that are there"
   apt_lists_fresh=1
 }
 
@@ -49,10 +55,9 @@ need_packages() {
   local missing
   mapfile -t missing < <(missing_packages "$@")
   ((${#missing[@]})) || return 0
-  say "packages of the machine: ${#missing[@]} to install"
+  say "packages of the machine, to install: ${missing[*]}"
   apt_refresh
-  as_root apt-get -q install -y --no-install-recommends -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 \
-    "${missing[@]}"
+  apt install -y --no-install-recommends -o DPkg::Lock::Timeout=300 "${missing[@]}"
 }
 
 version_at_least() { [[ $(printf '%s\n%s\n' "$2" "$1" | sort -V | head -1) == "$2" ]]; }

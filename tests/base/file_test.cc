@@ -12,7 +12,7 @@ namespace {
 namespace fs = std::filesystem;
 
 fs::path Fresh(const char* name) {
-  const fs::path folder = fs::path(testing::TempDir()) / name;
+  fs::path folder = fs::path(testing::TempDir()) / name;
   fs::remove_all(folder);
   fs::create_directories(folder);
   return folder;

@@ -99,6 +99,7 @@ class CheckRooms(unittest.TestCase):
 
     def test_unknown_library_and_unknown_room(self):
         self.refuses({"base/x.cc": '#include "boost/asio.hpp"\n'}, "base/x.cc:1", "tools/rooms.toml")
+        self.refuses({"base/x.cc": '#include "base/gone.h"\n'}, "base/x.cc:1", "base/gone.h is not there")
         self.refuses({"helpers/x.cc": ""}, "helpers/x.cc:1", "this file is in no room")
 
     def test_links(self):

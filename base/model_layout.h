@@ -1,0 +1,53 @@
+// Where things lie below the models folder that server, workers and verifier share. All paths here
+// are relative to it.
+//
+//   <model>/checkpoints/<checkpoint id>/   published checkpoints: Hugging Face folders, whole or
+//   absent <model>/data/<checkpoint id>/          tokenised sets, made when the model was
+//   registered (that checkpoint's id) <model>/incoming/<job>-f<fence>/       work in progress: only
+//   the lease (job, fence) writes there <model>/current                        symbolic link to
+//   checkpoints/<checkpoint id>, switched by the server alone
+//
+// A worker writes below IncomingFolder(its lease) and then renames to the folder that its job
+// names. The checkpoint's id is a digest of (job, fence), so a worker that lost its lease can never
+// write where its successor does.
+//
+// Threads    pure functions; any.
+#ifndef LETHE_BASE_MODEL_LAYOUT_H_
+#define LETHE_BASE_MODEL_LAYOUT_H_
+
+#include <string>
+
+#include "base/digest.h"
+#include "base/ids.h"
+
+namespace lethe {
+
+// The id of the checkpoint that a lease will make.
+inline CheckpointId CheckpointOfLease(const JobId& job, Fence fence) {
+  const std::string digest =
+      Sha256Hex("lethe checkpoint\n" + job.value + "\n" + std::to_string(fence.value) + "\n");
+  return CheckpointId{"c-" + digest.substr(0, 32)};
+}
+
+inline std::string CheckpointFolder(const ModelId& model, const CheckpointId& checkpoint) {
+  return model.value + "/checkpoints/" + checkpoint.value;
+}
+
+inline std::string DataFolder(const ModelId& model, const CheckpointId& registered) {
+  return model.value + "/data/" + registered.value;
+}
+
+inline std::string IncomingFolder(const ModelId& model, const JobId& job, Fence fence) {
+  return model.value + "/incoming/" + job.value + "-f" + std::to_string(fence.value);
+}
+
+inline std::string CurrentLink(const ModelId& model) { return model.value + "/current"; }
+
+// What `current` points to.
+inline std::string CurrentTarget(const CheckpointId& checkpoint) {
+  return "checkpoints/" + checkpoint.value;
+}
+
+}  // namespace lethe
+
+#endif  // LETHE_BASE_MODEL_LAYOUT_H_

@@ -1,0 +1,73 @@
+#include "engine/device.h"
+
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <dlfcn.h>
+#include <torch/version.h>
+
+#include <charconv>
+#include <thread>
+
+#include "engine/torch_status.h"
+
+namespace lethe {
+namespace {
+
+// Loads the CUDA backend once; "" when it is there, else why not.
+const std::string& LoadCuda() {
+  static const std::string why = [] {
+    // Never unloaded: the backend registers itself with LibTorch's dispatcher.
+    if (dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) {
+      const char* reason = dlerror();
+      return std::string(reason != nullptr ? reason : "libtorch_cuda.so cannot be loaded");
+    }
+    return std::string(at::hasCUDA() ? "" : "no CUDA device is visible");
+  }();
+  return why;
+}
+
+absl::Status CheckName(const std::string& name) {
+  if (name == "auto" || name == "cpu" || name == "cuda") return absl::OkStatus();
+  if (name.rfind("cuda:", 0) == 0 && name.size() > 5 &&
+      name.find_first_not_of("0123456789", 5) == std::string::npos && name.size() < 9) {
+    return absl::OkStatus();
+  }
+  return Error(absl::StatusCode::kInvalidArgument, "UNKNOWN_DEVICE",
+               "a device is auto, cpu, cuda or cuda:N", {{"device", name}});
+}
+
+}  // namespace
+
+std::map<std::string, std::string> Device::Describe() const {
+  return {{"device", name},
+          {"threads", std::to_string(threads)},
+          {"libtorch", libtorch},
+          {"cpu_capability", cpu_capability}};
+}
+
+absl::StatusOr<Device> OpenDevice(const DeviceOptions& options) {
+  LETHE_RETURN_IF_ERROR(CheckName(options.device));
+  return CatchTorch("opening the device", [&]() -> absl::StatusOr<Device> {
+    Device device;
+    device.libtorch = TORCH_VERSION;
+    device.cpu_capability = at::get_cpu_capability();
+    const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+    device.threads = options.threads > 0 ? options.threads : cores;
+    at::set_num_threads(device.threads);
+    if (options.device == "cpu") return device;
+
+    device.cuda_unavailable = LoadCuda();
+    if (device.cuda_unavailable.empty()) {
+      device.name =
+          options.device == "auto" || options.device == "cuda" ? "cuda:0" : options.device;
+      return device;
+    }
+    if (options.device == "auto") return device;
+    return Error(absl::StatusCode::kFailedPrecondition, "NO_CUDA",
+                 "CUDA was asked for and cannot be had: " + device.cuda_unavailable,
+                 {{"device", options.device}});
+  });
+}
+
+}  // namespace lethe

@@ -1,0 +1,265 @@
+#include "engine/loss/sequence_loss.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/_log_softmax.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/max.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "engine/model/cpu_kernels.h"
+#include "engine/torch_status.h"
+
+namespace lethe {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::variable_list;
+
+bool RunsOurLoops(const at::Tensor& x) { return x.is_cpu() && x.scalar_type() == at::kFloat; }
+
+constexpr int64_t kRowsPerTask = 16;
+
+// logits (n,V) become probabilities; nll (n) and choice (n) are filled.
+void SoftmaxInPlace(at::Tensor& logits, const at::Tensor& targets, at::Tensor nll,
+                    at::Tensor choice) {
+  const int64_t rows = logits.size(0), width = logits.size(1);
+  if (!RunsOurLoops(logits)) {
+    const at::Tensor log_probabilities = at::_log_softmax(logits.to(at::kFloat), 1, false);
+    nll.copy_(log_probabilities.gather(1, targets.unsqueeze(1)).squeeze(1).neg_());
+    choice.copy_(std::get<1>(at::max(logits, 1)));
+    logits.copy_(log_probabilities.exp());
+    return;
+  }
+  float *data = logits.data_ptr<float>(), *losses = nll.data_ptr<float>();
+  const int64_t* wanted = targets.const_data_ptr<int64_t>();
+  int64_t* choices = choice.data_ptr<int64_t>();
+  at::parallel_for(0, rows, kRowsPerTask, [&](int64_t begin, int64_t end) {
+    for (int64_t n = begin; n < end; ++n) {
+      const cpu::Choice made = cpu::SoftmaxInPlace(data + n * width, width, wanted[n]);
+      losses[n] = made.nll;
+      choices[n] = made.choice;
+    }
+  });
+}
+
+// dL/dlogits = grad (p - onehot(target)), in place of the probabilities.
+void SoftmaxGradInPlace(at::Tensor& probabilities, const at::Tensor& targets,
+                        const at::Tensor& grad) {
+  const at::Tensor factor = grad.unsqueeze(1);  // (n,1)
+  probabilities.mul_(factor);
+  probabilities.scatter_add_(1, targets.unsqueeze(1), -factor.to(probabilities.scalar_type()));
+}
+
+class OutputLossFunction : public Function<OutputLossFunction> {
+ public:
+  static variable_list forward(AutogradContext* ctx, const at::Tensor& hidden,
+                               const at::Tensor& weight, const at::Tensor& targets,
+                               int64_t logit_bytes) {
+    const int64_t rows = hidden.size(0), vocabulary = weight.size(0);
+    const int64_t row_bytes = vocabulary * static_cast<int64_t>(weight.element_size());
+    const int64_t chunk = std::max<int64_t>(1, std::min(rows, logit_bytes / row_bytes));
+    const bool keep = chunk == rows;
+    at::Tensor nll = at::empty({rows}, hidden.options().dtype(at::kFloat));
+    at::Tensor choice = at::empty({rows}, targets.options());
+    at::Tensor kept;
+    for (int64_t row = 0; row < rows; row += chunk) {
+      const int64_t count = std::min(chunk, rows - row);
+      at::Tensor logits = at::mm(hidden.narrow(0, row, count), weight.t());  // (count,V)
+      SoftmaxInPlace(logits, targets.narrow(0, row, count), nll.narrow(0, row, count),
+                     choice.narrow(0, row, count));
+      if (keep) kept = logits;
+    }
+    ctx->save_for_backward({hidden, weight, targets, kept});
+    ctx->saved_data["chunk"] = chunk;
+    ctx->mark_non_differentiable({choice});
+    return {nll, choice};
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const variable_list saved = ctx->get_saved_variables();
+    const at::Tensor &hidden = saved[0], &weight = saved[1], &targets = saved[2], &kept = saved[3];
+    const int64_t rows = hidden.size(0), chunk = ctx->saved_data["chunk"].toInt();
+    at::Tensor grad_hidden = at::empty_like(hidden);
+    at::Tensor grad_weight = ctx->needs_input_grad(1) ? at::zeros_like(weight) : at::Tensor();
+    for (int64_t row = 0; row < rows; row += chunk) {
+      const int64_t count = std::min(chunk, rows - row);
+      const at::Tensor some = hidden.narrow(0, row, count), labels = targets.narrow(0, row, count);
+      at::Tensor slope = kept;
+      if (kept.defined()) {
+        slope = kept.clone();  // a graph that is kept may run backward twice
+      } else {
+        slope = at::mm(some, weight.t());
+        SoftmaxInPlace(slope, labels, at::empty({count}, hidden.options().dtype(at::kFloat)),
+                       at::empty({count}, labels.options()));
+      }
+      SoftmaxGradInPlace(slope, labels, grads[0].narrow(0, row, count));
+      at::Tensor part = grad_hidden.narrow(0, row, count);
+      at::mm_out(part, slope, weight);
+      if (grad_weight.defined()) grad_weight.addmm_(slope.t(), some);
+    }
+    const at::Tensor none;
+    return {grad_hidden, grad_weight, none, none};
+  }
+};
+
+// The labelled tokens of a sequence, ascending.
+std::vector<int64_t> LabelledPlaces(const Sequence& sequence, Labels labels) {
+  const auto tokens = static_cast<int64_t>(sequence.ids.size());
+  const int64_t first = std::max<int64_t>(1, sequence.prompt_tokens);
+  std::vector<int64_t> places;
+  if (labels == Labels::kAnswer || sequence.sensitive.empty()) {
+    for (int64_t t = first; t < tokens; ++t) places.push_back(t);
+    return places;
+  }
+  std::vector<bool> in_span(tokens, false);
+  for (const TokenSpan& span : sequence.sensitive) {
+    for (int64_t t = std::max<int64_t>(0, span.begin); t < std::min<int64_t>(tokens, span.end);
+         ++t) {
+      in_span[t] = true;
+    }
+  }
+  for (int64_t t = first; t < tokens; ++t) {
+    if (in_span[t]) places.push_back(t);
+  }
+  return places;
+}
+
+// Rows `members` of the caller's sequences as one batch.
+LossBatch MakeBatch(std::span<const Sequence> sequences, std::vector<size_t> members, Labels labels,
+                    const at::Device& device) {
+  int64_t longest = 0;
+  for (const size_t m : members) {
+    longest = std::max(longest, static_cast<int64_t>(sequences[m].ids.size()));
+  }
+  const auto count = static_cast<int64_t>(members.size());
+  LossBatch batch;
+  batch.ids = at::zeros({count, longest}, at::kLong);
+  std::vector<int64_t> positions, targets, rows;
+  for (int64_t b = 0; b < count; ++b) {
+    const Sequence& sequence = sequences[members[b]];
+    std::copy(sequence.ids.begin(), sequence.ids.end(),
+              batch.ids.data_ptr<int64_t>() + b * longest);
+    const std::vector<int64_t> places = LabelledPlaces(sequence, labels);
+    for (const int64_t t : places) {
+      positions.push_back(b * longest + t - 1);  // the shift by one: position t-1 predicts token t
+      targets.push_back(sequence.ids[t]);
+      rows.push_back(b);
+    }
+    batch.labelled.push_back(static_cast<int64_t>(places.size()));
+  }
+  batch.ids = batch.ids.to(device);
+  batch.positions = at::tensor(positions, at::kLong).to(device);
+  batch.targets = at::tensor(targets, at::kLong).to(device);
+  batch.rows = at::tensor(rows, at::kLong).to(device);
+  batch.sequences = std::move(members);
+  return batch;
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<LossBatch>> MakeBatches(const Decoder& model,
+                                                   std::span<const Sequence> sequences,
+                                                   const BatchOptions& options) {
+  for (const Sequence& sequence : sequences) {
+    LETHE_RETURN_IF_ERROR(model.CheckIds(sequence.ids, 2));
+    if (LabelledPlaces(sequence, options.labels).empty()) {
+      return Error(absl::StatusCode::kInvalidArgument, "NOTHING_LABELLED",
+                   "a sequence has no token to score behind its prompt");
+    }
+  }
+  return CatchTorch("making batches", [&]() -> absl::StatusOr<std::vector<LossBatch>> {
+    std::vector<size_t> order(sequences.size());
+    std::iota(order.begin(), order.end(), size_t{0});
+    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+      return sequences[a].ids.size() > sequences[b].ids.size();
+    });
+    std::vector<LossBatch> batches;
+    for (size_t next = 0; next < order.size();) {
+      // Sorted, so the first of a micro-batch is its longest.
+      const auto longest = static_cast<int64_t>(sequences[order[next]].ids.size());
+      const auto rows = static_cast<size_t>(std::max<int64_t>(1, options.max_tokens / longest));
+      const size_t end = std::min(order.size(), next + rows);
+      batches.push_back(MakeBatch(sequences, {order.begin() + next, order.begin() + end},
+                                  options.labels, model.device()));
+      next = end;
+    }
+    return batches;
+  });
+}
+
+int64_t LabelledTokens(std::span<const LossBatch> batches) {
+  int64_t total = 0;
+  for (const LossBatch& batch : batches) total += batch.positions.size(0);
+  return total;
+}
+
+TokenLosses OutputLoss(const at::Tensor& hidden, const at::Tensor& weight,
+                       const at::Tensor& targets, const LossOptions& options) {
+  const variable_list out = OutputLossFunction::apply(hidden, weight, targets, options.logit_bytes);
+  return {.nll = out[0], .choice = out[1]};
+}
+
+TokenLosses ComputeTokenLosses(const Decoder& model, const LossBatch& batch,
+                               const LossOptions& options) {
+  const at::Tensor hidden = model.Hidden(batch.ids).index_select(0, batch.positions);  // (N,D)
+  return OutputLoss(hidden, model.OutputWeight(), batch.targets, options);
+}
+
+at::Tensor SumByRow(const LossBatch& batch, const at::Tensor& values) {
+  // Each value has a place of its own in (B,T), so no two are added in an order that a device may
+  // choose.
+  return at::zeros({batch.ids.numel()}, values.options().requires_grad(false))
+      .index_copy(0, batch.positions, values)
+      .view(batch.ids.sizes())
+      .sum(1);
+}
+
+at::Tensor MeanByRow(const LossBatch& batch, const at::Tensor& values) {
+  return SumByRow(batch, values) /
+         at::tensor(batch.labelled, values.options().requires_grad(false));
+}
+
+absl::StatusOr<std::vector<SequenceScore>> ScoreSequences(const Decoder& model,
+                                                          std::span<const Sequence> sequences,
+                                                          const BatchOptions& options) {
+  LETHE_ASSIGN_OR_RETURN(const std::vector<LossBatch> batches,
+                         MakeBatches(model, sequences, options));
+  return CatchTorch("scoring sequences", [&]() -> absl::StatusOr<std::vector<SequenceScore>> {
+    at::NoGradGuard no_grad;
+    std::vector<SequenceScore> scores(sequences.size());
+    for (const LossBatch& batch : batches) {
+      const TokenLosses losses = ComputeTokenLosses(model, batch);
+      const at::Tensor nll = losses.nll.cpu(), choice = losses.choice.cpu();
+      const at::Tensor target = batch.targets.cpu();
+      const float* next_nll = nll.const_data_ptr<float>();
+      const int64_t* next_choice = choice.const_data_ptr<int64_t>();
+      const int64_t* next_target = target.const_data_ptr<int64_t>();
+      for (size_t b = 0; b < batch.sequences.size(); ++b) {
+        SequenceScore& score = scores[batch.sequences[b]];
+        score.nll.assign(next_nll, next_nll + batch.labelled[b]);
+        score.choice.assign(next_choice, next_choice + batch.labelled[b]);
+        for (int64_t t = 0; t < batch.labelled[b]; ++t) {
+          score.hits += next_choice[t] == next_target[t];
+        }
+        score.total_nll = std::accumulate(score.nll.begin(), score.nll.end(), 0.0);
+        next_nll += batch.labelled[b];
+        next_choice += batch.labelled[b];
+        next_target += batch.labelled[b];
+      }
+    }
+    return scores;
+  });
+}
+
+}  // namespace lethe

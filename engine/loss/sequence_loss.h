@@ -1,0 +1,106 @@
+// From sequences to likelihoods: the only place that knows the shift by one and the mask.
+//
+//   LETHE_ASSIGN_OR_RETURN(std::vector<LossBatch> batches, MakeBatches(model, sequences));
+//   const int64_t labelled = LabelledTokens(batches);
+//   for (const LossBatch& batch : batches) {   // accumulates the gradient of one token mean
+//     TokenLosses losses = ComputeTokenLosses(model, batch);
+//     (losses.nll.sum() / labelled).backward();
+//   }
+//
+// Labelled   are the tokens t >= max(1, prompt_tokens) of a sequence, or those of them that lie in
+//            a sensitive span. Token t is predicted from position t-1. Pads and prompts never reach
+//            the output layer.
+// Memory     the logits of at most `logit_bytes` stand at a time; those of a whole batch never do.
+//            Where all fit they are kept for the backward pass, else the backward pass computes
+//            them again.
+// Padding    sequences are sorted by length and cut into micro-batches of at most `max_tokens`,
+//            pads included.
+// Threads    const model: any.
+// Errors     MakeBatches and ScoreSequences: INVALID_ARGUMENT/SEQUENCE_TOO_SHORT (under two
+//            tokens), SEQUENCE_TOO_LONG, TOKEN_OUT_OF_RANGE, NOTHING_LABELLED. ComputeTokenLosses
+//            throws LibTorch's exceptions: end at CatchTorch.
+#ifndef LETHE_ENGINE_LOSS_SEQUENCE_LOSS_H_
+#define LETHE_ENGINE_LOSS_SEQUENCE_LOSS_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/status.h"
+#include "engine/model/decoder.h"
+#include "text/sequence.h"
+
+namespace lethe {
+
+enum class Labels {
+  kAnswer,     // every token after the prompt (all tokens but the first, where there is no prompt)
+  kSensitive,  // those that lie in a sensitive span; a sequence without spans counts as kAnswer
+};
+
+struct BatchOptions {
+  Labels labels = Labels::kAnswer;
+  // of a micro-batch, pads included; one longer sequence is a micro-batch of its own
+  int64_t max_tokens = 4096;
+};
+
+// Sequences of about the same length, on the model's device. B rows, T the longest; N labelled
+// tokens in all, row by row.
+struct LossBatch {
+  at::Tensor ids;  // (B,T) int64, padded on the right with 0
+  // (N) int64: b*T + t - 1, the row of the hidden states that predicts labelled token t of row b
+  at::Tensor positions;
+  at::Tensor targets;             // (N) int64: the labelled tokens
+  at::Tensor rows;                // (N) int64: b
+  std::vector<size_t> sequences;  // (B): index of the caller's sequence
+  std::vector<int64_t> labelled;  // (B): labelled tokens of each row; their sum is N
+};
+
+// Every sequence is in one batch. The order depends on the lengths only.
+absl::StatusOr<std::vector<LossBatch>> MakeBatches(const Decoder& model,
+                                                   std::span<const Sequence> sequences,
+                                                   const BatchOptions& options = {});
+int64_t LabelledTokens(std::span<const LossBatch> batches);
+
+struct LossOptions {
+  int64_t logit_bytes = int64_t{64} << 20;
+};
+
+struct TokenLosses {
+  at::Tensor nll;  // (N) fp32, nats, carries grad
+  // (N) int64: the model's first choice, the lowest id of equals. MA counts choice == targets.
+  at::Tensor choice;
+};
+TokenLosses ComputeTokenLosses(const Decoder& model, const LossBatch& batch,
+                               const LossOptions& options = {});
+
+// Sums over each row's labelled tokens: values (N) -> (B) fp32; carries grad.
+at::Tensor SumByRow(const LossBatch& batch, const at::Tensor& values);
+// Means over each row's labelled tokens: values (N) -> (B) fp32; carries grad.
+at::Tensor MeanByRow(const LossBatch& batch, const at::Tensor& values);
+
+// Output layer and cross-entropy in one, in chunks of rows: hidden (N,D), weight (V,D), targets (N)
+// -> losses (N).
+TokenLosses OutputLoss(const at::Tensor& hidden, const at::Tensor& weight,
+                       const at::Tensor& targets, const LossOptions& options = {});
+
+// Teacher-forced scores of one sequence, without gradients or tensors: what attacks and metrics
+// read.
+struct SequenceScore {
+  std::vector<float> nll;       // of each labelled token in order, nats
+  std::vector<int32_t> choice;  // the model's first choice for each
+  int64_t hits = 0;             // how often that is the labelled token
+  double total_nll = 0;         // summed in double
+  double MeanNll() const { return total_nll / static_cast<double>(nll.size()); }
+  // MA
+  double HitRate() const { return static_cast<double>(hits) / static_cast<double>(nll.size()); }
+};
+// In the order of `sequences`.
+absl::StatusOr<std::vector<SequenceScore>> ScoreSequences(const Decoder& model,
+                                                          std::span<const Sequence> sequences,
+                                                          const BatchOptions& options = {});
+
+}  // namespace lethe
+
+#endif  // LETHE_ENGINE_LOSS_SEQUENCE_LOSS_H_

@@ -1,0 +1,219 @@
+// Causal attention of cpu_kernels.h. A head's keys and values are copied once into padded scratch,
+// transposed where the inner loop runs over positions; queries are taken eight at a time, so that
+// each key that is loaded serves eight of them. The scores of eight queries are all that ever
+// stands in memory of the T x T matrix.
+#include <cmath>
+#include <limits>
+#include <utility>
+#include <vector>
+
+#include "engine/model/cpu_kernels.h"
+#include "engine/model/lanes.h"
+
+namespace lethe::cpu {
+namespace {
+
+constexpr int64_t kRows = 8;  // queries a block
+
+int64_t RoundUp(int64_t x) { return (x + kLanes - 1) / kLanes * kLanes; }
+
+// to (h,padded): the head's vectors as columns; the padding is zero already.
+void CopyTransposed(const float* from, const HeadGroup& head, int64_t padded, float* to) {
+  for (int64_t t = 0; t < head.tokens; ++t) {
+    for (int64_t d = 0; d < head.head_dim; ++d) to[d * padded + t] = from[t * head.stride + d];
+  }
+}
+// to (T,width): the head's vectors as rows of `width` values; the padding is zero already.
+void CopyRows(const float* from, const HeadGroup& head, int64_t width, float* to) {
+  for (int64_t t = 0; t < head.tokens; ++t) {
+    for (int64_t d = 0; d < head.head_dim; ++d) to[t * width + d] = from[t * head.stride + d];
+  }
+}
+// block (h,8) = factor times rows begin..begin+7; rows past the end are zero.
+void CopyBlock(const float* from, int64_t stride, int64_t begin, int64_t tokens, int64_t head_dim,
+               float factor, float* block) {
+  for (int64_t r = 0; r < kRows; ++r) {
+    const bool real = begin + r < tokens;
+    for (int64_t d = 0; d < head_dim; ++d) {
+      block[d * kRows + r] = real ? factor * from[(begin + r) * stride + d] : 0.0f;
+    }
+  }
+}
+
+// products[r] = sum over d of block[d,r] * columns[d, p..p+15]
+LETHE_INLINE void Products(const float* block, const float* columns, int64_t head_dim,
+                           int64_t padded, Floats* products) {
+  Floats a[kRows] = {};
+  for (int64_t d = 0; d < head_dim; ++d) {
+    const Floats column = Load(columns + d * padded);
+    for (int64_t r = 0; r < kRows; ++r) a[r] += block[d * kRows + r] * column;
+  }
+  for (int64_t r = 0; r < kRows; ++r) products[r] = a[r];
+}
+
+// sums (8,width) = weights (8,padded; the first `span` of each) times rows (span,width)
+LETHE_INLINE void WeightedSums(const float* weights, const float* rows, int64_t span,
+                               int64_t padded, int64_t width, float* sums) {
+  for (int64_t d = 0; d < width; d += kLanes) {
+    Floats a[kRows] = {};
+    for (int64_t p = 0; p < span; ++p) {
+      const Floats row = Load(rows + p * width + d);
+      for (int64_t r = 0; r < kRows; ++r) a[r] += weights[r * padded + p] * row;
+    }
+    for (int64_t r = 0; r < kRows; ++r) Store(sums + r * width + d, a[r]);
+  }
+}
+
+// Turns scores (span, a multiple of 16; the first `count` are real) into exp(score - largest),
+// zeros behind; returns their sum and the largest.
+LETHE_INLINE float ExpAll(float* scores, int64_t count, int64_t span, float* largest) {
+  for (int64_t p = count; p < span; ++p) scores[p] = -std::numeric_limits<float>::infinity();
+  Floats top = Load(scores);
+  for (int64_t p = kLanes; p < span; p += kLanes) top = Max(top, Load(scores + p));
+  *largest = Largest(top);
+  Floats total{};
+  for (int64_t p = 0; p < span; p += kLanes) {
+    const Floats e = Exp(Load(scores + p) - *largest);
+    Store(scores + p, e);
+    total += e;
+  }
+  return Sum(total);
+}
+
+LETHE_CLONES
+void ForwardBlocks(const HeadGroup& head, const float* key_columns, const float* value_rows,
+                   int64_t padded, int64_t width, float* scratch) {
+  const int64_t T = head.tokens, h = head.head_dim;
+  const float scale = 1.0f / std::sqrt(static_cast<float>(h));
+  float* query = scratch;                // (h,8)
+  float* sums = query + h * kRows;       // (8,width)
+  float* scores = sums + kRows * width;  // (8,padded)
+  for (int64_t g = 0; g < head.group; ++g) {
+    for (int64_t begin = 0; begin < T; begin += kRows) {
+      const int64_t rows = T - begin < kRows ? T - begin : kRows;
+      const int64_t span = RoundUp(begin + rows);
+      CopyBlock(head.query + g * h, head.stride, begin, T, h, scale, query);
+      for (int64_t p = 0; p < span; p += kLanes) {
+        Floats products[kRows];
+        Products(query, key_columns + p, h, padded, products);
+        for (int64_t r = 0; r < kRows; ++r) Store(scores + r * padded + p, products[r]);
+      }
+      float total[kRows];
+      for (int64_t r = 0; r < rows; ++r) {
+        float largest;
+        total[r] = ExpAll(scores + r * padded, begin + r + 1, span, &largest);
+        head.log_sums[g * T + begin + r] = largest + std::log(total[r]);
+      }
+      WeightedSums(scores, value_rows, span, padded, width, sums);
+      for (int64_t r = 0; r < rows; ++r) {
+        float* out = head.out + (begin + r) * head.out_stride + g * h;
+        const float share = 1.0f / total[r];
+        for (int64_t d = 0; d < h; ++d) out[d] = sums[r * width + d] * share;
+      }
+    }
+  }
+}
+
+// One block of queries against positions p..p+15: probabilities P = exp(score - log_sum) and dS = P
+// (grad_out . value - delta). Adds to the columns of grad_key and grad_value, stores dS for the
+// queries' own gradient.
+struct BackwardScratch {
+  const float *key_columns, *value_columns;  // (h,padded)
+  float *grad_key, *grad_value;              // (h,padded)
+  float *query, *grad_out;                   // (h,8)
+  float* slopes;                             // (8,padded): dS
+  float log_sum[kRows], delta[kRows];
+};
+LETHE_INLINE void BackwardTile(const BackwardScratch& s, int64_t begin, int64_t p, int64_t head_dim,
+                               int64_t padded) {
+  Floats probability[kRows], slope[kRows];
+  Products(s.query, s.key_columns + p, head_dim, padded, probability);
+  Products(s.grad_out, s.value_columns + p, head_dim, padded, slope);
+  Ints place;
+  for (int i = 0; i < kLanes; ++i) place[i] = static_cast<int32_t>(p) + i;
+  for (int64_t r = 0; r < kRows; ++r) {
+    const Floats e = Exp(probability[r] - s.log_sum[r]);
+    probability[r] = place > static_cast<int32_t>(begin + r) ? Floats{} : e;
+    slope[r] = probability[r] * (slope[r] - s.delta[r]);
+    Store(s.slopes + r * padded + p, slope[r]);
+  }
+  for (int64_t d = 0; d < head_dim; ++d) {
+    Floats value = Load(s.grad_value + d * padded + p), key = Load(s.grad_key + d * padded + p);
+    for (int64_t r = 0; r < kRows; ++r) {
+      value += s.grad_out[d * kRows + r] * probability[r];
+      key += s.query[d * kRows + r] * slope[r];
+    }
+    Store(s.grad_value + d * padded + p, value);
+    Store(s.grad_key + d * padded + p, key);
+  }
+}
+
+LETHE_CLONES
+void BackwardBlocks(const HeadGroup& head, const HeadGroupGrads& grads, const float* key_rows,
+                    int64_t padded, int64_t width, float* sums, BackwardScratch& s) {
+  const int64_t T = head.tokens, h = head.head_dim;
+  const float scale = 1.0f / std::sqrt(static_cast<float>(h));
+  for (int64_t g = 0; g < head.group; ++g) {
+    for (int64_t begin = 0; begin < T; begin += kRows) {
+      const int64_t rows = T - begin < kRows ? T - begin : kRows;
+      const int64_t span = RoundUp(begin + rows);
+      CopyBlock(head.query + g * h, head.stride, begin, T, h, scale, s.query);
+      CopyBlock(grads.grad_out + g * h, head.out_stride, begin, T, h, 1.0f, s.grad_out);
+      for (int64_t r = 0; r < kRows; ++r) {
+        // Rows past the end have query, grad_out and delta 0, so that they add nothing.
+        s.log_sum[r] = s.delta[r] = 0;
+        if (r >= rows) continue;
+        s.log_sum[r] = head.log_sums[g * T + begin + r];
+        const float* out = head.out + (begin + r) * head.out_stride + g * h;
+        for (int64_t d = 0; d < h; ++d) s.delta[r] += s.grad_out[d * kRows + r] * out[d];
+      }
+      for (int64_t p = 0; p < span; p += kLanes) BackwardTile(s, begin, p, h, padded);
+      WeightedSums(s.slopes, key_rows, span, padded, width, sums);
+      for (int64_t r = 0; r < rows; ++r) {
+        float* grad_query = grads.grad_query + (begin + r) * head.stride + g * h;
+        for (int64_t d = 0; d < h; ++d) grad_query[d] = sums[r * width + d] * scale;
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void CausalAttention(const HeadGroup& head) {
+  const int64_t h = head.head_dim, padded = RoundUp(head.tokens), width = RoundUp(h);
+  std::vector<float> memory(h * padded + padded * width + kRows * (h + width + padded));
+  float* key_columns = memory.data();
+  float* value_rows = key_columns + h * padded;
+  CopyTransposed(head.key, head, padded, key_columns);
+  CopyRows(head.value, head, width, value_rows);
+  ForwardBlocks(head, key_columns, value_rows, padded, width, value_rows + padded * width);
+}
+
+void CausalAttentionBackward(const HeadGroup& head, const HeadGroupGrads& grads) {
+  const int64_t h = head.head_dim, padded = RoundUp(head.tokens), width = RoundUp(h);
+  std::vector<float> memory(4 * h * padded + padded * width + kRows * (2 * h + width + padded));
+  float* next = memory.data();
+  const auto take = [&](int64_t count) { return std::exchange(next, next + count); };
+  float* key_columns = take(h * padded);
+  float* value_columns = take(h * padded);
+  BackwardScratch s{.key_columns = key_columns, .value_columns = value_columns};
+  s.grad_key = take(h * padded);
+  s.grad_value = take(h * padded);
+  s.query = take(h * kRows);
+  s.grad_out = take(h * kRows);
+  s.slopes = take(kRows * padded);
+  float* key_rows = take(padded * width);
+  float* sums = take(kRows * width);
+  CopyTransposed(head.key, head, padded, key_columns);
+  CopyTransposed(head.value, head, padded, value_columns);
+  CopyRows(head.key, head, width, key_rows);
+  BackwardBlocks(head, grads, key_rows, padded, width, sums, s);
+  for (int64_t t = 0; t < head.tokens; ++t) {
+    for (int64_t d = 0; d < h; ++d) {
+      grads.grad_key[t * head.stride + d] = s.grad_key[d * padded + t];
+      grads.grad_value[t * head.stride + d] = s.grad_value[d * padded + t];
+    }
+  }
+}
+
+}  // namespace lethe::cpu

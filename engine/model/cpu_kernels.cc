@@ -1,0 +1,155 @@
+#include "engine/model/cpu_kernels.h"
+
+#include <cmath>
+#include <limits>
+
+#include "engine/model/lanes.h"
+
+namespace lethe::cpu {
+
+LETHE_CLONES
+void RmsNorm(const float* x, const float* weight, float eps, float* y, float* inverse_rms,
+             int64_t rows, int64_t width) {
+  const int64_t whole = width / kLanes * kLanes;
+  for (int64_t n = 0; n < rows; ++n, x += width, y += width) {
+    Floats squares{};
+    for (int64_t d = 0; d < whole; d += kLanes) {
+      const Floats v = Load(x + d);
+      squares += v * v;
+    }
+    float total = Sum(squares);
+    for (int64_t d = whole; d < width; ++d) total += x[d] * x[d];
+    const float scale = 1.0f / std::sqrt(total / static_cast<float>(width) + eps);
+    inverse_rms[n] = scale;
+    for (int64_t d = 0; d < whole; d += kLanes) {
+      Store(y + d, Load(x + d) * scale * Load(weight + d));
+    }
+    for (int64_t d = whole; d < width; ++d) y[d] = x[d] * scale * weight[d];
+  }
+}
+
+// With u = x * inverse_rms: dL/dx = inverse_rms * (g w - u mean(g w u)), dL/dw = sum over rows of g
+// u.
+LETHE_CLONES
+void RmsNormBackward(const float* grad, const float* x, const float* weight,
+                     const float* inverse_rms, float* grad_x, float* grad_weight, int64_t rows,
+                     int64_t width) {
+  const int64_t whole = width / kLanes * kLanes;
+  for (int64_t n = 0; n < rows; ++n, x += width, grad += width, grad_x += width) {
+    const float scale = inverse_rms[n];
+    Floats products{};
+    for (int64_t d = 0; d < whole; d += kLanes) {
+      products += Load(grad + d) * Load(weight + d) * Load(x + d);
+    }
+    float total = Sum(products);
+    for (int64_t d = whole; d < width; ++d) total += grad[d] * weight[d] * x[d];
+    const float pull = total * scale * scale / static_cast<float>(width);
+    for (int64_t d = 0; d < whole; d += kLanes) {
+      const Floats g = Load(grad + d), v = Load(x + d);
+      Store(grad_x + d, scale * (g * Load(weight + d) - v * pull));
+      Store(grad_weight + d, Load(grad_weight + d) + g * v * scale);
+    }
+    for (int64_t d = whole; d < width; ++d) {
+      grad_x[d] = scale * (grad[d] * weight[d] - x[d] * pull);
+      grad_weight[d] += grad[d] * x[d] * scale;
+    }
+  }
+}
+
+namespace {
+
+LETHE_INLINE void LoadSome(float* lanes, const float* from, int64_t count) {
+  for (int64_t i = 0; i < kLanes; ++i) lanes[i] = i < count ? from[i] : 0.0f;
+}
+
+}  // namespace
+
+LETHE_CLONES
+void SwiGlu(const float* gate_up, float* y, int64_t rows, int64_t width) {
+  const int64_t whole = width / kLanes * kLanes;
+  for (int64_t n = 0; n < rows; ++n, gate_up += 2 * width, y += width) {
+    const float* up = gate_up + width;
+    for (int64_t d = 0; d < whole; d += kLanes) {
+      const Floats gate = Load(gate_up + d);
+      Store(y + d, gate / (1.0f + Exp(-gate)) * Load(up + d));
+    }
+    if (whole < width) {
+      float lanes[kLanes];
+      LoadSome(lanes, gate_up + whole, width - whole);
+      const Floats gate = Load(lanes);
+      const Floats silu = gate / (1.0f + Exp(-gate));
+      for (int64_t d = whole; d < width; ++d) y[d] = silu[d - whole] * up[d];
+    }
+  }
+}
+
+// With s = sigmoid(gate): d silu / d gate = s (1 + gate (1 - s)).
+LETHE_CLONES
+void SwiGluBackward(const float* grad, const float* gate_up, float* grad_gate_up, int64_t rows,
+                    int64_t width) {
+  const int64_t whole = width / kLanes * kLanes;
+  for (int64_t n = 0; n < rows;
+       ++n, gate_up += 2 * width, grad_gate_up += 2 * width, grad += width) {
+    const float* up = gate_up + width;
+    float* grad_up = grad_gate_up + width;
+    for (int64_t d = 0; d < whole; d += kLanes) {
+      const Floats gate = Load(gate_up + d), g = Load(grad + d);
+      const Floats s = 1.0f / (1.0f + Exp(-gate));
+      Store(grad_gate_up + d, g * Load(up + d) * (s * (1.0f + gate * (1.0f - s))));
+      Store(grad_up + d, g * gate * s);
+    }
+    if (whole < width) {
+      float lanes[kLanes];
+      LoadSome(lanes, gate_up + whole, width - whole);
+      const Floats gate = Load(lanes);
+      const Floats s = 1.0f / (1.0f + Exp(-gate));
+      const Floats slope = s * (1.0f + gate * (1.0f - s)), silu = gate * s;
+      for (int64_t d = whole; d < width; ++d) {
+        grad_gate_up[d] = grad[d] * up[d] * slope[d - whole];
+        grad_up[d] = grad[d] * silu[d - whole];
+      }
+    }
+  }
+}
+
+LETHE_CLONES
+void Rotate(float* heads_data, const float* cos, const float* sin, int64_t heads, int64_t half,
+            float direction) {
+  for (int64_t head = 0; head < heads; ++head, heads_data += 2 * half) {
+    for (int64_t i = 0; i < half; ++i) {
+      const float a = heads_data[i], b = heads_data[i + half], s = sin[i] * direction;
+      heads_data[i] = a * cos[i] - b * s;
+      heads_data[i + half] = b * cos[i] + a * s;
+    }
+  }
+}
+
+LETHE_CLONES
+Choice SoftmaxInPlace(float* logits, int64_t width, int64_t target) {
+  const int64_t whole = width / kLanes * kLanes;
+  const float wanted = logits[target];
+  float tail[kLanes];  // what is behind the last whole 16, filled up with -inf
+  for (int64_t i = 0; i < kLanes; ++i) {
+    tail[i] = whole + i < width ? logits[whole + i] : -std::numeric_limits<float>::infinity();
+  }
+  Floats top = Load(tail);
+  for (int64_t d = 0; d < whole; d += kLanes) top = Max(top, Load(logits + d));
+  const float largest = Largest(top);
+  int64_t choice = 0;
+  while (choice < width && logits[choice] != largest) ++choice;
+  if (choice == width) choice = 0;
+
+  const Floats last = Exp(Load(tail) - largest);
+  Floats total = last;
+  for (int64_t d = 0; d < whole; d += kLanes) {
+    const Floats e = Exp(Load(logits + d) - largest);
+    Store(logits + d, e);
+    total += e;
+  }
+  const float sum = Sum(total), share = 1.0f / sum;
+  for (int64_t d = 0; d < whole; d += kLanes) Store(logits + d, Load(logits + d) * share);
+  for (int64_t d = whole; d < width; ++d) logits[d] = last[d - whole] * share;
+  return {.nll = std::log(sum) + (largest - wanted), .choice = choice};
+}
+
+}  // namespace lethe::cpu

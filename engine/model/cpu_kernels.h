@@ -1,0 +1,66 @@
+// The loops behind fused_ops.h for fp32 on the CPU: plain pointers, no LibTorch, one thread.
+// Callers split the rows or heads.
+//
+// Compiled for AVX-512, AVX2 and plain x86-64, chosen at start. Sums run in 16 lanes, so results
+// differ from a sequential sum in the last bits, and are the same on every run on one machine,
+// whatever the number of threads.
+#ifndef LETHE_ENGINE_MODEL_CPU_KERNELS_H_
+#define LETHE_ENGINE_MODEL_CPU_KERNELS_H_
+
+#include <cstdint>
+
+namespace lethe::cpu {
+
+// y (rows,width), inverse_rms (rows).
+void RmsNorm(const float* x, const float* weight, float eps, float* y, float* inverse_rms,
+             int64_t rows, int64_t width);
+// grad_x is written, grad_weight (width) is added to.
+void RmsNormBackward(const float* grad, const float* x, const float* weight,
+                     const float* inverse_rms, float* grad_x, float* grad_weight, int64_t rows,
+                     int64_t width);
+
+// gate_up (rows,2*width) -> y (rows,width).
+void SwiGlu(const float* gate_up, float* y, int64_t rows, int64_t width);
+void SwiGluBackward(const float* grad, const float* gate_up, float* grad_gate_up, int64_t rows,
+                    int64_t width);
+
+// Rotates `heads` adjacent heads of 2*half values in place; `direction` -1 turns back. cos, sin
+// (half).
+void Rotate(float* heads_data, const float* cos, const float* sin, int64_t heads, int64_t half,
+            float direction);
+
+// Logits (width) become probabilities.
+struct Choice {
+  float nll;       // of `target`, nats
+  int64_t choice;  // the place of the largest logit, the lowest of equals; 0 when none is a number
+};
+Choice SoftmaxInPlace(float* logits, int64_t width, int64_t target);
+
+// One key-value head of one sequence, with the `group` query heads that read it. Element d of token
+// t of a head is at [t*stride + d].
+struct HeadGroup {
+  int64_t tokens;    // T
+  int64_t head_dim;  // h
+  int64_t group;     // query heads; head g is at query + g*h, out + g*h, log_sums + g*T
+  const float* query;
+  const float* key;
+  const float* value;
+  int64_t stride;  // of query, key and value
+  float* out;
+  int64_t out_stride;
+  float* log_sums;  // (group,T): log of the softmax's denominator, for the backward pass
+};
+// Causal softmax attention with scale 1/sqrt(h).
+void CausalAttention(const HeadGroup& head);
+
+struct HeadGroupGrads {
+  const float* grad_out;  // laid out like out
+  float* grad_query;      // laid out like query, key and value, all written
+  float* grad_key;
+  float* grad_value;
+};
+void CausalAttentionBackward(const HeadGroup& head, const HeadGroupGrads& grads);
+
+}  // namespace lethe::cpu
+
+#endif  // LETHE_ENGINE_MODEL_CPU_KERNELS_H_

@@ -1,0 +1,122 @@
+// One decoder for every supported family; what differs between families is data in DecoderConfig.
+//
+//   LETHE_ASSIGN_OR_RETURN(Decoder model, Decoder::Load(folder, device));
+//   at::Tensor hidden = model.Hidden(ids);                 // (B,T) int64 -> (B*T,D)
+//   at::Tensor logits = model.Logits(hidden.index_select(0, rows));   // (N,D) -> (N,V)
+//
+// Leaves     the tensors that autograd and the optimizer see. Projections that read the same input
+//            are one leaf (q, k and v; gate and up), so that a step costs fewer and larger matrix
+//            products. Named() gives the checkpoint's own tensors as views.
+// Copies     share the weights, like tensors; Clone() does not.
+// Batches    rows are padded on the right; attention is causal, so what real tokens give never
+//            depends on the padding.
+// Threads    const calls from any threads while nobody writes the leaves.
+// Errors     Load, Init and FromTensors return a status; Hidden and Logits throw LibTorch's
+//            exceptions (their callers end at CatchTorch) and want ids below vocab_size and rows no
+//            longer than the context: CheckIds says so in advance.
+#ifndef LETHE_ENGINE_MODEL_DECODER_H_
+#define LETHE_ENGINE_MODEL_DECODER_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "engine/checkpoint/checkpoint_folder.h"
+#include "engine/checkpoint/decoder_config.h"
+#include "engine/device.h"
+#include "engine/model/fused_ops.h"
+
+namespace lethe {
+
+struct NamedTensor {
+  std::string name;   // as in the checkpoint: "model.layers.0.self_attn.q_proj.weight"
+  at::Tensor tensor;  // a view
+};
+
+class Decoder {
+ public:
+  // The checkpoint's weights in fp32 on `device`. Errors: INVALID_ARGUMENT/BAD_CHECKPOINT for a
+  // tensor that is missing or has a shape that config.json does not give it.
+  static absl::StatusOr<Decoder> Load(const CheckpointFolder& folder, const Device& device);
+  static absl::StatusOr<Decoder> FromTensors(const DecoderConfig& config,
+                                             const std::map<std::string, at::Tensor>& tensors,
+                                             const Device& device);
+  // Random weights for training from nothing: normal with config.initializer_range, norms 1, biases
+  // 0. The same seed gives the same bits on every machine.
+  static absl::StatusOr<Decoder> Init(const DecoderConfig& config, uint64_t seed,
+                                      const Device& device);
+
+  const DecoderConfig& config() const { return config_; }
+  const at::Device& device() const { return device_; }
+
+  // ids (B,T) int64 -> (B*T,D), after the last norm; row b*T+t is position t of sequence b. Carries
+  // grad.
+  at::Tensor Hidden(const at::Tensor& ids) const;
+  // hidden (N,D) -> (N,V). Carries grad. A whole batch's logits are large: sequence_loss.h works in
+  // chunks instead.
+  at::Tensor Logits(const at::Tensor& hidden) const;
+  const at::Tensor& OutputWeight() const;  // (V,D); the embedding where the model ties them
+
+  // For the optimizer, in a fixed order; all require grad.
+  const std::vector<at::Tensor>& Leaves() const { return leaves_; }
+  std::vector<NamedTensor> Named() const;  // detached views of the leaves
+  // views of the leaves' gradients; those not defined are left out
+  std::vector<NamedTensor> NamedGradients() const;
+  void ZeroGradients() const;  // drops them
+  int64_t ParameterCount() const;
+
+  Decoder Clone() const;                                        // own weights, same values
+  std::vector<at::Tensor> Snapshot() const;                     // copies of the leaves' values
+  void Restore(const std::vector<at::Tensor>& snapshot) const;  // copies them back
+
+  // OK when every id is below vocab_size and there are between `at_least` and `context` of them.
+  absl::Status CheckIds(std::span<const int32_t> ids, int64_t at_least = 1) const;
+
+  // The layers, with attention left to the caller: attend(layer, qkv (N,(H+2K)h)) -> (N,H*h). ids
+  // (N) int64 -> (N,D), after the last norm. Hidden and the KV cache are two callers.
+  using Attend = std::function<at::Tensor(int64_t layer, at::Tensor qkv)>;
+  at::Tensor Run(const at::Tensor& ids, const Attend& attend) const;
+  AttentionShape Shape() const;
+  const at::Tensor& RopeCos() const { return rope_cos_; }  // (context, h/2) fp32
+  const at::Tensor& RopeSin() const { return rope_sin_; }
+
+ private:
+  // A leaf is made of the checkpoint's tensors, one below the other.
+  struct Part {
+    std::string name;
+    int64_t rows;
+  };
+  struct Leaf {
+    std::vector<int64_t> shape;
+    std::vector<Part> parts;
+    bool is_norm = false;
+    bool is_bias = false;
+  };
+  struct Layer {  // indexes into leaves_; -1: absent
+    int attn_norm, qkv, qkv_bias, out, out_bias, mlp_norm, gate_up, gate_up_bias, down, down_bias;
+  };
+
+  Decoder(const DecoderConfig& config, at::Device device);
+  void PlanLeaves();
+  int AddLeaf(Leaf leaf);
+  void MakeRopeTables();
+  at::Tensor Weight(int leaf) const { return leaf < 0 ? at::Tensor() : leaves_[leaf]; }
+
+  DecoderConfig config_;
+  at::Device device_;
+  std::vector<Leaf> plan_;
+  std::vector<Layer> layers_;
+  int embedding_ = -1, final_norm_ = -1, output_ = -1;
+  std::vector<at::Tensor> leaves_;
+  at::Tensor rope_cos_, rope_sin_;
+};
+
+}  // namespace lethe
+
+#endif  // LETHE_ENGINE_MODEL_DECODER_H_
