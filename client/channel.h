@@ -1,6 +1,6 @@
 // The connection to a Lethe server.
 //
-//   LETHE_ASSIGN_OR_RETURN(auto channel, OpenChannel({.address = "127.0.0.1:7420"}));
+//   LETHE_ASSIGN_OR_RETURN(auto channel, OpenChannel({.address = "127.0.0.1:7700"}));
 //   auto stub = v1::DeletionService::NewStub(channel);
 //
 // The channel connects by itself, and again after a server's restart; a call on it never waits for
@@ -20,7 +20,7 @@
 namespace lethe {
 
 struct ChannelOptions {
-  std::string address = "127.0.0.1:7420";  // host:port
+  std::string address = "127.0.0.1:7700";  // host:port
   // TLS is used when a root file is given; certificate and key go together. All PEM.
   std::string tls_root_file;
   std::string tls_certificate_file;

@@ -15,7 +15,7 @@ bool ShouldRetry(const absl::Status& status, Repeat repeat) {
     case absl::StatusCode::kUnavailable:
       return repeat == Repeat::kSafe || reason == "SERVER_DRAINING";
     case absl::StatusCode::kResourceExhausted:
-      return reason == "TOO_MANY_CALLS";
+      return RetryDelay(status).has_value();
     case absl::StatusCode::kCancelled:
     case absl::StatusCode::kDeadlineExceeded:
       return repeat == Repeat::kSafe;

@@ -68,4 +68,7 @@ function(lethe_test name)
     set(L_TIMEOUT 300)
   endif()
   set_tests_properties(${name} PROPERTIES TIMEOUT ${L_TIMEOUT} LABELS "${L_LABELS}")
+  if(L_LABELS MATCHES "e2e|fault")  # several processes or threads under load: two slots of ctest -j
+    set_tests_properties(${name} PROPERTIES PROCESSORS 2)
+  endif()
 endfunction()

@@ -13,13 +13,14 @@ TEST(ShouldRetry, Table) {
     Code code;
     const char* reason;
     bool safe, unsafe;
+    bool retry_info = false;
   };
   const Row kRows[] = {
       {Code::kUnavailable, "NOT_REACHABLE", true, false},
       {Code::kUnavailable, "SERVER_DRAINING", true, true},
       // The sync failed: what the call asked for may be on disk.
       {Code::kUnavailable, "STORE_READ_ONLY", true, false},
-      {Code::kResourceExhausted, "TOO_MANY_CALLS", true, true},
+      {Code::kResourceExhausted, "TOO_MANY_CALLS", true, true, true},
       {Code::kResourceExhausted, "QUOTA", false, false},
       {Code::kCancelled, "", true, false},
       {Code::kDeadlineExceeded, "NO_ANSWER", true, false},
@@ -34,8 +35,9 @@ TEST(ShouldRetry, Table) {
       {Code::kInternal, "", false, false},
   };
   for (const Row& row : kRows) {
-    const absl::Status status =
+    absl::Status status =
         *row.reason ? Error(row.code, row.reason, "") : absl::Status(row.code, "");
+    if (row.retry_info) status.SetPayload("lethe/retry-delay-ms", absl::Cord("100"));
     EXPECT_EQ(ShouldRetry(status, Repeat::kSafe), row.safe) << status;
     EXPECT_EQ(ShouldRetry(status, Repeat::kUnsafe), row.unsafe) << status;
   }

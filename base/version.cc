@@ -1,0 +1,7 @@
+#include "base/version.h"
+
+namespace lethe {
+
+const char* LetheVersion() { return LETHE_VERSION_TEXT; }
+
+}  // namespace lethe
