@@ -132,6 +132,8 @@ absl::StatusOr<v1::Job> BuildJob(const Core& core, const JobRecord& record) {
   ToTimestamp(absl::FromUnixMicros(record.lease_expire_us()), job.mutable_lease_expire_time());
   ToDuration(core.config->HeartbeatInterval(), job.mutable_heartbeat_interval());
   job.set_seed(record.seed());
+  // The same at each attempt, and known to nobody who has only the reports.
+  job.set_digest_key(core.vault->BodyDigest("lethe job digest key\n" + record.job_id()));
   switch (static_cast<JobKind>(record.kind())) {
     case JobKind::kPrepare:
       FillPrepare(record, model, policy, job.mutable_prepare());
