@@ -14,6 +14,8 @@ cargo_at_least=1.85  # the highest rust-version in text/ffi/Cargo.lock
 
 # --- packages of the machine ---------------------------------------------------------------------------
 
+can_be_root() { ((EUID == 0)) || command -v sudo >/dev/null; }
+
 as_root() {
   local sudo=()
   ((EUID == 0)) || sudo=(sudo)
@@ -31,8 +33,6 @@ missing_packages() {
 # apt ...: apt-get with its own progress on a terminal; elsewhere into a log that is shown when it fails.
 apt() {
   local log=$deps/apt.log
-  ((EUID == 0)) || command -v sudo >/dev/null ||
-    die "packages are missing, and neither root nor sudo is at hand; as root, run: apt-get $*"
   echo "  $ apt-get $*"
   if [[ -t 1 ]]; then as_root apt-get -q "$@"; return; fi
   as_root apt-get -q -o Dpkg::Use-Pty=0 "$@" >"$log" 2>&1 || { tail -30 "$log"; return 1; }
@@ -56,6 +56,7 @@ need_packages() {
   mapfile -t missing < <(missing_packages "$@")
   ((${#missing[@]})) || return 0
   say "packages of the machine, to install: ${missing[*]}"
+  can_be_root || die "neither root nor sudo is at hand; as root, run: apt-get update && apt-get install ${missing[*]}"
   apt_refresh
   apt install -y --no-install-recommends -o DPkg::Lock::Timeout=300 "${missing[@]}"
 }
@@ -92,6 +93,7 @@ cargo_packages() {
 need_cargo() {
   find_cargo && return
   command -v apt-get >/dev/null || die "cargo $cargo_at_least or newer is needed (https://rust-lang.org/tools/install)"
+  can_be_root || die "cargo $cargo_at_least or newer is needed: install Rust by rustup, or run ./dev setup as root"
   apt_refresh
   local packages
   packages=$(cargo_packages) || die "no package here brings cargo $cargo_at_least or newer; install Rust by rustup, then again"

@@ -1,0 +1,20 @@
+// lethe-verifier: leases VERIFY jobs, attacks candidates and hands in what it measured.
+#include <memory>
+
+#include "verifier/verify_job.h"
+#include "workers/host/host.h"
+
+int main(int argc, char** argv) {
+  using namespace lethe;
+  HostOptions options;
+  const char kWhat[] =
+      "Leases verification jobs from lethe-server and attacks candidate checkpoints.\n"
+      "Example:\n"
+      "  lethe-verifier --server 127.0.0.1:7700 --model-folder /var/lib/lethe/models";
+  if (auto code = ParseHostOptions("lethe-verifier", kWhat, argc, argv, &options)) return *code;
+  return RunHost(options, {v1::JOB_KIND_VERIFY}, [&](const Device& device, HostMetrics* metrics) {
+    const VerifyLimits limits = {static_cast<size_t>(options.max_control),
+                                 static_cast<size_t>(options.max_utility)};
+    return std::make_unique<VerifyRunner>(options.model_folder, device, limits, metrics);
+  });
+}

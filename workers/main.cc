@@ -1,0 +1,19 @@
+// lethe-worker: leases PREPARE and UNLEARN jobs and runs them on this machine's GPU or CPU.
+#include <memory>
+
+#include "workers/host/host.h"
+#include "workers/worker_runner.h"
+
+int main(int argc, char** argv) {
+  using namespace lethe;
+  HostOptions options;
+  const char kWhat[] =
+      "Leases jobs from lethe-server: prepares registered models and unlearns tickets.\n"
+      "Example:\n"
+      "  lethe-worker --server 127.0.0.1:7700 --model-folder /var/lib/lethe/models --device auto";
+  if (auto code = ParseHostOptions("lethe-worker", kWhat, argc, argv, &options)) return *code;
+  return RunHost(options, {v1::JOB_KIND_PREPARE, v1::JOB_KIND_UNLEARN},
+                 [&](const Device& device, HostMetrics* metrics) {
+                   return std::make_unique<WorkerRunner>(options.model_folder, device, metrics);
+                 });
+}

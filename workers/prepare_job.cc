@@ -1,0 +1,143 @@
+#include "workers/prepare_job.h"
+
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_cat.h"
+#include "base/file.h"
+#include "base/status.h"
+#include "engine/prepare.h"
+#include "text/sequence.h"
+#include "text/tokenizer.h"
+#include "workers/host/job_input.h"
+
+namespace lethe {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+struct NamedSet {
+  std::string name;  // file name without ".jsonl"
+  std::vector<Sequence> sequences;
+};
+
+absl::Status FileSystemError(std::string_view what, const fs::path& path, std::error_code error) {
+  const bool full = error == std::errc::no_space_on_device;
+  return Error(full ? absl::StatusCode::kResourceExhausted : absl::StatusCode::kUnavailable,
+               full ? "DISK_FULL" : "FILE_ERROR",
+               absl::StrCat(std::string(what), " ", path.string(), ": ", error.message()));
+}
+
+absl::Status CopyCheckpoint(const fs::path& from, const fs::path& to,
+                            const ProgressCallback& progress) {
+  std::error_code error;
+  fs::create_directories(to, error);
+  if (error) return FileSystemError("cannot create", to, error);
+  int64_t copied = 0;
+  for (auto it = fs::directory_iterator(from, error); !error && it != fs::directory_iterator();
+       it.increment(error)) {
+    if (!it->is_regular_file(error) || !BelongsToCheckpoint(it->path().filename())) continue;
+    LETHE_RETURN_IF_ERROR(Report(progress, {.phase = "loading", .step = copied++}));
+    const fs::path copy = to / it->path().filename();
+    fs::copy_file(it->path(), copy, error);
+    if (error) return FileSystemError("cannot copy to", copy, error);
+    fs::permissions(copy, fs::perms::owner_write, fs::perm_options::add, error);
+  }
+  if (error) return FileSystemError("cannot read", from, error);
+  return absl::OkStatus();
+}
+
+// All registered sets as ids of this model; the first is the holdout set.
+absl::StatusOr<std::vector<NamedSet>> LoadSets(const v1::PrepareWork& work,
+                                               const ModelFacts& facts) {
+  LETHE_ASSIGN_OR_RETURN(const Tokenizer tokenizer, Tokenizer::Load(work.source_path()));
+  SequenceLimits limits;
+  limits.vocab_size = facts.vocab_size;
+  limits.max_tokens = facts.context_length;
+  std::vector<std::pair<std::string, std::string>> paths = {{"holdout", work.holdout_path()}};
+  if (!work.retain_path().empty()) paths.emplace_back("retain", work.retain_path());
+  for (const auto& [name, path] : work.other_paths()) paths.emplace_back("other-" + name, path);
+
+  std::vector<NamedSet> sets;
+  for (const auto& [name, path] : paths) {
+    LETHE_ASSIGN_OR_RETURN(std::vector<Sequence> sequences,
+                           LoadSequences(path, &tokenizer, limits));
+    sets.push_back({name, std::move(sequences)});
+  }
+  if (sets.front().sequences.size() < kMinHoldoutSequences) {
+    return Error(absl::StatusCode::kInvalidArgument, "HOLDOUT_TOO_SMALL",
+                 absl::StrCat("the holdout set has ", sets.front().sequences.size(),
+                              " sequences; at least ", kMinHoldoutSequences, " are needed"));
+  }
+  return sets;
+}
+
+absl::Status WriteSets(const std::vector<NamedSet>& sets, const fs::path& folder) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) return FileSystemError("cannot create", folder, error);
+  for (const NamedSet& set : sets) {
+    LETHE_RETURN_IF_ERROR(WriteSequences(folder / absl::StrCat(set.name, ".jsonl"), set.sequences));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+bool BelongsToCheckpoint(const fs::path& file_name) {
+  const std::string name = file_name.string();
+  if (name.empty() || name[0] == '.' || name == "lethe.json") return false;
+  for (std::string_view start : {"optimizer", "scheduler", "rng_state", "training_args"}) {
+    if (name.compare(0, start.size(), start) == 0) return false;
+  }
+  const std::string ending = file_name.extension().string();
+  for (std::string_view other : {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack", ".onnx",
+                                 ".gguf", ".ggml", ".npz", ".npy", ".tflite", ".ot"}) {
+    if (ending == other) return false;
+  }
+  return true;
+}
+
+absl::StatusOr<v1::PrepareResult> PrepareJob(const v1::Job& job, const fs::path& models,
+                                             const Device& device,
+                                             const ProgressCallback& progress) {
+  const v1::PrepareWork& work = job.prepare();
+  LETHE_ASSIGN_OR_RETURN(const fs::path output, UnderModels(models, work.output_folder()));
+  LETHE_ASSIGN_OR_RETURN(const fs::path data, UnderModels(models, work.data_folder()));
+  LETHE_RETURN_IF_ERROR(Report(progress, {.phase = "loading"}));
+  LETHE_ASSIGN_OR_RETURN(const ModelFacts facts, ReadModelFacts(work.source_path()));
+  LETHE_ASSIGN_OR_RETURN(std::vector<NamedSet> sets, LoadSets(work, facts));
+
+  // A hidden name beside the output: whoever looks sees the whole checkpoint or none.
+  const fs::path staging =
+      output.parent_path() / absl::StrCat(".", output.filename().string(), ".incoming");
+  LETHE_RETURN_IF_ERROR(RemoveFolder(staging));
+  auto cleanup = absl::MakeCleanup([&] { RemoveFolder(staging).IgnoreError(); });
+  LETHE_RETURN_IF_ERROR(CopyCheckpoint(work.source_path(), staging, progress));
+
+  PrepareRequest request;
+  request.model_folder = staging;
+  request.holdout = sets.front().sequences;
+  for (const NamedSet& set : sets) {
+    if (set.name == "retain") request.retain = set.sequences;
+  }
+  if (work.el_n_size() > 0) request.el_n.assign(work.el_n().begin(), work.el_n().end());
+  request.digest_key = DigestKey(job);
+  request.device = device;
+  LETHE_ASSIGN_OR_RETURN(const PrepareResult measured, PrepareModel(request, progress));
+
+  LETHE_RETURN_IF_ERROR(Report(progress, {.phase = "saving"}));
+  LETHE_RETURN_IF_ERROR(WriteSets(sets, data));
+  LETHE_RETURN_IF_ERROR(PublishFolder(staging, output));
+  v1::PrepareResult result;
+  *result.mutable_facts() = ToProto(measured.facts);
+  *result.mutable_thresholds() = ToProto(measured.thresholds);
+  *result.mutable_run() = ToProto(measured.run);
+  return result;
+}
+
+}  // namespace lethe

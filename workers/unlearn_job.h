@@ -1,0 +1,23 @@
+// UNLEARN: makes a candidate checkpoint that has forgotten the tickets of a job.
+//
+// Errors     what engine/unlearn.h says; FILE_ERROR for sets that are not where the job says.
+#ifndef LETHE_WORKERS_UNLEARN_JOB_H_
+#define LETHE_WORKERS_UNLEARN_JOB_H_
+
+#include <filesystem>
+
+#include "absl/status/statusor.h"
+#include "engine/device.h"
+#include "engine/progress.h"
+#include "lethe/v1/job.pb.h"
+
+namespace lethe {
+
+absl::StatusOr<v1::UnlearnResult> UnlearnJob(const v1::Job& job,
+                                             const std::filesystem::path& models,
+                                             const Device& device,
+                                             const ProgressCallback& progress);
+
+}  // namespace lethe
+
+#endif  // LETHE_WORKERS_UNLEARN_JOB_H_

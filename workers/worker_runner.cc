@@ -1,0 +1,55 @@
+#include "workers/worker_runner.h"
+
+#include <string>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/status.h"
+#include "workers/host/job_failure.h"
+#include "workers/host/job_input.h"
+#include "workers/prepare_job.h"
+#include "workers/unlearn_job.h"
+
+namespace lethe {
+namespace {
+
+template <typename Result>
+JobOutcome OutcomeOf(absl::StatusOr<Result> result, v1::JobKind kind) {
+  if (!result.ok()) return FailureOf(result.status(), kind);
+  return JobResult(*std::move(result));
+}
+
+// Where the job's checkpoint goes; "" for kinds that make none.
+std::string OutputFolder(const v1::Job& job) {
+  if (job.has_prepare()) return job.prepare().output_folder();
+  if (job.has_unlearn()) return job.unlearn().output_folder();
+  return "";
+}
+
+}  // namespace
+
+JobOutcome WorkerRunner::Run(const v1::Job& job, JobControl* control) {
+  ProgressBridge bridge(control, metrics_);
+  if (job.has_prepare()) {
+    return OutcomeOf(PrepareJob(job, models_, device_, bridge.callback()), job.kind());
+  }
+  if (job.has_unlearn()) {
+    metrics_->TokensTaken(TokenCount(SequencesOf(job.unlearn().tickets())));
+    return OutcomeOf(UnlearnJob(job, models_, device_, bridge.callback()), job.kind());
+  }
+  return FailureOf(Error(absl::StatusCode::kInternal, "KIND_UNKNOWN",
+                         "the server gave a job of a kind that this worker did not ask for"),
+                   job.kind());
+}
+
+void WorkerRunner::Discard(const v1::Job& job) {
+  absl::StatusOr<std::filesystem::path> folder = UnderModels(models_, OutputFolder(job));
+  if (!folder.ok()) return;
+  const absl::Status removed = RemoveFolder(*folder);
+  if (!removed.ok()) {
+    LogWarning("cannot remove a folder that nobody wants",
+               {{"job", job.job_id()}, {"reason", ErrorReason(removed)}});
+  }
+}
+
+}  // namespace lethe
