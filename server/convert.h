@@ -30,6 +30,9 @@ std::optional<absl::Time> FromTimestamp(const google::protobuf::Timestamp& time)
 std::optional<absl::Duration> FromDuration(const google::protobuf::Duration& duration);
 void ToDuration(absl::Duration duration, google::protobuf::Duration* out);
 
+// The same bytes for equal messages of one process, maps included.
+std::string DeterministicBytes(const google::protobuf::MessageLite& message);
+
 std::string Etag(uint64_t version);
 // Nothing for an empty etag; ABORTED/ETAG_MISMATCH for one that no ticket has.
 absl::StatusOr<std::optional<uint64_t>> ParseEtag(const std::string& etag);

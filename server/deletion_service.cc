@@ -40,8 +40,8 @@ absl::StatusOr<TicketId> ParseTicketId(const std::string& text) {
 
 // 1 to 500 characters, counted as the caller does.
 absl::Status CheckReason(const std::string& reason) {
-  const auto characters = std::count_if(reason.begin(), reason.end(),
-                                        [](char c) { return (c & 0xc0) != 0x80; });
+  const auto characters =
+      std::count_if(reason.begin(), reason.end(), [](char c) { return (c & 0xc0) != 0x80; });
   if (characters >= 1 && characters <= 500) return absl::OkStatus();
   return FieldError("REASON_REQUIRED", "reason", "1 to 500 characters, no personal data");
 }
@@ -65,8 +65,9 @@ class DeletionServiceImpl final : public Raw {
         batch_, c, in, out, [this](auto* call) { BatchCreate(call); });
   }
   Unary* GetTicket(Context* c, const Bytes* in, Bytes* out) override {
-    return StartUnary<v1::GetTicketRequest, v1::Ticket>(
-        get_, c, in, out, [this](auto* call) { call->Finish(Get(call->request, &call->response)); });
+    return StartUnary<v1::GetTicketRequest, v1::Ticket>(get_, c, in, out, [this](auto* call) {
+      call->Finish(Get(call->request, &call->response));
+    });
   }
   Unary* ListTickets(Context* c, const Bytes* in, Bytes* out) override {
     return StartUnary<v1::ListTicketsRequest, v1::ListTicketsResponse>(
@@ -85,8 +86,9 @@ class DeletionServiceImpl final : public Raw {
       if (IsDenial(reason)) {
         Change(call, storage::DenyTicket{.reason = reason});
       } else {
-        call->Finish(FieldError("REASON_REQUIRED", "reason",
-                                "one of INSUFFICIENT_VERIFICATION, OUT_OF_SCOPE, NO_MATCH, DUPLICATE"));
+        call->Finish(
+            FieldError("REASON_REQUIRED", "reason",
+                       "one of INSUFFICIENT_VERIFICATION, OUT_OF_SCOPE, NO_MATCH, DUPLICATE"));
       }
     });
   }

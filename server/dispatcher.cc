@@ -42,7 +42,8 @@ void Dispatcher::Acquire(AcquireCall* call, std::set<storage::JobKind> kinds, ab
     if (!draining_) {
       id = next_poll_++;
       call->on_cancel = [this, id] { Cancelled(id); };
-      polls_[id] = Poll{.call = call, .worker = call->request.worker_id(), .kinds = std::move(kinds)};
+      polls_[id] =
+          Poll{.call = call, .worker = call->request.worker_id(), .kinds = std::move(kinds)};
       core_->metrics->polls->Set(static_cast<double>(polls_.size()));
       poked_ = true;
     }
@@ -206,7 +207,8 @@ void Dispatcher::Deliver(PollId poll, const storage::JobRecord& record) {
   }
   if (gone) {
     GiveBack(record, storage::FailureCause::kDrained, "CALLER_LEFT");
-    call->Finish(Error(absl::StatusCode::kCancelled, "CALLER_LEFT", "the caller cancelled the call"));
+    call->Finish(
+        Error(absl::StatusCode::kCancelled, "CALLER_LEFT", "the caller cancelled the call"));
   } else if (!job.ok()) {
     LogError("a leased job could not be handed out",
              {{"job", record.job_id()}, {"reason", ErrorReason(job.status())}});

@@ -38,8 +38,7 @@ absl::Status AtIndex(const absl::Status& status, size_t index, size_t count) {
 absl::StatusOr<Prepared> Prepare(Core* core, const v1::CreateTicketRequest& request) {
   LETHE_RETURN_IF_ERROR(CheckForm(request, *core->config));
   Prepared prepared;
-  LETHE_ASSIGN_OR_RETURN(prepared.times,
-                         ResolveTimes(request, *core->config, core->clock->Now()));
+  LETHE_ASSIGN_OR_RETURN(prepared.times, ResolveTimes(request, *core->config, core->clock->Now()));
   LETHE_ASSIGN_OR_RETURN(prepared.model, core->models->GetReady(ModelId{request.model_id()}));
   const v1::Model& model = prepared.model->model;
   std::optional<Tokenizer> tokenizer;
@@ -106,7 +105,10 @@ std::optional<storage::TicketRecord> FiledBefore(Core* core,
 class Filing : public std::enable_shared_from_this<Filing> {
  public:
   Filing(Core* core, std::string actor, Requests requests, std::function<void(FiledTickets)> done)
-      : core_(core), actor_(std::move(actor)), requests_(std::move(requests)), done_(std::move(done)) {}
+      : core_(core),
+        actor_(std::move(actor)),
+        requests_(std::move(requests)),
+        done_(std::move(done)) {}
 
   void Run() {
     storage::CreateTickets command{.actor = actor_};
@@ -115,9 +117,8 @@ class Filing : public std::enable_shared_from_this<Filing> {
       Refuse(status);
       return;
     }
-    core_->Post(std::move(command), [self = shared_from_this()](auto receipt) {
-      self->Posted(std::move(receipt));
-    });
+    core_->Post(std::move(command),
+                [self = shared_from_this()](auto receipt) { self->Posted(std::move(receipt)); });
   }
 
  private:

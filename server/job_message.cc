@@ -113,7 +113,7 @@ absl::Status FillVerify(const Core& core, const storage::Snapshot& snapshot,
   work->set_base_generation(record.base_generation());
   work->set_data_folder(DataFolder(ModelId{record.model_id()}, registered));
   *work->mutable_attacks() = policy.attacks();
-  work->mutable_unlearn_run()->ParseFromString(record.unlearn_run());
+  work->mutable_unlearn_run()->ParseFromString(record.run());
   return absl::OkStatus();
 }
 

@@ -39,8 +39,8 @@ absl::StatusOr<CheckpointId> ParseCheckpointId(const std::string& text) {
 }
 
 absl::Status CheckReason(const std::string& reason) {
-  const auto characters = std::count_if(reason.begin(), reason.end(),
-                                        [](char c) { return (c & 0xc0) != 0x80; });
+  const auto characters =
+      std::count_if(reason.begin(), reason.end(), [](char c) { return (c & 0xc0) != 0x80; });
   if (characters >= 1 && characters <= 500) return absl::OkStatus();
   return FieldError("REASON_REQUIRED", "reason", "1 to 500 characters, no personal data");
 }
@@ -56,8 +56,9 @@ class ModelServiceImpl final : public Raw {
         });
   }
   Unary* GetModel(Context* c, const Bytes* in, Bytes* out) override {
-    return StartUnary<v1::GetModelRequest, v1::Model>(
-        get_, c, in, out, [this](auto* call) { call->Finish(Get(call->request, &call->response)); });
+    return StartUnary<v1::GetModelRequest, v1::Model>(get_, c, in, out, [this](auto* call) {
+      call->Finish(Get(call->request, &call->response));
+    });
   }
   Unary* ListModels(Context* c, const Bytes* in, Bytes* out) override {
     return StartUnary<v1::ListModelsRequest, v1::ListModelsResponse>(

@@ -29,7 +29,8 @@ absl::StatusOr<Tokenizer> CheckSource(const std::string& source) {
   const fs::path path(source);
   std::error_code ec;
   if (!path.is_absolute()) return unreadable("wants an absolute path");
-  if (!fs::is_directory(path, ec)) return unreadable("there is no such folder, or this server may not see it");
+  if (!fs::is_directory(path, ec))
+    return unreadable("there is no such folder, or this server may not see it");
   for (const char* name : {"config.json", "tokenizer.json"}) {
     if (!Readable(path / name)) {
       return unreadable(absl::StrCat("the folder has no readable ", name));
@@ -57,9 +58,9 @@ absl::StatusOr<size_t> CheckDataset(const std::string& path, const std::string& 
   absl::StatusOr<std::vector<Sequence>> sequences = LoadSequences(path, &tokenizer);
   if (!sequences.ok()) {
     // Its message names file and line and quotes nothing.
-    return unreadable(std::string_view(sequences.status().message().data(),
-                                       sequences.status().message().size()),
-                      {{"cause", ErrorReason(sequences.status())}});
+    return unreadable(
+        std::string_view(sequences.status().message().data(), sequences.status().message().size()),
+        {{"cause", ErrorReason(sequences.status())}});
   }
   if (sequences->empty()) return unreadable("the file has no sequence");
   return sequences->size();
@@ -83,11 +84,11 @@ absl::StatusOr<storage::RegisterModel> CheckRegistration(const v1::RegisterModel
   LETHE_ASSIGN_OR_RETURN(const size_t holdout,
                          CheckDataset(request.holdout_path(), "holdout_path", tokenizer));
   if (holdout < kSmallestHoldout) {
-    return FieldError("HOLDOUT_TOO_SMALL", "holdout_path",
-                      absl::StrCat("it has ", holdout, " sequences; at least ", kSmallestHoldout,
-                                   " of text that the model never saw are needed"),
-                      {{"sequences", absl::StrCat(holdout)},
-                       {"limit", absl::StrCat(kSmallestHoldout)}});
+    return FieldError(
+        "HOLDOUT_TOO_SMALL", "holdout_path",
+        absl::StrCat("it has ", holdout, " sequences; at least ", kSmallestHoldout,
+                     " of text that the model never saw are needed"),
+        {{"sequences", absl::StrCat(holdout)}, {"limit", absl::StrCat(kSmallestHoldout)}});
   }
   storage::RegisterModel command{.model = ModelId{request.model_id()},
                                  .policy = policy.SerializeAsString(),

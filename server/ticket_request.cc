@@ -19,10 +19,10 @@ std::string TargetField(int index) { return absl::StrCat("targets[", index, "]")
 absl::Status CheckTextBytes(const std::string& text, const std::string& field,
                             const ServerConfig& config) {
   if (static_cast<int64_t>(text.size()) <= config.max_text_bytes) return absl::OkStatus();
-  return FieldError("TEXT_TOO_LARGE", field,
-                    absl::StrCat("at most ", config.max_text_bytes, " bytes; split the text"),
-                    {{"limit", absl::StrCat(config.max_text_bytes)},
-                     {"bytes", absl::StrCat(text.size())}});
+  return FieldError(
+      "TEXT_TOO_LARGE", field,
+      absl::StrCat("at most ", config.max_text_bytes, " bytes; split the text"),
+      {{"limit", absl::StrCat(config.max_text_bytes)}, {"bytes", absl::StrCat(text.size())}});
 }
 
 absl::Status CheckTarget(const Target& target, int index, const ServerConfig& config) {
@@ -47,8 +47,7 @@ absl::Status CheckTarget(const Target& target, int index, const ServerConfig& co
         return FieldError("ANSWER_WITHOUT_PROMPT", field + ".prompt_answer.prompt",
                           "name the prompt; without one give the answer as text");
       }
-      LETHE_RETURN_IF_ERROR(
-          CheckTextBytes(pair.prompt(), field + ".prompt_answer.prompt", config));
+      LETHE_RETURN_IF_ERROR(CheckTextBytes(pair.prompt(), field + ".prompt_answer.prompt", config));
       return CheckTextBytes(pair.answer(), field + ".prompt_answer.answer", config);
     }
     case Target::CONTENT_NOT_SET:
@@ -160,8 +159,7 @@ absl::StatusOr<CheckedTicket> Resolve(const CreateTicketRequest& request, const 
                                       const Tokenizer* tokenizer, const ServerConfig& config) {
   SequenceLimits limits;
   limits.vocab_size = model.facts().vocab_size();
-  limits.max_tokens =
-      static_cast<int32_t>(std::min<int64_t>(config.max_target_tokens, 1 << 20));
+  limits.max_tokens = static_cast<int32_t>(std::min<int64_t>(config.max_target_tokens, 1 << 20));
   if (model.facts().context_length() > 0) {
     limits.max_tokens = std::min(limits.max_tokens, model.facts().context_length());
   }

@@ -30,8 +30,8 @@ absl::StatusOr<Tokenizer> TokenizerCache::Get(const v1::Model& model) {
     }
   }
   const std::filesystem::path folder =
-      model_folder_ / CheckpointFolder(ModelId{model.model_id()},
-                                       CheckpointId{model.current_checkpoint_id()});
+      model_folder_ /
+      CheckpointFolder(ModelId{model.model_id()}, CheckpointId{model.current_checkpoint_id()});
   absl::StatusOr<Tokenizer> tokenizer = Tokenizer::Load(folder);
   if (!tokenizer.ok()) return Unavailable(model, ErrorReason(tokenizer.status()));
   if (tokenizer->Digest() != digest) return Unavailable(model, "DIGEST_DIFFERS");

@@ -24,9 +24,8 @@ using Context = grpc::CallbackServerContext;
 using Unary = grpc::ServerUnaryReactor;
 using S = v1::WorkService;
 
-using Raw = S::WithRawCallbackMethod_AcquireJob<
-    S::WithRawCallbackMethod_Heartbeat<S::WithRawCallbackMethod_CompleteJob<
-        S::WithRawCallbackMethod_FailJob<S::Service>>>>;
+using Raw = S::WithRawCallbackMethod_AcquireJob<S::WithRawCallbackMethod_Heartbeat<
+    S::WithRawCallbackMethod_CompleteJob<S::WithRawCallbackMethod_FailJob<S::Service>>>>;
 
 constexpr absl::Duration kLongestWait = absl::Seconds(60);
 // An answer needs so long to get back to the caller.
@@ -55,7 +54,8 @@ absl::StatusOr<std::set<storage::JobKind>> ParseKinds(const v1::AcquireJobReques
     }
   }
   if (kinds.empty()) {
-    return FieldError("NO_KINDS", "kinds", "name at least one kind of job that this process can do");
+    return FieldError("NO_KINDS", "kinds",
+                      "name at least one kind of job that this process can do");
   }
   return kinds;
 }
@@ -66,8 +66,9 @@ absl::Status Mismatch(const char* message) {
 
 absl::Status CheckFacts(const v1::PrepareResult& result) {
   const v1::ModelFacts& facts = result.facts();
-  if (facts.vocab_size() < 1 || facts.context_length() < 2 || facts.tokenizer_digest().size() != 64 ||
-      facts.folder_digest().size() != 64 || !result.has_thresholds()) {
+  if (facts.vocab_size() < 1 || facts.context_length() < 2 ||
+      facts.tokenizer_digest().size() != 64 || facts.folder_digest().size() != 64 ||
+      !result.has_thresholds()) {
     return FieldError("RESULT_MALFORMED", "prepare",
                       "facts and thresholds must be filled in, digests as 64 hex digits");
   }
@@ -114,7 +115,8 @@ class WorkServiceImpl final : public Raw {
     } else {
       // gRPC's deadlines are of the machine's clock, whatever clock decides about leases.
       const absl::Duration left = call->deadline() - absl::Now() - kAnswerMargin;
-      dispatcher_->Acquire(call, *std::move(kinds), std::max(std::min(*wait, left), absl::ZeroDuration()));
+      dispatcher_->Acquire(call, *std::move(kinds),
+                           std::max(std::min(*wait, left), absl::ZeroDuration()));
     }
   }
 
@@ -195,7 +197,8 @@ class WorkServiceImpl final : public Raw {
     const absl::StatusOr<std::string> found = FolderDigest(folder);
     if (found.ok() && *found == digest) return absl::OkStatus();
     return Error(absl::StatusCode::kFailedPrecondition, "ARTEFACT_MISMATCH",
-                 found.ok() ? "the folder's digest is not the one handed in: write it whole, sync it, digest it again"
+                 found.ok() ? "the folder's digest is not the one handed in: write it whole, sync "
+                              "it, digest it again"
                             : "the folder is not there or cannot be read by this server",
                  {{"job", job.job_id()}, {"checkpoint", job.candidate_checkpoint_id()}});
   }
@@ -205,13 +208,14 @@ class WorkServiceImpl final : public Raw {
     const v1::UnlearnResult& result = call->request.unlearn();
     const bool done = job.state() != static_cast<int>(storage::JobState::kLeased);
     // A repeat of a result that was taken is not digested again: its folder may be gone by now.
-    const absl::Status status = done ? absl::OkStatus() : CheckArtefact(job, result.candidate_digest());
+    const absl::Status status =
+        done ? absl::OkStatus() : CheckArtefact(job, result.candidate_digest());
     if (!status.ok()) {
       FinishWork(call, status);
       return;
     }
     PostResult(call, storage::CompleteUnlearn{.digest = result.candidate_digest(),
-                                              .run = result.run().SerializeAsString(),
+                                              .run = DeterministicBytes(result.run()),
                                               .verify_job = JobId{NewId(core_->random, 'j')}});
   }
 
@@ -239,9 +243,9 @@ class WorkServiceImpl final : public Raw {
       FinishWork(call, status);
       return;
     }
-    PostResult(call, storage::CompletePrepare{.facts = result.facts().SerializeAsString(),
-                                              .thresholds = result.thresholds().SerializeAsString(),
-                                              .run = result.run().SerializeAsString(),
+    PostResult(call, storage::CompletePrepare{.facts = DeterministicBytes(result.facts()),
+                                              .thresholds = DeterministicBytes(result.thresholds()),
+                                              .run = DeterministicBytes(result.run()),
                                               .digest = result.facts().folder_digest()});
   }
 
@@ -261,7 +265,8 @@ class WorkServiceImpl final : public Raw {
     const auto job = ParseJobId(request.job_id());
     if (!job.ok()) {
       FinishWork(call, job.status());
-    } else if (request.cause() < v1::FAILURE_CAUSE_METHOD || request.cause() > v1::FAILURE_CAUSE_DRAINED) {
+    } else if (request.cause() < v1::FAILURE_CAUSE_METHOD ||
+               request.cause() > v1::FAILURE_CAUSE_DRAINED) {
       call->Finish(FieldError("RESULT_MALFORMED", "cause", "say whose fault it is"));
     } else if (!IsReason(request.reason())) {
       call->Finish(FieldError("RESULT_MALFORMED", "reason", "UPPER_SNAKE, at most 63 characters"));
@@ -271,8 +276,9 @@ class WorkServiceImpl final : public Raw {
                                   {"fence", request.fence()},
                                   {"cause", v1::FailureCause_Name(request.cause())},
                                   {"reason", request.reason()}});
-      PostResult(call, storage::FailJob{.cause = static_cast<storage::FailureCause>(request.cause()),
-                                        .reason = request.reason()});
+      PostResult(call,
+                 storage::FailJob{.cause = static_cast<storage::FailureCause>(request.cause()),
+                                  .reason = request.reason()});
     }
   }
 

@@ -12,8 +12,8 @@ namespace lethe {
 namespace {
 
 // The ladder of a policy that names none.
-constexpr std::pair<const char*, const char*> kDefaultLadder[] = {
-    {"gradient_ascent", "calibrated"}, {"gradient_ascent", "careful"}};
+constexpr std::pair<const char*, const char*> kDefaultLadder[] = {{"gradient_ascent", "calibrated"},
+                                                                  {"gradient_ascent", "careful"}};
 
 ParameterValues Values(const google::protobuf::Map<std::string, double>& map) {
   return ParameterValues(map.begin(), map.end());
@@ -31,7 +31,8 @@ absl::Status CheckRung(const v1::Rung& rung, int index) {
     return Invalid(field + ".preset", "the method has no such preset");
   }
   if (auto wrong = CheckParameters(method->parameters, Values(rung.overrides()))) {
-    return Invalid(field + ".overrides", "a parameter is unknown or out of range; see the catalogue");
+    return Invalid(field + ".overrides",
+                   "a parameter is unknown or out of range; see the catalogue");
   }
   return absl::OkStatus();
 }
@@ -41,7 +42,8 @@ absl::Status CheckAttack(const v1::AttackSpec& spec, int index) {
   const AttackEntry* attack = FindAttack(spec.attack());
   if (attack == nullptr) return Invalid(field + ".attack", "the catalogue has no such attack");
   if (auto wrong = CheckParameters(attack->parameters, Values(spec.parameters()))) {
-    return Invalid(field + ".parameters", "a parameter is unknown or out of range; see the catalogue");
+    return Invalid(field + ".parameters",
+                   "a parameter is unknown or out of range; see the catalogue");
   }
   return absl::OkStatus();
 }
@@ -53,7 +55,9 @@ v1::Rung RungOf(const v1::ModelPolicy& policy, int rung) {
   return policy.ladder(std::clamp(rung, 0, policy.ladder_size() - 1));
 }
 
-std::string RungName(const v1::Rung& rung) { return absl::StrCat(rung.method(), "/", rung.preset()); }
+std::string RungName(const v1::Rung& rung) {
+  return absl::StrCat(rung.method(), "/", rung.preset());
+}
 
 absl::StatusOr<v1::ModelPolicy> ResolvePolicy(const v1::ModelPolicy& asked,
                                               const ServerConfig& config) {
@@ -83,7 +87,8 @@ absl::StatusOr<v1::ModelPolicy> ResolvePolicy(const v1::ModelPolicy& asked,
   if (policy.max_tickets_per_job() == 0) {
     policy.set_max_tickets_per_job(static_cast<int32_t>(config.max_tickets_per_job));
   }
-  if (!policy.has_max_batch_wait()) ToDuration(config.max_batch_wait, policy.mutable_max_batch_wait());
+  if (!policy.has_max_batch_wait())
+    ToDuration(config.max_batch_wait, policy.mutable_max_batch_wait());
   policy = WithDefaults(std::move(policy), ladder, attacks);
   LETHE_RETURN_IF_ERROR(ValidatePolicy(policy));
   return policy;

@@ -21,8 +21,8 @@ int Rank(JobKind kind) {
   return 3;
 }
 
-std::optional<JobId> ChooseReady(const storage::WorkView& work, const std::set<JobKind>& kinds, const Taken& taken,
-                                 absl::Time now, absl::Time& look_again) {
+std::optional<JobId> ChooseReady(const storage::WorkView& work, const std::set<JobKind>& kinds,
+                                 const Taken& taken, absl::Time now, absl::Time& look_again) {
   const storage::JobRecord* best = nullptr;
   const auto order = [](const storage::JobRecord& job) {
     return std::make_tuple(Rank(static_cast<JobKind>(job.kind())), job.create_us(), job.job_id());
@@ -41,7 +41,8 @@ std::optional<JobId> ChooseReady(const storage::WorkView& work, const std::set<J
 }
 
 // The tickets that may be tried now, the most urgent first.
-std::vector<const WaitingTicket*> Due(const storage::ModelQueue& queue, absl::Time now, absl::Time& look_again) {
+std::vector<const WaitingTicket*> Due(const storage::ModelQueue& queue, absl::Time now,
+                                      absl::Time& look_again) {
   std::vector<const WaitingTicket*> due;
   for (const WaitingTicket& ticket : queue.head) {
     if (ticket.not_before > now) {
@@ -57,8 +58,8 @@ std::vector<const WaitingTicket*> Due(const storage::ModelQueue& queue, absl::Ti
 }
 
 // The job that would be formed, whether or not its time has come; `*start` says when it has.
-JobPlan Plan(const storage::ModelQueue& queue, const std::vector<const WaitingTicket*>& due, const QueuePolicy& policy,
-             absl::Time* start) {
+JobPlan Plan(const storage::ModelQueue& queue, const std::vector<const WaitingTicket*>& due,
+             const QueuePolicy& policy, absl::Time* start) {
   JobPlan plan{.model = queue.model, .generation = queue.generation, .rung = due.front()->rung};
   const auto cap = [&](const WaitingTicket& ticket) {
     const int32_t most = std::max(policy.max_tickets_per_job, 1);
@@ -73,7 +74,8 @@ JobPlan Plan(const storage::ModelQueue& queue, const std::vector<const WaitingTi
     if (static_cast<int32_t>(plan.tickets.size()) + 1 > with) continue;
     limit = with;
     plan.tickets.push_back(ticket->id);
-    *start = std::min({*start, ticket->create_time + policy.max_batch_wait, ticket->due_time - policy.max_batch_wait});
+    *start = std::min({*start, ticket->create_time + policy.max_batch_wait,
+                       ticket->due_time - policy.max_batch_wait});
   }
   if (static_cast<int32_t>(plan.tickets.size()) >= limit) *start = absl::InfinitePast();
   return plan;
@@ -81,8 +83,8 @@ JobPlan Plan(const storage::ModelQueue& queue, const std::vector<const WaitingTi
 
 }  // namespace
 
-NextJob ChooseJob(const storage::WorkView& work, const std::set<JobKind>& kinds, const QueuePolicies& policies,
-                  const Taken& taken, absl::Time now) {
+NextJob ChooseJob(const storage::WorkView& work, const std::set<JobKind>& kinds,
+                  const QueuePolicies& policies, const Taken& taken, absl::Time now) {
   NextJob next;
   next.lease = ChooseReady(work, kinds, taken, now, next.look_again);
   if (next.lease.has_value() || !kinds.contains(JobKind::kUnlearn)) return next;
@@ -93,7 +95,8 @@ NextJob ChooseJob(const storage::WorkView& work, const std::set<JobKind>& kinds,
     if (due.empty()) continue;
     const auto policy = policies.find(queue.model);
     absl::Time start;
-    JobPlan plan = Plan(queue, due, policy == policies.end() ? QueuePolicy{} : policy->second, &start);
+    JobPlan plan =
+        Plan(queue, due, policy == policies.end() ? QueuePolicy{} : policy->second, &start);
     if (start > now) {
       next.look_again = std::min(next.look_again, start);
     } else if (!next.form.has_value() || due.front()->due_time < most_urgent) {
