@@ -16,18 +16,6 @@ namespace lethe {
 namespace fs = std::filesystem;
 namespace {
 
-absl::Status SystemError(std::string_view what, const fs::path& path, int error) {
-  const bool full = error == ENOSPC || error == EDQUOT;
-  absl::StatusCode code = full              ? absl::StatusCode::kResourceExhausted
-                          : error == ENOENT ? absl::StatusCode::kNotFound
-                          : error == EEXIST ? absl::StatusCode::kAlreadyExists
-                          : error == EACCES ? absl::StatusCode::kPermissionDenied
-                                            : absl::StatusCode::kUnavailable;
-  return Error(code, full ? "DISK_FULL" : "FILE_ERROR",
-               absl::StrCat(absl::string_view(what.data(), what.size()), " ", path.string(), ": ",
-                            strerror(error)));
-}
-
 // A name beside `path` that no other thread or process of this moment uses.
 fs::path Beside(const fs::path& path) {
   static std::atomic<uint64_t> counter{0};
@@ -44,6 +32,18 @@ absl::Status FsyncPath(const fs::path& path, int flags) {
 }
 
 }  // namespace
+
+absl::Status SystemError(std::string_view what, const fs::path& path, int error) {
+  const bool full = error == ENOSPC || error == EDQUOT;
+  absl::StatusCode code = full              ? absl::StatusCode::kResourceExhausted
+                          : error == ENOENT ? absl::StatusCode::kNotFound
+                          : error == EEXIST ? absl::StatusCode::kAlreadyExists
+                          : error == EACCES ? absl::StatusCode::kPermissionDenied
+                                            : absl::StatusCode::kUnavailable;
+  return Error(code, full ? "DISK_FULL" : "FILE_ERROR",
+               absl::StrCat(absl::string_view(what.data(), what.size()), " ", path.string(), ": ",
+                            strerror(error)));
+}
 
 absl::StatusOr<std::string> ReadFile(const fs::path& path, size_t limit_bytes) {
   std::error_code ec;

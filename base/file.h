@@ -17,6 +17,9 @@
 
 namespace lethe {
 
+// The status of a failed system call: "`what` PATH: the system's words".
+absl::Status SystemError(std::string_view what, const std::filesystem::path& path, int error);
+
 // The whole file; refuses one larger than `limit_bytes`.
 absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path,
                                      size_t limit_bytes = size_t{1} << 30);

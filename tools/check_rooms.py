@@ -101,7 +101,7 @@ def may_use_library(room, library):
 def may_use_file(tree, name, room, target_path, target_room):
     if "*" in room["rooms"] or target_room == name or target_room in room["rooms"]:
         return True
-    # A room's inner room (cli/engine in cli) is a room of its own; headers may be opened one by one.
+    # An inner room (engine/cli in engine) is a room of its own; headers may be opened one by one.
     return any("." in r and one_level(target_path, r) for r in room["rooms"])
 
 

@@ -81,6 +81,10 @@ class CheckRooms(unittest.TestCase):
         self.passes(files | {"server/s.cc": '#include "engine/catalog.h"\n',
                              "workers/w.cc": '#include "engine/unlearn.h"\n'})
         self.refuses(files | {"server/s.cc": '#include "engine/unlearn.h"\n'}, "server/s.cc:1", "engine/catalog.h")
+        self.passes(files | {"engine/cli/main.cc": '#include "engine/unlearn.h"\n#include "CLI/CLI.hpp"\n'})
+        self.refuses(files | {"engine/loss/npo.h": "#include <ATen/ATen.h>\n",
+                              "engine/cli/main.cc": '#include "engine/loss/npo.h"\n'},
+                     "engine/cli/main.cc:1", "engine/cli may not use torch")
         self.refuses(files | {"workers/w.cc": '#include "engine/loss/npo.h"\n'}, "workers/w.cc:1", "engine/*.h")
 
     def test_public_engine_header_with_torch(self):
