@@ -1,6 +1,7 @@
 #include "engine/loss/sequence_loss.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/_log_softmax.h>
 #include <ATen/ops/arange.h>
@@ -123,7 +124,7 @@ std::vector<int64_t> LabelledPlaces(const Sequence& sequence, Labels labels) {
     return places;
   }
   std::vector<bool> in_span(tokens, false);
-  for (const TokenSpan& span : sequence.sensitive) {
+  for (const Span& span : sequence.sensitive) {
     for (int64_t t = std::max<int64_t>(0, span.begin); t < std::min<int64_t>(tokens, span.end);
          ++t) {
       in_span[t] = true;

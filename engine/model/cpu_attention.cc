@@ -177,6 +177,32 @@ void BackwardBlocks(const HeadGroup& head, const HeadGroupGrads& grads, const fl
   }
 }
 
+// scores[p] = query (h) . column p, for `count` columns rounded up to a multiple of 16.
+LETHE_INLINE void ScoreColumns(const float* query, float scale, const float* columns,
+                               int64_t head_dim, int64_t padded, int64_t count, float* scores) {
+  for (int64_t p = 0; p < count; p += kLanes) {
+    Floats a{};
+    for (int64_t d = 0; d < head_dim; ++d) a += query[d] * Load(columns + d * padded + p);
+    Store(scores + p, a * scale);
+  }
+}
+
+// sums (width) += weights (count) times rows (count,width). Four sums run side by side, since one
+// would wait for itself.
+LETHE_INLINE void AddWeighted(const float* weights, const float* rows, int64_t count, int64_t width,
+                              float* sums) {
+  for (int64_t d = 0; d < width; d += kLanes) {
+    Floats a[4] = {};
+    const float* row = rows + d;
+    int64_t p = 0;
+    for (; p + 4 <= count; p += 4, row += 4 * width) {
+      for (int64_t i = 0; i < 4; ++i) a[i] += weights[p + i] * Load(row + i * width);
+    }
+    for (; p < count; ++p, row += width) a[0] += weights[p] * Load(row);
+    Store(sums + d, Load(sums + d) + ((a[0] + a[1]) + (a[2] + a[3])));
+  }
+}
+
 }  // namespace
 
 void CausalAttention(const HeadGroup& head) {
@@ -213,6 +239,30 @@ void CausalAttentionBackward(const HeadGroup& head, const HeadGroupGrads& grads)
       grads.grad_key[t * head.stride + d] = s.grad_key[d * padded + t];
       grads.grad_value[t * head.stride + d] = s.grad_value[d * padded + t];
     }
+  }
+}
+
+LETHE_CLONES
+void AttendCached(const CachedHead& head) {
+  const int64_t h = head.head_dim, prefix_span = RoundUp(head.prefix);
+  const float scale = 1.0f / std::sqrt(static_cast<float>(h));
+  float* scores = head.scratch;  // those of the prefix, padding, then those of the tail
+  float* sums = head.scratch + head.prefix_padded + head.tail_padded;
+  for (int64_t g = 0; g < head.group; ++g) {
+    const float* query = head.query + g * h;
+    ScoreColumns(query, scale, head.prefix_keys, h, head.prefix_padded, head.prefix, scores);
+    ScoreColumns(query, scale, head.tail_keys, h, head.tail_padded, head.tail,
+                 scores + prefix_span);
+    for (int64_t p = head.prefix; p < prefix_span; ++p) {
+      scores[p] = -std::numeric_limits<float>::infinity();
+    }
+    const int64_t count = prefix_span + head.tail;
+    float largest;
+    const float total = ExpAll(scores, count, RoundUp(count), &largest);
+    for (int64_t d = 0; d < head.width; ++d) sums[d] = 0;
+    AddWeighted(scores, head.prefix_values, head.prefix, head.width, sums);
+    AddWeighted(scores + prefix_span, head.tail_values, head.tail, head.width, sums);
+    for (int64_t d = 0; d < h; ++d) head.out[g * h + d] = sums[d] / total;
   }
 }
 

@@ -124,22 +124,47 @@ void Rotate(float* heads_data, const float* cos, const float* sin, int64_t heads
   }
 }
 
+namespace {
+
+// The last, incomplete sixteen of `width` numbers, filled up with -inf.
+LETHE_INLINE Floats Tail(const float* numbers, int64_t width) {
+  const int64_t whole = width / kLanes * kLanes;
+  float tail[kLanes];
+  for (int64_t i = 0; i < kLanes; ++i) {
+    tail[i] = whole + i < width ? numbers[whole + i] : -std::numeric_limits<float>::infinity();
+  }
+  return Load(tail);
+}
+
+LETHE_INLINE float LargestOf(const float* numbers, int64_t width, Floats tail) {
+  Floats top = tail;
+  for (int64_t d = 0; d + kLanes <= width; d += kLanes) top = Max(top, Load(numbers + d));
+  return Largest(top);
+}
+
+LETHE_INLINE int64_t FirstPlaceOf(float number, const float* numbers, int64_t width) {
+  for (int64_t d = 0; d < width; ++d) {
+    if (numbers[d] == number) return d;
+  }
+  return 0;
+}
+
+}  // namespace
+
+LETHE_CLONES
+int64_t FirstLargest(const float* numbers, int64_t width) {
+  return FirstPlaceOf(LargestOf(numbers, width, Tail(numbers, width)), numbers, width);
+}
+
 LETHE_CLONES
 Choice SoftmaxInPlace(float* logits, int64_t width, int64_t target) {
   const int64_t whole = width / kLanes * kLanes;
   const float wanted = logits[target];
-  float tail[kLanes];  // what is behind the last whole 16, filled up with -inf
-  for (int64_t i = 0; i < kLanes; ++i) {
-    tail[i] = whole + i < width ? logits[whole + i] : -std::numeric_limits<float>::infinity();
-  }
-  Floats top = Load(tail);
-  for (int64_t d = 0; d < whole; d += kLanes) top = Max(top, Load(logits + d));
-  const float largest = Largest(top);
-  int64_t choice = 0;
-  while (choice < width && logits[choice] != largest) ++choice;
-  if (choice == width) choice = 0;
+  const Floats tail = Tail(logits, width);
+  const float largest = LargestOf(logits, width, tail);
+  const int64_t choice = FirstPlaceOf(largest, logits, width);
 
-  const Floats last = Exp(Load(tail) - largest);
+  const Floats last = Exp(tail - largest);
   Floats total = last;
   for (int64_t d = 0; d < whole; d += kLanes) {
     const Floats e = Exp(Load(logits + d) - largest);

@@ -61,6 +61,26 @@ struct HeadGroupGrads {
 };
 void CausalAttentionBackward(const HeadGroup& head, const HeadGroupGrads& grads);
 
+// One query position against a cache: the first `prefix` positions of a text that many rows may
+// share, then the row's own `tail`. Keys lie as columns (h, padded), so that the scores of sixteen
+// positions are one load; values as rows of `width`, h rounded up to a multiple of 16.
+struct CachedHead {
+  int64_t head_dim, group, width;
+  const float* query;  // (group,h)
+  const float* prefix_keys;
+  const float* prefix_values;
+  int64_t prefix, prefix_padded;
+  const float* tail_keys;
+  const float* tail_values;
+  int64_t tail, tail_padded;
+  float* out;      // (group,h)
+  float* scratch;  // prefix_padded + tail_padded + width
+};
+void AttendCached(const CachedHead& head);
+
+// The place of the largest of `width` numbers, the lowest of equals; 0 when none is a number.
+int64_t FirstLargest(const float* numbers, int64_t width);
+
 }  // namespace lethe::cpu
 
 #endif  // LETHE_ENGINE_MODEL_CPU_KERNELS_H_

@@ -121,9 +121,9 @@ void Decoder::MakeRopeTables() {
   rope_sin_ = angles.sin().to(device_);
 }
 
-absl::StatusOr<Decoder> Decoder::FromTensors(const DecoderConfig& config,
-                                             const std::map<std::string, at::Tensor>& tensors,
-                                             const Device& device) {
+absl::StatusOr<Decoder> Decoder::Build(
+    const DecoderConfig& config, const Device& device,
+    const std::function<absl::StatusOr<at::Tensor>(const std::string&)>& read) {
   return CatchTorch("loading the weights", [&]() -> absl::StatusOr<Decoder> {
     at::NoGradGuard no_grad;
     Decoder model(config, at::Device(device.name));
@@ -131,20 +131,29 @@ absl::StatusOr<Decoder> Decoder::FromTensors(const DecoderConfig& config,
       at::Tensor whole = at::empty(leaf.shape, at::TensorOptions(at::kFloat).device(model.device_));
       int64_t row = 0;
       for (const Part& part : leaf.parts) {
-        const auto found = tensors.find(part.name);
-        if (found == tensors.end()) return BadCheckpoint("a tensor is missing", part.name);
+        LETHE_ASSIGN_OR_RETURN(const at::Tensor tensor, read(part.name));
         std::vector<int64_t> want = leaf.shape;
         want[0] = part.rows;
-        if (found->second.sizes() != at::IntArrayRef(want)) {
+        if (tensor.sizes() != at::IntArrayRef(want)) {
           return BadCheckpoint("a tensor's shape is not the one that config.json gives it",
                                part.name);
         }
-        whole.narrow(0, row, part.rows).copy_(found->second);
+        whole.narrow(0, row, part.rows).copy_(tensor);
         row += part.rows;
       }
       model.leaves_.push_back(whole.requires_grad_(true));
     }
     return model;
+  });
+}
+
+absl::StatusOr<Decoder> Decoder::FromTensors(const DecoderConfig& config,
+                                             const std::map<std::string, at::Tensor>& tensors,
+                                             const Device& device) {
+  return Build(config, device, [&](const std::string& name) -> absl::StatusOr<at::Tensor> {
+    const auto found = tensors.find(name);
+    if (found == tensors.end()) return BadCheckpoint("a tensor is missing", name);
+    return found->second;
   });
 }
 

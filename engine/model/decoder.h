@@ -103,6 +103,10 @@ class Decoder {
   };
 
   Decoder(const DecoderConfig& config, at::Device device);
+  // Fills every leaf with the tensors that `read` gives for their names.
+  static absl::StatusOr<Decoder> Build(
+      const DecoderConfig& config, const Device& device,
+      const std::function<absl::StatusOr<at::Tensor>(const std::string&)>& read);
   void PlanLeaves();
   int AddLeaf(Leaf leaf);
   void MakeRopeTables();

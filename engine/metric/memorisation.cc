@@ -1,0 +1,234 @@
+#include "engine/metric/memorisation.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "engine/metric/ngram_overlap.h"
+#include "engine/model/kv_cache.h"
+#include "engine/torch_status.h"
+
+namespace lethe {
+namespace {
+
+constexpr int64_t kTokensAPass = 4096;  // of sequences that are read together, pads included
+
+// A greedy mistake that has to be rolled out: it stands for the prefixes first..mistake.
+struct Rollout {
+  size_t sequence;      // index among those read together
+  int64_t first;        // shortest prefix that it stands for
+  int64_t mistake;      // m: the model's choice after x[:m] is not x[m]
+  std::vector<int32_t> text;        // z: x[:m], then the continuation; -1 what was not generated
+  int64_t longest_run;  // longest run of text that ends here and is in x, as far as it matters
+};
+
+struct Plan {
+  std::vector<int64_t> el_n;  // ascending
+  int64_t cache_bytes;
+};
+
+// One sequence while its group is read.
+struct Item {
+  const Sequence* sequence;
+  Memorisation* result;
+  int64_t start;        // s
+  int64_t last_prefix;  // T - (smallest n): no longer prefix counts
+  std::vector<int64_t> mistakes;
+  int64_t tokens() const { return static_cast<int64_t>(sequence->ids.size()); }
+};
+
+// Teacher forcing: fills greedy_next and ma, and finds the mistakes. `choices`: after each
+// position.
+void ReadFirstPass(Item& item, const int64_t* choices) {
+  Memorisation& m = *item.result;
+  const int64_t T = item.tokens();
+  int64_t hits = 0;
+  m.greedy_next.assign(choices, choices + T - 1);
+  for (int64_t t = item.start; t < T; ++t) {
+    const bool hit = m.greedy_next[t - 1] == item.sequence->ids[t];
+    hits += hit;
+    if (!hit) item.mistakes.push_back(t);
+  }
+  m.ma = static_cast<double>(hits) / static_cast<double>(T - item.start);
+  m.forward_tokens = T;
+}
+
+// Prefixes between two mistakes share one continuation; those longer than T - n count for nothing.
+std::vector<Rollout> PlanRollouts(std::vector<Item>& items) {
+  std::vector<Rollout> rollouts;
+  for (size_t s = 0; s < items.size(); ++s) {
+    Item& item = items[s];
+    int64_t first = item.start;
+    for (const int64_t mistake : item.mistakes) {
+      if (first > item.last_prefix) break;
+      Rollout r{.sequence = s, .first = first, .mistake = mistake, .longest_run = 0};
+      r.text = item.sequence->ids;
+      r.text[mistake] = item.result->greedy_next[mistake - 1];
+      std::fill(r.text.begin() + mistake + 1, r.text.end(), -1);
+      rollouts.push_back(std::move(r));
+      first = mistake + 1;
+    }
+    item.result->rollouts = static_cast<int64_t>(std::count_if(
+        rollouts.begin(), rollouts.end(), [&](const Rollout& r) { return r.sequence == s; }));
+  }
+  return rollouts;
+}
+
+// Generates the rest of some roll-outs, side by side. A roll-out whose last run of known text is
+// too short to become an n-gram of x in the steps that are left adds nothing any more and is
+// dropped.
+void RunRollouts(const Decoder& model, KvCache& cache, std::vector<Item>& items,
+                 std::span<Rollout> rollouts, int64_t smallest_n) {
+  std::vector<CacheRow> rows;
+  std::vector<OverlapTracker> trackers;
+  std::vector<int64_t> live;
+  for (size_t i = 0; i < rollouts.size(); ++i) {
+    const Rollout& r = rollouts[i];
+    const Item& item = items[r.sequence];
+    rows.push_back({.prefix = static_cast<int64_t>(r.sequence),
+                    .length = r.mistake,
+                    .room = item.tokens() - 1 - r.mistake});
+    trackers.emplace_back(item.sequence->ids, smallest_n);
+    trackers.back().Start(r.text, r.mistake);
+    if (rows.back().room > 0 && trackers.back().Alive(rows.back().room)) {
+      live.push_back(static_cast<int64_t>(i));
+    }
+  }
+  cache.StartRows(rows);
+  std::vector<int32_t> tokens;
+  for (int64_t step = 0; !live.empty(); ++step) {
+    tokens.clear();
+    for (const int64_t i : live) tokens.push_back(rollouts[i].text[rollouts[i].mistake + step]);
+    const at::Tensor choices = FirstChoices(model, cache.Step(live, tokens));
+    const int64_t* choice = choices.const_data_ptr<int64_t>();
+    size_t kept = 0;
+    for (size_t n = 0; n < live.size(); ++n) {
+      const int64_t i = live[n];
+      Rollout& r = rollouts[i];
+      const auto token = static_cast<int32_t>(choice[n]);
+      r.text[r.mistake + step + 1] = token;
+      trackers[i].Append(token);
+      ++items[r.sequence].result->forward_tokens;
+      const int64_t left = rows[i].room - step - 1;
+      if (left > 0 && trackers[i].Alive(left)) live[kept++] = i;
+    }
+    live.resize(kept);
+  }
+}
+
+// EL_n of one sequence, from its roll-outs in order; after the last mistake the model says x
+// itself.
+void Score(Item& item, std::span<const Rollout> rollouts, const std::vector<int64_t>& el_n) {
+  const int64_t T = item.tokens();
+  for (const int64_t n : el_n) {
+    const int64_t prefixes = T - n - item.start + 1;
+    if (prefixes < 1) continue;
+    double sum = 0;
+    int64_t next = item.start;
+    for (const Rollout& r : rollouts) {
+      const int64_t last = std::min(r.mistake, T - n);
+      if (r.first > last) break;
+      const std::vector<int64_t> found = LastOccurrences(r.text, item.sequence->ids, n, r.first);
+      for (int64_t i = r.first; i <= last; ++i) {
+        int64_t matches = 0;
+        for (int64_t s = i; s <= T - n; ++s) matches += found[s - r.first] >= i;
+        sum += static_cast<double>(matches) / static_cast<double>(T - i - n + 1);
+      }
+      next = r.mistake + 1;
+    }
+    sum += static_cast<double>(std::max<int64_t>(0, T - n - next + 1));
+    item.result->el[n] = sum / static_cast<double>(prefixes);
+  }
+}
+
+void RunAllRollouts(const Decoder& model, KvCache& cache, std::vector<Item>& items,
+                    const Plan& plan) {
+  std::vector<Rollout> rollouts = PlanRollouts(items);
+  // Those with the most to say together, so that a batch stays full to its end.
+  const auto steps_of = [&](const Rollout& r) {
+    return items[r.sequence].tokens() - 1 - r.mistake;
+  };
+  std::stable_sort(rollouts.begin(), rollouts.end(),
+                   [&](const Rollout& a, const Rollout& b) { return steps_of(a) > steps_of(b); });
+  for (size_t begin = 0; begin < rollouts.size();) {
+    int64_t bytes = 0;
+    size_t end = begin;
+    while (end < rollouts.size()) {
+      bytes += cache.RowBytes(steps_of(rollouts[end]));
+      if (end > begin && bytes > plan.cache_bytes) break;
+      ++end;
+    }
+    RunRollouts(model, cache, items, std::span(rollouts).subspan(begin, end - begin),
+                plan.el_n.front());
+    begin = end;
+  }
+  std::sort(rollouts.begin(), rollouts.end(), [](const Rollout& a, const Rollout& b) {
+    return std::pair(a.sequence, a.mistake) < std::pair(b.sequence, b.mistake);
+  });
+  size_t begin = 0;
+  for (size_t s = 0; s < items.size(); ++s) {
+    size_t end = begin;
+    while (end < rollouts.size() && rollouts[end].sequence == s) ++end;
+    Score(items[s], std::span(rollouts).subspan(begin, end - begin), plan.el_n);
+    begin = end;
+  }
+}
+
+// Measures sequences that are read in one pass.
+void MeasureGroup(const Decoder& model, std::vector<Item>& items, const Plan& plan) {
+  int64_t longest = 0;
+  for (const Item& item : items) longest = std::max(longest, item.tokens());
+  const auto count = static_cast<int64_t>(items.size());
+  at::Tensor ids = at::zeros({count, longest}, at::kLong);
+  for (int64_t s = 0; s < count; ++s) {
+    std::copy(items[s].sequence->ids.begin(), items[s].sequence->ids.end(),
+              ids.data_ptr<int64_t>() + s * longest);
+  }
+  ids = ids.to(model.device());
+  KvCache cache(model);
+  const at::Tensor hidden = plan.el_n.empty() ? model.Hidden(ids) : cache.ReadPrefixes(ids);
+  const at::Tensor choices = FirstChoices(model, hidden);
+  for (int64_t s = 0; s < count; ++s) {
+    ReadFirstPass(items[s], choices.const_data_ptr<int64_t>() + s * longest);
+  }
+  if (!plan.el_n.empty()) RunAllRollouts(model, cache, items, plan);
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<Memorisation>> MeasureMemorisation(const Decoder& model,
+                                                              std::span<const Sequence> sequences,
+                                                              const MemorisationOptions& options) {
+  Plan plan{.el_n = options.el_n, .cache_bytes = options.cache_bytes};
+  std::sort(plan.el_n.begin(), plan.el_n.end());
+  if (!plan.el_n.empty() && plan.el_n.front() < 1) {
+    return Error(absl::StatusCode::kInvalidArgument, "BAD_EL_N", "n of EL_n must be at least 1");
+  }
+  std::vector<Memorisation> results(sequences.size());
+  std::vector<Item> all;
+  for (size_t s = 0; s < sequences.size(); ++s) {
+    const int64_t start = std::max<int64_t>(1, sequences[s].prompt_tokens);
+    LETHE_RETURN_IF_ERROR(model.CheckIds(sequences[s].ids, start + 1));
+    Item item{.sequence = &sequences[s], .result = &results[s], .start = start};
+    item.last_prefix = plan.el_n.empty() ? 0 : item.tokens() - plan.el_n.front();
+    all.push_back(std::move(item));
+  }
+  std::stable_sort(all.begin(), all.end(),
+                   [](const Item& a, const Item& b) { return a.tokens() > b.tokens(); });
+  return CatchTorch("measuring memorisation", [&]() -> absl::StatusOr<std::vector<Memorisation>> {
+    at::NoGradGuard no_grad;
+    for (size_t begin = 0; begin < all.size();) {
+      const auto rows =
+          static_cast<size_t>(std::max<int64_t>(1, kTokensAPass / all[begin].tokens()));
+      const size_t end = std::min(all.size(), begin + rows);
+      std::vector<Item> group(all.begin() + begin, all.begin() + end);
+      MeasureGroup(model, group, plan);
+      begin = end;
+    }
+    return results;
+  });
+}
+
+}  // namespace lethe

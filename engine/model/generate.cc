@@ -1,0 +1,161 @@
+#include "engine/model/generate.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "engine/model/kv_cache.h"
+#include "engine/model/sampler.h"
+#include "engine/torch_status.h"
+
+namespace lethe {
+namespace {
+
+constexpr int64_t kTokensAPass = 4096;  // of prompts that are read together, pads included
+constexpr int64_t kMostRows = 256;      // continuations that run side by side
+
+absl::Status CheckOptions(const Decoder& model, std::span<const TokenIds> prompts,
+                          const GenerateOptions& options) {
+  if (options.max_new_tokens < 0 || options.samples < 1 || !(options.temperature >= 0) ||
+      options.top_k < 0 || !(options.top_p > 0 && options.top_p <= 1)) {
+    return Error(
+        absl::StatusCode::kInvalidArgument, "BAD_SAMPLING",
+        "wanted: max_new_tokens >= 0, samples >= 1, temperature >= 0, top_k >= 0, 0 < top_p <= 1");
+  }
+  for (const TokenIds& prompt : prompts) {
+    LETHE_RETURN_IF_ERROR(model.CheckIds(prompt));
+    const int64_t whole = static_cast<int64_t>(prompt.size()) + options.max_new_tokens;
+    if (whole > model.config().context) {
+      return Error(
+          absl::StatusCode::kInvalidArgument, "SEQUENCE_TOO_LONG",
+          "a prompt and its new tokens are longer than the model's context",
+          {{"tokens", std::to_string(whole)}, {"context", std::to_string(model.config().context)}});
+    }
+  }
+  return absl::OkStatus();
+}
+
+// One continuation that is being written.
+struct Draft {
+  size_t prompt;  // the caller's index
+  CacheRow start;
+  TokenIds* out;
+  Sampler sampler;
+};
+
+// The next token of each of hidden's rows; drafts[i] belongs to row i.
+std::vector<int32_t> Choose(const Decoder& model, const at::Tensor& hidden, bool greedy,
+                            std::span<Draft* const> drafts) {
+  std::vector<int32_t> tokens;
+  if (greedy) {
+    const at::Tensor choices = FirstChoices(model, hidden);
+    const int64_t* choice = choices.const_data_ptr<int64_t>();
+    tokens.assign(choice, choice + choices.numel());
+    return tokens;
+  }
+  const at::Tensor logits = model.Logits(hidden).to(at::kFloat).cpu().contiguous();  // (n,V)
+  const auto vocabulary = static_cast<size_t>(logits.size(1));
+  for (size_t n = 0; n < drafts.size(); ++n) {
+    tokens.push_back(drafts[n]->sampler.Draw(
+        std::span(logits.const_data_ptr<float>() + n * vocabulary, vocabulary)));
+  }
+  return tokens;
+}
+
+// Writes some drafts to their end, side by side. last_hidden (P,D): after the last token of each
+// prefix.
+void WriteDrafts(const Decoder& model, KvCache& cache, const at::Tensor& last_hidden,
+                 std::span<Draft> drafts, const GenerateOptions& options) {
+  std::vector<CacheRow> rows;
+  std::vector<int64_t> live, prefixes;
+  std::vector<Draft*> writing;
+  for (size_t i = 0; i < drafts.size(); ++i) {
+    rows.push_back(drafts[i].start);
+    prefixes.push_back(drafts[i].start.prefix);
+    live.push_back(static_cast<int64_t>(i));
+    writing.push_back(&drafts[i]);
+  }
+  cache.StartRows(rows);
+  at::Tensor hidden = RowsOf(last_hidden, prefixes);
+  for (int64_t step = 0; step < options.max_new_tokens && !live.empty(); ++step) {
+    std::vector<int32_t> tokens = Choose(model, hidden, options.temperature == 0, writing);
+    size_t kept = 0;
+    for (size_t n = 0; n < live.size(); ++n) {
+      if (tokens[n] == options.stop_id) continue;
+      writing[n]->out->push_back(tokens[n]);
+      live[kept] = live[n];
+      writing[kept] = writing[n];
+      tokens[kept++] = tokens[n];
+    }
+    live.resize(kept);
+    writing.resize(kept);
+    tokens.resize(kept);
+    if (kept > 0 && step + 1 < options.max_new_tokens) hidden = cache.Step(live, tokens);
+  }
+}
+
+// Continues some prompts (`members`: the caller's indexes) that are read in one pass.
+void ContinueGroup(const Decoder& model, std::span<const TokenIds> prompts,
+                   std::span<const size_t> members, const GenerateOptions& options,
+                   std::vector<std::vector<TokenIds>>& results) {
+  int64_t longest = 0;
+  for (const size_t m : members) longest = std::max<int64_t>(longest, prompts[m].size());
+  at::Tensor ids = at::zeros({static_cast<int64_t>(members.size()), longest}, at::kLong);
+  std::vector<int64_t> last;
+  for (size_t p = 0; p < members.size(); ++p) {
+    const TokenIds& prompt = prompts[members[p]];
+    std::copy(prompt.begin(), prompt.end(), ids.data_ptr<int64_t>() + p * longest);
+    last.push_back(static_cast<int64_t>(p) * longest + static_cast<int64_t>(prompt.size()) - 1);
+  }
+  KvCache cache(model);
+  const at::Tensor last_hidden = RowsOf(cache.ReadPrefixes(ids.to(model.device())), last);
+
+  std::vector<Draft> drafts;
+  const SamplingRule rule{options.temperature, options.top_k, options.top_p};
+  for (size_t p = 0; p < members.size(); ++p) {
+    const size_t m = members[p];
+    for (int64_t s = 0; s < options.samples; ++s) {
+      drafts.push_back({.prompt = m,
+                        .start = {.prefix = static_cast<int64_t>(p),
+                                  .length = static_cast<int64_t>(prompts[m].size()),
+                                  .room = std::max<int64_t>(0, options.max_new_tokens - 1)},
+                        .out = &results[m][s],
+                        .sampler = Sampler(rule, SampleSeed(options.seed, m, s))});
+    }
+  }
+  const int64_t row_bytes = std::max<int64_t>(1, cache.RowBytes(options.max_new_tokens));
+  const auto side_by_side =
+      static_cast<size_t>(std::clamp<int64_t>(options.cache_bytes / row_bytes, 1, kMostRows));
+  for (size_t begin = 0; begin < drafts.size(); begin += side_by_side) {
+    const size_t count = std::min(side_by_side, drafts.size() - begin);
+    WriteDrafts(model, cache, last_hidden, std::span(drafts).subspan(begin, count), options);
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<std::vector<TokenIds>>> GenerateContinuations(
+    const Decoder& model, std::span<const TokenIds> prompts, const GenerateOptions& options) {
+  LETHE_RETURN_IF_ERROR(CheckOptions(model, prompts, options));
+  std::vector<size_t> order(prompts.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return prompts[a].size() > prompts[b].size(); });
+  return CatchTorch("generating", [&]() -> absl::StatusOr<std::vector<std::vector<TokenIds>>> {
+    at::NoGradGuard no_grad;
+    std::vector<std::vector<TokenIds>> results(prompts.size());
+    for (auto& samples : results) samples.resize(options.samples);
+    for (size_t begin = 0; begin < order.size();) {
+      const auto longest = static_cast<int64_t>(prompts[order[begin]].size());
+      const auto rows = static_cast<size_t>(std::max<int64_t>(1, kTokensAPass / longest));
+      const size_t count = std::min(rows, order.size() - begin);
+      ContinueGroup(model, prompts, std::span(order).subspan(begin, count), options, results);
+      begin += count;
+    }
+    return results;
+  });
+}
+
+}  // namespace lethe

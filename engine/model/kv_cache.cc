@@ -1,0 +1,230 @@
+#include "engine/model/kv_cache.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/argmax.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/matmul.h>
+#include <ATen/ops/softmax.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "engine/model/cpu_kernels.h"
+
+namespace lethe {
+namespace {
+
+int64_t RoundUp(int64_t x) { return (x + 15) / 16 * 16; }
+
+}  // namespace
+
+KvCache::KvCache(const Decoder& model)
+    : model_(model),
+      shape_(model.Shape()),
+      width_(RoundUp(shape_.head_dim)),
+      own_loops_(model.device().is_cpu()),
+      layers_(model.config().num_layers) {}
+
+at::Tensor KvCache::ReadPrefixes(const at::Tensor& ids) {
+  at::NoGradGuard no_grad;
+  rows_.clear();
+  prefixes_ = ids.size(0);
+  prefix_tokens_ = ids.size(1);
+  prefix_padded_ = RoundUp(prefix_tokens_);
+  return model_.Run(ids.reshape({-1}), [&](int64_t layer, at::Tensor qkv) {
+    Rotate(qkv, model_.RopeCos(), model_.RopeSin(), shape_, prefix_tokens_);
+    KeepPrefix(layers_[layer], qkv);
+    return AttendCausal(qkv, shape_, prefixes_);
+  });
+}
+
+// qkv (P*S,(H+2K)h), rotated.
+void KvCache::KeepPrefix(Layer& layer, const at::Tensor& qkv) {
+  const int64_t H = shape_.heads, K = shape_.kv_heads, h = shape_.head_dim;
+  const int64_t S = prefix_tokens_, stride = qkv.size(1);
+  if (!own_loops_) {
+    const at::Tensor all = qkv.view({prefixes_, S, H + 2 * K, h}).transpose(1, 2);
+    layer.keys = all.narrow(1, H, K).contiguous();
+    layer.values = all.narrow(1, H + K, K).contiguous();
+    return;
+  }
+  layer.prefix_keys.assign(prefixes_ * K * h * prefix_padded_, 0.0f);
+  layer.prefix_values.assign(prefixes_ * K * S * width_, 0.0f);
+  const float* from = qkv.const_data_ptr<float>();
+  for (int64_t head = 0; head < prefixes_ * K; ++head) {
+    const float* key = from + head / K * S * stride + (H + head % K) * h;
+    const float* value = key + K * h;
+    float* keys = layer.prefix_keys.data() + head * h * prefix_padded_;
+    float* values = layer.prefix_values.data() + head * S * width_;
+    for (int64_t t = 0; t < S; ++t, key += stride, value += stride) {
+      for (int64_t d = 0; d < h; ++d) keys[d * prefix_padded_ + t] = key[d];
+      std::copy(value, value + h, values + t * width_);
+    }
+  }
+}
+
+int64_t KvCache::RowBytes(int64_t steps) const {
+  const int64_t floats = shape_.kv_heads * (shape_.head_dim * RoundUp(steps) + width_ * steps) *
+                         static_cast<int64_t>(layers_.size());
+  return floats * static_cast<int64_t>(sizeof(float));
+}
+
+void KvCache::StartRows(std::span<const CacheRow> rows) {
+  rows_.clear();
+  int64_t keys = 0, values = 0;
+  longest_room_ = 0;
+  for (const CacheRow& start : rows) {
+    const int64_t padded = RoundUp(start.room);
+    rows_.push_back({.start = start, .tail_padded = padded, .keys_at = keys, .values_at = values});
+    keys += shape_.kv_heads * shape_.head_dim * padded;
+    values += shape_.kv_heads * width_ * start.room;
+    longest_room_ = std::max(longest_room_, start.room);
+  }
+  for (Layer& layer : layers_) {
+    if (own_loops_) {
+      layer.tail_keys.assign(keys, 0.0f);
+      layer.tail_values.assign(values, 0.0f);
+    } else {
+      const std::vector<int64_t> sizes = {static_cast<int64_t>(rows.size()), shape_.kv_heads,
+                                          longest_room_, shape_.head_dim};
+      layer.own_keys = at::zeros(sizes, layer.keys.options());
+      layer.own_values = at::zeros(sizes, layer.values.options());
+    }
+  }
+}
+
+at::Tensor KvCache::Step(std::span<const int64_t> rows, std::span<const int32_t> tokens) {
+  at::NoGradGuard no_grad;
+  std::vector<int64_t> places;
+  for (const int64_t row : rows) places.push_back(rows_[row].start.length + rows_[row].taken);
+  const at::Tensor positions = at::tensor(places, at::kLong).to(model_.device());
+  const at::Tensor ids =
+      at::tensor(std::vector<int64_t>(tokens.begin(), tokens.end()), at::kLong).to(model_.device());
+  const at::Tensor cos = model_.RopeCos().index_select(0, positions);  // (n,h/2)
+  const at::Tensor sin = model_.RopeSin().index_select(0, positions);
+  at::Tensor hidden = model_.Run(ids, [&](int64_t layer, at::Tensor qkv) {
+    Rotate(qkv, cos, sin, shape_, static_cast<int64_t>(rows.size()));
+    return own_loops_ ? AttendWithLoops(layers_[layer], qkv, rows)
+                      : AttendWithTensorOps(layers_[layer], qkv, rows);
+  });
+  for (const int64_t row : rows) ++rows_[row].taken;
+  return hidden;
+}
+
+// qkv (n,(H+2K)h), rotated -> (n,H*h)
+at::Tensor KvCache::AttendWithLoops(Layer& layer, const at::Tensor& qkv,
+                                    std::span<const int64_t> rows) {
+  const int64_t H = shape_.heads, K = shape_.kv_heads, h = shape_.head_dim, group = H / K;
+  const int64_t stride = qkv.size(1), count = qkv.size(0);
+  at::Tensor out = at::empty({count, H * h}, qkv.options());
+  const float* from = qkv.const_data_ptr<float>();
+  float* to = out.data_ptr<float>();
+  at::parallel_for(0, count, 8, [&](int64_t begin, int64_t end) {
+    std::vector<float> scratch(prefix_padded_ + RoundUp(longest_room_) + width_ + 16);
+    for (int64_t n = begin; n < end; ++n) {
+      const Row& row = rows_[rows[n]];
+      for (int64_t k = 0; k < K; ++k) {
+        const int64_t prefix_head = row.start.prefix * K + k;
+        float* keys = layer.tail_keys.data() + row.keys_at + k * h * row.tail_padded;
+        float* values = layer.tail_values.data() + row.values_at + k * row.start.room * width_;
+        const float *key = from + n * stride + (H + k) * h, *value = key + K * h;
+        for (int64_t d = 0; d < h; ++d) keys[d * row.tail_padded + row.taken] = key[d];
+        std::copy(value, value + h, values + row.taken * width_);
+        cpu::AttendCached(
+            {.head_dim = h,
+             .group = group,
+             .width = width_,
+             .query = from + n * stride + k * group * h,
+             .prefix_keys = layer.prefix_keys.data() + prefix_head * h * prefix_padded_,
+             .prefix_values = layer.prefix_values.data() + prefix_head * prefix_tokens_ * width_,
+             .prefix = row.start.length,
+             .prefix_padded = prefix_padded_,
+             .tail_keys = keys,
+             .tail_values = values,
+             .tail = row.taken + 1,
+             .tail_padded = row.tail_padded,
+             .out = to + n * H * h + k * group * h,
+             .scratch = scratch.data()});
+      }
+    }
+  });
+  return out;
+}
+
+// The same in ATen: scores over the prefix and over the own tail, one softmax over both.
+at::Tensor KvCache::AttendWithTensorOps(Layer& layer, const at::Tensor& qkv,
+                                        std::span<const int64_t> rows) {
+  const int64_t H = shape_.heads, K = shape_.kv_heads, h = shape_.head_dim, n = qkv.size(0);
+  std::vector<int64_t> slots(rows.begin(), rows.end()), prefixes, lengths, taken;
+  for (const int64_t row : rows) {
+    prefixes.push_back(rows_[row].start.prefix);
+    lengths.push_back(rows_[row].start.length);
+    taken.push_back(rows_[row].taken);
+  }
+  const auto on_device = [&](const std::vector<int64_t>& x) {
+    return at::tensor(x, at::kLong).to(qkv.device());
+  };
+  const at::Tensor slot = on_device(slots), step = on_device(taken);
+  const at::Tensor all = qkv.view({n, H + 2 * K, h});
+  layer.own_keys.index_put_({slot, at::Tensor(), step}, all.narrow(1, H, K));
+  layer.own_values.index_put_({slot, at::Tensor(), step}, all.narrow(1, H + K, K));
+  const int64_t steps = 1 + *std::max_element(taken.begin(), taken.end());
+  const at::Tensor own_keys = layer.own_keys.index_select(0, slot).narrow(2, 0, steps);
+  const at::Tensor own_values = layer.own_values.index_select(0, slot).narrow(2, 0, steps);
+  // One prefix is shared as it lies; of several, each row takes its own.
+  const bool one = prefixes_ == 1;
+  const at::Tensor keys = one ? layer.keys : layer.keys.index_select(0, on_device(prefixes));
+  const at::Tensor values = one ? layer.values : layer.values.index_select(0, on_device(prefixes));
+
+  const at::Tensor query = all.narrow(1, 0, H).reshape({n, K, H / K, h}) / std::sqrt(double(h));
+  const double never = -std::numeric_limits<double>::infinity();
+  const auto scores = [&](const at::Tensor& k, const at::Tensor& limit) {  // (n,K,G,keys)
+    const at::Tensor place = at::arange(k.size(2), qkv.options().dtype(at::kLong));
+    const at::Tensor hidden_place = place.unsqueeze(0) >= limit.unsqueeze(1);  // (n,keys)
+    return at::matmul(query, k.transpose(2, 3))
+        .masked_fill(hidden_place.unsqueeze(1).unsqueeze(1), never);
+  };
+  const at::Tensor weights =
+      at::softmax(at::cat({scores(keys, on_device(lengths)), scores(own_keys, step + 1)}, -1), -1);
+  const int64_t split = keys.size(2);
+  return (at::matmul(weights.narrow(3, 0, split), values) +
+          at::matmul(weights.narrow(3, split, steps), own_values))
+      .reshape({n, H * h});
+}
+
+at::Tensor RowsOf(const at::Tensor& x, const std::vector<int64_t>& rows) {
+  return x.index_select(0, at::tensor(rows, at::kLong).to(x.device()));
+}
+
+at::Tensor FirstChoices(const Decoder& model, const at::Tensor& hidden) {
+  at::NoGradGuard no_grad;
+  constexpr int64_t kLogitBytes = int64_t{64} << 20;
+  const int64_t rows = hidden.size(0), vocabulary = model.config().vocab_size;
+  const int64_t chunk = std::max<int64_t>(1, kLogitBytes / (4 * vocabulary));
+  at::Tensor choices = at::empty({rows}, at::kLong);
+  for (int64_t row = 0; row < rows; row += chunk) {
+    const int64_t count = std::min(chunk, rows - row);
+    const at::Tensor logits = model.Logits(hidden.narrow(0, row, count));
+    if (!logits.is_cpu() || logits.scalar_type() != at::kFloat) {
+      choices.narrow(0, row, count).copy_(logits.argmax(-1));
+      continue;
+    }
+    const float* from = logits.const_data_ptr<float>();
+    int64_t* to = choices.data_ptr<int64_t>() + row;
+    at::parallel_for(0, count, 16, [&](int64_t begin, int64_t end) {
+      for (int64_t n = begin; n < end; ++n) {
+        to[n] = cpu::FirstLargest(from + n * vocabulary, vocabulary);
+      }
+    });
+  }
+  return choices;
+}
+
+}  // namespace lethe

@@ -1,0 +1,89 @@
+// Keys and values of prefixes that many rows share, and of each row's own continuation.
+//
+//   KvCache cache(model);
+//   at::Tensor hidden = cache.ReadPrefixes(ids);        // (P,S): all of it in one pass
+//   cache.StartRows({{.prefix = 0, .length = 17, .room = 30}, {.prefix = 0, .length = 42, .room =
+//   5}}); hidden = cache.Step(rows, tokens);                  // (n,D): one token more for each of
+//   n rows
+//
+// Sharing    a row that continues prefix p after `length` tokens reads that prefix where it lies:
+//            nothing is copied for it, and rows may begin anywhere in one prefix.
+// Rows       a step feeds any of the rows; those that are done are left out and cost nothing.
+// Threads    one thread at a time; no gradients.
+// Errors     LibTorch's exceptions and std::bad_alloc: end at CatchTorch.
+#ifndef LETHE_ENGINE_MODEL_KV_CACHE_H_
+#define LETHE_ENGINE_MODEL_KV_CACHE_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "engine/model/decoder.h"
+
+namespace lethe {
+
+struct CacheRow {
+  int64_t prefix = 0;  // which prefix it continues
+  int64_t length = 0;  // after how many of its tokens, at least 1
+  int64_t room = 0;    // steps that it may take
+};
+
+class KvCache {
+ public:
+  explicit KvCache(const Decoder& model);
+
+  // ids (P,S) int64, padded on the right -> hidden (P*S,D). Replaces all prefixes and rows.
+  at::Tensor ReadPrefixes(const at::Tensor& ids);
+  // Replaces all rows.
+  void StartRows(std::span<const CacheRow> rows);
+  // rows (n), each at most once: indexes into those started; tokens (n) -> hidden (n,D), which
+  // predicts what comes next.
+  at::Tensor Step(std::span<const int64_t> rows, std::span<const int32_t> tokens);
+
+  // Of the keys and values of one row with room for `steps`.
+  int64_t RowBytes(int64_t steps) const;
+  // Keeps to the formulas in ATen, which run anywhere, also where the CPU has loops of its own.
+  void UseTensorOpsForTest() { own_loops_ = false; }
+
+ private:
+  struct Layer {
+    std::vector<float> prefix_keys;    // (P,K,h,prefix_padded)
+    std::vector<float> prefix_values;  // (P,K,S,width)
+    std::vector<float> tail_keys;      // a row after the other: (K,h,tail_padded)
+    std::vector<float> tail_values;    // (K,room,width)
+    at::Tensor keys, values;           // (P,K,S,h), where the tensors' own operations run
+    at::Tensor own_keys, own_values;   // (R,K,longest room,h), likewise
+  };
+  struct Row {
+    CacheRow start;
+    int64_t taken = 0;        // steps so far
+    int64_t tail_padded = 0;  // room, rounded up to a multiple of 16
+    int64_t keys_at = 0;      // where the row begins in tail_keys
+    int64_t values_at = 0;    // and in tail_values
+  };
+  void KeepPrefix(Layer& layer, const at::Tensor& qkv);
+  at::Tensor AttendWithLoops(Layer& layer, const at::Tensor& qkv, std::span<const int64_t> rows);
+  at::Tensor AttendWithTensorOps(Layer& layer, const at::Tensor& qkv,
+                                 std::span<const int64_t> rows);
+
+  const Decoder& model_;
+  const AttentionShape shape_;
+  const int64_t width_;  // h rounded up to a multiple of 16
+  bool own_loops_;
+  int64_t prefixes_ = 0, prefix_tokens_ = 0, prefix_padded_ = 0, longest_room_ = 0;
+  std::vector<Layer> layers_;
+  std::vector<Row> rows_;
+};
+
+// x (N,D) -> (n,D): the given rows.
+at::Tensor RowsOf(const at::Tensor& x, const std::vector<int64_t>& rows);
+
+// hidden (N,D) -> (N) int64 on the CPU: the model's first choice after each, the lowest id of
+// equals. In chunks of logits.
+at::Tensor FirstChoices(const Decoder& model, const at::Tensor& hidden);
+
+}  // namespace lethe
+
+#endif  // LETHE_ENGINE_MODEL_KV_CACHE_H_

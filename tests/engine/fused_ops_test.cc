@@ -1,0 +1,137 @@
+// Our fp32 loops against the same formulas in ATen in double precision, values and gradients, over shapes that do not divide by 16.
+#include "engine/model/fused_ops.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+#include <vector>
+
+#include "engine/model/cpu_kernels.h"
+
+namespace lethe {
+namespace {
+
+using Inputs = std::vector<at::Tensor>;
+
+// Largest difference, relative to the largest value; NaN anywhere makes it NaN, and `<=` then fails.
+double Gap(const at::Tensor& a, const at::Tensor& b) {
+  const at::Tensor x = a.to(at::kDouble), y = b.to(at::kDouble);
+  return ((x - y).abs().max() / y.abs().max().clamp_min(1e-3)).item<double>();
+}
+
+// Runs `op` in fp32 (our loops) and in double (ATen) and compares the result and each input's gradient.
+void ExpectSame(const Inputs& inputs, const std::function<at::Tensor(const Inputs&)>& op,
+                double tolerance = 2e-6) {
+  Inputs single, twice;
+  for (const at::Tensor& x : inputs) {
+    single.push_back(x.detach().clone().requires_grad_(true));
+    twice.push_back(x.detach().to(at::kDouble).requires_grad_(true));
+  }
+  // An operation may take over its input's memory: hand it a product, as a layer does.
+  const auto run = [&](const Inputs& leaves) {
+    Inputs handed;
+    for (const at::Tensor& leaf : leaves) handed.push_back(leaf * 1.0);
+    return op(handed);
+  };
+  const at::Tensor a = run(single), b = run(twice);
+  EXPECT_EQ(a.scalar_type(), at::kFloat);
+  EXPECT_EQ(b.scalar_type(), at::kDouble);
+  EXPECT_LE(Gap(a, b), tolerance);
+  const at::Tensor weights = at::randn(b.sizes(), at::kDouble);
+  (a * weights.to(at::kFloat)).sum().backward();
+  (b * weights).sum().backward();
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    EXPECT_LE(Gap(single[i].grad(), twice[i].grad()), 2 * tolerance) << "gradient of input " << i;
+  }
+}
+
+class FusedOps : public testing::Test {
+ protected:
+  void SetUp() override { at::manual_seed(1); }
+};
+
+TEST_F(FusedOps, RmsNorm) {
+  for (const auto& [rows, width] :
+       std::vector<std::pair<int, int>>{{1, 1}, {3, 5}, {7, 16}, {300, 48}, {2, 100}}) {
+    SCOPED_TRACE(testing::Message() << rows << " x " << width);
+    ExpectSame({at::randn({rows, width}) * 3, at::randn({width})},
+               [](const Inputs& x) { return RmsNorm(x[0], x[1], 1e-5); });
+  }
+}
+
+TEST_F(FusedOps, SwiGlu) {
+  for (const auto& [rows, width] :
+       std::vector<std::pair<int, int>>{{1, 1}, {3, 5}, {5, 16}, {300, 20}, {2, 172}}) {
+    SCOPED_TRACE(testing::Message() << rows << " x " << width);
+    ExpectSame({at::randn({rows, 2 * width}) * 4}, [](const Inputs& x) { return SwiGlu(x[0]); });
+  }
+}
+
+struct Attention {
+  int64_t batch, tokens;
+  AttentionShape shape;
+};
+
+TEST_F(FusedOps, RotateAndAttend) {
+  for (const Attention& c : std::vector<Attention>{{1, 1, {1, 1, 2}},
+                                                   {2, 7, {4, 2, 6}},
+                                                   {3, 8, {2, 2, 8}},
+                                                   {2, 17, {8, 4, 8}},
+                                                   {1, 33, {6, 2, 16}},
+                                                   {2, 50, {4, 1, 20}},
+                                                   {1, 130, {2, 1, 64}}}) {
+    SCOPED_TRACE(testing::Message() << c.batch << " x " << c.tokens << ", heads " << c.shape.heads
+                                    << "/" << c.shape.kv_heads << " of " << c.shape.head_dim);
+    const at::Tensor angles =
+        at::outer(at::arange(c.tokens + 3, at::kFloat), at::rand({c.shape.head_dim / 2}));
+    const at::Tensor cos = angles.cos(), sin = angles.sin();
+    const int64_t width = (c.shape.heads + 2 * c.shape.kv_heads) * c.shape.head_dim;
+    ExpectSame(
+        {at::randn({c.batch * c.tokens, width}) * 1.5},
+        [&](const Inputs& x) { return RotateAndAttend(x[0], cos, sin, c.shape, c.batch); }, 5e-6);
+  }
+}
+
+// Scores of +-400: a softmax without its largest subtracted would overflow.
+TEST_F(FusedOps, AttentionWithLargeScores) {
+  const at::Tensor cos = at::ones({20, 4}), sin = at::zeros({20, 4});
+  ExpectSame(
+      {at::randn({20, 24}) * 20},
+      [&](const Inputs& x) {
+        return RotateAndAttend(x[0], cos, sin, {1, 1, 8}, 1);
+      },
+      1e-4);
+}
+
+TEST_F(FusedOps, NotANumberIsNotHidden) {
+  at::Tensor x = at::randn({4, 20});
+  x[2][17] = NAN;
+  EXPECT_TRUE(RmsNorm(x, at::ones({20}), 1e-5).isnan()[2].any().item<bool>());
+  EXPECT_TRUE(SwiGlu(x).isnan()[2].any().item<bool>());
+  float logits[3] = {1, NAN, 2};
+  EXPECT_TRUE(std::isnan(cpu::SoftmaxInPlace(logits, 3, 0).nll));
+}
+
+TEST_F(FusedOps, ChoiceIsTheLowestOfEquals) {
+  std::vector<float> logits(40, -1.0f);
+  logits[37] = logits[20] = logits[39] = 2.0f;
+  EXPECT_EQ(cpu::FirstLargest(logits.data(), 40), 20);
+  EXPECT_EQ(cpu::SoftmaxInPlace(logits.data(), 40, 3).choice, 20);
+  const float one[] = {-INFINITY};
+  EXPECT_EQ(cpu::FirstLargest(one, 1), 0);
+}
+
+// By hand: logits (0, ln 3), so probabilities 1/4 and 3/4.
+TEST_F(FusedOps, SoftmaxByHand) {
+  float logits[2] = {0, std::log(3.0f)};
+  const cpu::Choice made = cpu::SoftmaxInPlace(logits, 2, 0);
+  EXPECT_NEAR(made.nll, std::log(4.0), 1e-6);
+  EXPECT_EQ(made.choice, 1);
+  EXPECT_NEAR(logits[0], 0.25, 1e-6);
+  EXPECT_NEAR(logits[1], 0.75, 1e-6);
+}
+
+}  // namespace
+}  // namespace lethe

@@ -1,0 +1,198 @@
+// The KV cache and the generator against whole forward passes, one a token; the sampler against its definition.
+#include "engine/model/generate.h"
+
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+#include <set>
+
+#include "engine/model/kv_cache.h"
+#include "engine/model/sampler.h"
+#include "tests/engine/random_models.h"
+#include "tests/support/seeded_random.h"
+
+namespace lethe {
+namespace {
+
+at::Tensor Row(const TokenIds& ids) {
+  return at::tensor(std::vector<int64_t>(ids.begin(), ids.end()), at::kLong).unsqueeze(0);
+}
+
+std::vector<RandomShape> Shapes() {
+  return {{},
+          {.heads = 1, .kv_heads = 1, .head_dim = 2},
+          {.vocab = 40, .hidden = 16, .layers = 1, .heads = 6, .kv_heads = 2, .head_dim = 16},
+          {.vocab = 17,
+           .layers = 3,
+           .heads = 4,
+           .kv_heads = 4,
+           .head_dim = 20,
+           .tied = true,
+           .biases = true}};
+}
+
+// Rows that begin anywhere in shared prefixes, of different rooms, stepped in changing company, give the hidden states of whole passes.
+TEST(KvCache, StepsEqualWholePasses) {
+  c10::InferenceMode inference;
+  for (const bool tensor_ops : {false, true}) {
+    for (const RandomShape& shape : Shapes()) {
+      SCOPED_TRACE(testing::Message() << "heads " << shape.heads << ", tensor ops " << tensor_ops);
+      const Decoder model = RandomModel(shape, 4);
+      std::mt19937_64 random(TestSeed(3));
+      std::vector<TokenIds> prefixes;
+      at::Tensor ids = at::zeros({3, 21}, at::kLong);
+      for (int64_t p = 0; p < 3; ++p) {
+        prefixes.push_back(RandomIds(random, 21 - 4 * p, shape.vocab));
+        ids[p].narrow(0, 0, 21 - 4 * p).copy_(Row(prefixes[p])[0]);
+      }
+      KvCache cache(model);
+      if (tensor_ops) cache.UseTensorOpsForTest();
+      const at::Tensor hidden = cache.ReadPrefixes(ids).view({3, 21, -1});
+      for (int64_t p = 0; p < 3; ++p) {
+        const at::Tensor want = model.Hidden(Row(prefixes[p]));
+        EXPECT_LE((hidden[p].narrow(0, 0, want.size(0)) - want).abs().max().item<double>(), 1e-4);
+      }
+      std::vector<CacheRow> rows;
+      std::vector<TokenIds> texts;
+      for (int64_t i = 0; i < 9; ++i) {
+        const int64_t prefix = i % 3, most = static_cast<int64_t>(prefixes[prefix].size());
+        rows.push_back({.prefix = prefix,
+                        .length = 1 + static_cast<int64_t>(random() % most),
+                        .room = 1 + 3 * i});
+        texts.emplace_back(prefixes[prefix].begin(), prefixes[prefix].begin() + rows.back().length);
+      }
+      cache.StartRows(rows);
+      for (int64_t step = 0; step < 25; ++step) {
+        std::vector<int64_t> live;
+        std::vector<int32_t> tokens;
+        for (int64_t i = 8; i >= 0; --i) {
+          if (step >= rows[i].room) continue;
+          live.push_back(i);
+          tokens.push_back(static_cast<int32_t>(random() % shape.vocab));
+          texts[i].push_back(tokens.back());
+        }
+        const at::Tensor stepped = cache.Step(live, tokens);
+        for (size_t n = 0; n < live.size(); ++n) {
+          const at::Tensor want = model.Hidden(Row(texts[live[n]]));
+          ASSERT_LE((stepped[n] - want[want.size(0) - 1]).abs().max().item<double>(), 1e-4)
+              << "row " << live[n] << " step " << step;
+        }
+      }
+    }
+  }
+}
+
+TokenIds SlowGreedy(const Decoder& model, TokenIds text, int64_t count, double* margin) {
+  c10::InferenceMode inference;
+  TokenIds said;
+  for (int64_t i = 0; i < count; ++i) {
+    const at::Tensor hidden = model.Hidden(Row(text));
+    const auto [values, places] = model.Logits(hidden.narrow(0, hidden.size(0) - 1, 1))[0].topk(2);
+    *margin = std::min(*margin, (values[0] - values[1]).item<double>());
+    said.push_back(static_cast<int32_t>(places[0].item<int64_t>()));
+    text.push_back(said.back());
+  }
+  return said;
+}
+
+TEST(Generate, GreedyEqualsOneWholePassAToken) {
+  std::mt19937_64 random(TestSeed(17));
+  for (const RandomShape& shape : Shapes()) {
+    const Decoder model = RandomModel(shape, random());
+    std::vector<TokenIds> prompts, want;
+    double margin = 1e9;
+    for (int i = 0; i < 12; ++i) {
+      prompts.push_back(RandomIds(random, 1 + random() % 30, shape.vocab));
+      want.push_back(SlowGreedy(model, prompts.back(), 20, &margin));
+    }
+    ASSERT_GT(margin, 1e-4) << "a tie: choose another seed";
+    const auto said = GenerateContinuations(model, prompts, {.max_new_tokens = 20});
+    ASSERT_TRUE(said.ok()) << said.status();
+    for (size_t i = 0; i < prompts.size(); ++i) {
+      EXPECT_THAT((*said)[i], testing::ElementsAre(want[i])) << "prompt " << i;
+    }
+    // A budget for one row at a time changes nothing.
+    EXPECT_EQ(*GenerateContinuations(model, prompts, {.max_new_tokens = 20, .cache_bytes = 1}),
+              *said);
+  }
+}
+
+TEST(Generate, StopsBeforeTheEndToken) {
+  const Decoder model = RandomModel({}, 4);
+  const std::vector<TokenIds> prompts = {{1, 2, 3}, {4, 5}};
+  const auto whole = GenerateContinuations(model, prompts, {.max_new_tokens = 20});
+  const int32_t stop = (*whole)[0][0][5];
+  const auto cut = GenerateContinuations(model, prompts, {.max_new_tokens = 20, .stop_id = stop});
+  for (int p = 0; p < 2; ++p) {
+    TokenIds want = (*whole)[p][0];
+    want.erase(std::find(want.begin(), want.end(), stop), want.end());
+    EXPECT_EQ((*cut)[p][0], want);
+  }
+  EXPECT_LT((*cut)[0][0].size(), 6u);
+}
+
+TEST(Generate, SamplesAreReproducibleAndTheirOwn) {
+  const Decoder model = RandomModel({.vocab = 50}, 4);
+  const std::vector<TokenIds> prompts = {{1, 2, 3}, {4, 5}, {1, 2, 3}};
+  const GenerateOptions options{.max_new_tokens = 12, .samples = 8, .temperature = 2.0, .seed = 5};
+  const auto drawn = GenerateContinuations(model, prompts, options);
+  EXPECT_EQ(*drawn, *GenerateContinuations(model, prompts, options));
+  std::set<TokenIds> different;
+  for (const auto& samples : *drawn) different.insert(samples.begin(), samples.end());
+  EXPECT_GT(different.size(), 20u);
+  // Fewer samples, other company: the first ones stay.
+  GenerateOptions fewer = options;
+  fewer.samples = 2;
+  fewer.cache_bytes = 1;
+  const auto again = GenerateContinuations(model, std::span(prompts).first(1), fewer);
+  EXPECT_THAT((*again)[0], testing::ElementsAre((*drawn)[0][0], (*drawn)[0][1]));
+}
+
+TEST(Generate, RefusesWhatCannotBe) {
+  const Decoder model = RandomModel({}, 4);
+  const auto reason = [&](const TokenIds& prompt, const GenerateOptions& options) {
+    const std::vector<TokenIds> prompts = {prompt};
+    return ErrorReason(GenerateContinuations(model, prompts, options).status());
+  };
+  EXPECT_EQ(reason({}, {.max_new_tokens = 3}), "SEQUENCE_TOO_SHORT");
+  EXPECT_EQ(reason({1, 99}, {.max_new_tokens = 3}), "TOKEN_OUT_OF_RANGE");
+  EXPECT_EQ(reason(TokenIds(60, 1), {.max_new_tokens = 5}), "SEQUENCE_TOO_LONG");
+  EXPECT_EQ(reason(TokenIds(60, 1), {.max_new_tokens = 4}), "");
+  EXPECT_EQ(reason({1}, {.max_new_tokens = 3, .temperature = -1}), "BAD_SAMPLING");
+  EXPECT_EQ(reason({1}, {.max_new_tokens = 3, .temperature = NAN}), "BAD_SAMPLING");
+  EXPECT_EQ(reason({1}, {.max_new_tokens = 3, .top_p = 0}), "BAD_SAMPLING");
+  EXPECT_EQ(reason({1}, {.max_new_tokens = 3, .samples = 0}), "BAD_SAMPLING");
+}
+
+// 40,000 draws: each share within five standard deviations of its probability.
+void ExpectShares(const SamplingRule& rule, const std::vector<float>& logits,
+                  const std::vector<double>& want) {
+  Sampler sampler(rule, SampleSeed(TestSeed(1), 2, 3));
+  std::vector<double> counts(logits.size(), 0);
+  constexpr int kDraws = 40000;
+  for (int i = 0; i < kDraws; ++i) ++counts[sampler.Draw(logits)];
+  for (size_t id = 0; id < want.size(); ++id) {
+    const double spread = std::sqrt(want[id] * (1 - want[id]) / kDraws);
+    EXPECT_LE(std::abs(counts[id] / kDraws - want[id]), 5 * spread) << "id " << id;
+  }
+}
+
+// Probabilities 1/2, 1/4, 1/8, 1/8 as logits.
+TEST(Sampler, SharesAreTheProbabilities) {
+  const std::vector<float> logits = {std::log(.125f), std::log(.5f), std::log(.25f),
+                                     std::log(.125f)};
+  ExpectShares({}, logits, {.125, .5, .25, .125});
+  ExpectShares({.temperature = 0.5}, logits, {1 / 22.0, 16 / 22.0, 4 / 22.0, 1 / 22.0});  // squares
+  ExpectShares({.top_k = 2}, logits, {0, 2 / 3.0, 1 / 3.0, 0});
+  ExpectShares({.top_k = 3}, logits, {1 / 7.0, 4 / 7.0, 2 / 7.0, 0});  // of equals the lower id
+  ExpectShares({.top_p = 0.5}, logits, {0, 1, 0, 0});
+  ExpectShares({.top_p = 0.51}, logits, {0, 2 / 3.0, 1 / 3.0, 0});
+  ExpectShares({.top_p = 0.76}, logits, {1 / 7.0, 4 / 7.0, 2 / 7.0, 0});
+  ExpectShares({.top_k = 2, .top_p = 0.6}, logits, {0, 1, 0, 0});  // 2/3 of what top-k left
+}
+
+}  // namespace
+}  // namespace lethe
