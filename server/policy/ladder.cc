@@ -67,7 +67,13 @@ absl::StatusOr<v1::ModelPolicy> ResolvePolicy(const v1::ModelPolicy& asked,
   for (int i = 0; i < asked.attacks_size(); ++i) {
     LETHE_RETURN_IF_ERROR(CheckAttack(asked.attacks(i), i));
   }
-  LETHE_RETURN_IF_ERROR(ValidatePolicy(asked));
+  v1::ModelPolicy policy = asked;
+  for (v1::Rung& rung : *policy.mutable_ladder()) {
+    if (rung.preset().empty()) {
+      rung.set_preset(std::string(FindMethod(rung.method())->presets.front().name));
+    }
+  }
+  LETHE_RETURN_IF_ERROR(ValidatePolicy(policy));
   std::vector<v1::Rung> ladder;
   for (const auto& [method, preset] : kDefaultLadder) {
     v1::Rung& rung = ladder.emplace_back();
@@ -77,12 +83,6 @@ absl::StatusOr<v1::ModelPolicy> ResolvePolicy(const v1::ModelPolicy& asked,
   std::vector<v1::AttackSpec> attacks;
   for (const AttackEntry& entry : Attacks()) {
     attacks.emplace_back().set_attack(std::string(entry.name));
-  }
-  v1::ModelPolicy policy = asked;
-  for (v1::Rung& rung : *policy.mutable_ladder()) {
-    if (rung.preset().empty()) {
-      rung.set_preset(std::string(FindMethod(rung.method())->presets.front().name));
-    }
   }
   if (policy.max_tickets_per_job() == 0) {
     policy.set_max_tickets_per_job(static_cast<int32_t>(config.max_tickets_per_job));
