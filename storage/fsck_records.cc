@@ -99,10 +99,6 @@ void CheckTickets(const Everything& all, Findings* out) {
     if (t.queue_seq() != 0 && !places.insert(t.queue_seq()).second) {
       out->Error("QUEUE_PLACE", id + " shares its place in the queue");
     }
-    const RequestRecord* request = Lookup(all.requests, t.request_key());
-    if (request != nullptr && request->ticket_id() != id) {
-      out->Error("REQUEST_DISAGREES", "the request of " + id + " belongs to another ticket");
-    }
   }
   for (const auto& [id, p] : all.payloads) {
     if (!all.tickets.contains(id)) out->Error("PAYLOAD_ORPHAN", "text without a ticket: " + id);
