@@ -72,16 +72,6 @@ void AddAttack(const AttackEntry& entry, int forgotten, int control, bool gone,
 
 }  // namespace
 
-TempFolder::TempFolder() {
-  std::string name = (fs::temp_directory_path() / "lethe-server-test-XXXXXX").string();
-  if (mkdtemp(name.data()) == nullptr) ADD_FAILURE() << "no temporary folder";
-  path_ = name;
-}
-TempFolder::~TempFolder() {
-  std::error_code ec;
-  fs::remove_all(path_, ec);
-}
-
 CallError ErrorOf(const grpc::Status& status) {
   CallError out{.code = status.error_code()};
   google::rpc::Status details;
@@ -398,7 +388,8 @@ std::string Harness::Metrics() {
 }
 
 std::string Harness::Metric(const std::string& series) {
-  for (const std::string line : absl::StrSplit(Metrics(), '\n')) {
+  const std::vector<std::string> lines = absl::StrSplit(Metrics(), '\n');
+  for (const std::string& line : lines) {
     if (line.rfind(series + " ", 0) == 0) return line.substr(series.size() + 1);
   }
   return "";

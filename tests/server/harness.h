@@ -27,19 +27,9 @@
 #include "server/config.h"
 #include "server/server.h"
 #include "tests/support/fake_clock.h"
+#include "tests/support/temp_folder.h"
 
 namespace lethe {
-
-// A temporary folder that goes with the object.
-class TempFolder {
- public:
-  TempFolder();
-  ~TempFolder();
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
 
 // What a call's status says in machine words.
 struct CallError {

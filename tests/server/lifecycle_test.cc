@@ -269,7 +269,7 @@ TEST(Lifecycle, BatchFilesAllOrNone) {
     Harness::Prepare(context);
     const CallError error = ErrorOf(h.deletion->BatchCreateTickets(&context, batch, &response));
     EXPECT_EQ(error.reason, "TOKEN_OUT_OF_VOCABULARY");
-    EXPECT_EQ(error.metadata["index"], "1");
+    EXPECT_EQ(error.metadata.at("index"), "1");
     EXPECT_EQ(error.field, "requests[1].targets[0]");
     EXPECT_EQ(h.Dump(), dump);
   }
