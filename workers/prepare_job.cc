@@ -5,7 +5,6 @@
 #include <system_error>
 #include <vector>
 
-#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "base/status.h"
@@ -13,6 +12,7 @@
 #include "text/sequence.h"
 #include "text/tokenizer.h"
 #include "workers/host/job_input.h"
+#include "workers/incoming_work.h"
 
 namespace lethe {
 
@@ -112,15 +112,11 @@ absl::StatusOr<v1::PrepareResult> PrepareJob(const v1::Job& job, const fs::path&
   LETHE_ASSIGN_OR_RETURN(const ModelFacts facts, ReadModelFacts(work.source_path()));
   LETHE_ASSIGN_OR_RETURN(std::vector<NamedSet> sets, LoadSets(work, facts));
 
-  // A hidden name beside the output: whoever looks sees the whole checkpoint or none.
-  const fs::path staging =
-      output.parent_path() / absl::StrCat(".", output.filename().string(), ".incoming");
-  LETHE_RETURN_IF_ERROR(RemoveFolder(staging));
-  auto cleanup = absl::MakeCleanup([&] { RemoveFolder(staging).IgnoreError(); });
-  LETHE_RETURN_IF_ERROR(CopyCheckpoint(work.source_path(), staging, progress));
+  LETHE_ASSIGN_OR_RETURN(IncomingWork incoming, IncomingWork::Start(models, job));
+  LETHE_RETURN_IF_ERROR(CopyCheckpoint(work.source_path(), incoming.checkpoint(), progress));
 
   PrepareRequest request;
-  request.model_folder = staging;
+  request.model_folder = incoming.checkpoint();
   request.holdout = sets.front().sequences;
   for (const NamedSet& set : sets) {
     if (set.name == "retain") request.retain = set.sequences;
@@ -132,7 +128,7 @@ absl::StatusOr<v1::PrepareResult> PrepareJob(const v1::Job& job, const fs::path&
 
   LETHE_RETURN_IF_ERROR(Report(progress, {.phase = "saving"}));
   LETHE_RETURN_IF_ERROR(WriteSets(sets, data));
-  LETHE_RETURN_IF_ERROR(PublishFolder(staging, output));
+  LETHE_RETURN_IF_ERROR(incoming.Publish(output));
   v1::PrepareResult result;
   *result.mutable_facts() = ToProto(measured.facts);
   *result.mutable_thresholds() = ToProto(measured.thresholds);
