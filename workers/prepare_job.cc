@@ -25,18 +25,11 @@ struct NamedSet {
   std::vector<Sequence> sequences;
 };
 
-absl::Status FileSystemError(std::string_view what, const fs::path& path, std::error_code error) {
-  const bool full = error == std::errc::no_space_on_device;
-  return Error(full ? absl::StatusCode::kResourceExhausted : absl::StatusCode::kUnavailable,
-               full ? "DISK_FULL" : "FILE_ERROR",
-               absl::StrCat(std::string(what), " ", path.string(), ": ", error.message()));
-}
-
 absl::Status CopyCheckpoint(const fs::path& from, const fs::path& to,
                             const ProgressCallback& progress) {
   std::error_code error;
   fs::create_directories(to, error);
-  if (error) return FileSystemError("cannot create", to, error);
+  if (error) return SystemError("cannot create", to, error.value());
   int64_t copied = 0;
   for (auto it = fs::directory_iterator(from, error); !error && it != fs::directory_iterator();
        it.increment(error)) {
@@ -44,10 +37,10 @@ absl::Status CopyCheckpoint(const fs::path& from, const fs::path& to,
     LETHE_RETURN_IF_ERROR(Report(progress, {.phase = "loading", .step = copied++}));
     const fs::path copy = to / it->path().filename();
     fs::copy_file(it->path(), copy, error);
-    if (error) return FileSystemError("cannot copy to", copy, error);
+    if (error) return SystemError("cannot copy to", copy, error.value());
     fs::permissions(copy, fs::perms::owner_write, fs::perm_options::add, error);
   }
-  if (error) return FileSystemError("cannot read", from, error);
+  if (error) return SystemError("cannot read", from, error.value());
   return absl::OkStatus();
 }
 
@@ -79,7 +72,7 @@ absl::StatusOr<std::vector<NamedSet>> LoadSets(const v1::PrepareWork& work,
 absl::Status WriteSets(const std::vector<NamedSet>& sets, const fs::path& folder) {
   std::error_code error;
   fs::create_directories(folder, error);
-  if (error) return FileSystemError("cannot create", folder, error);
+  if (error) return SystemError("cannot create", folder, error.value());
   for (const NamedSet& set : sets) {
     LETHE_RETURN_IF_ERROR(WriteSequences(folder / absl::StrCat(set.name, ".jsonl"), set.sequences));
   }
