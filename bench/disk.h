@@ -1,4 +1,5 @@
-// What the disk can do: appends of 512 bytes, each followed by fdatasync, by one thread.
+// What the disk can do: writes of 512 bytes, each followed by fdatasync, by one thread; into a file that grows and into space
+// reserved before (as a write-ahead log may do), whichever is faster.
 //
 //   LETHE_ASSIGN_OR_RETURN(DiskSpeed speed, MeasureFdatasync(folder, absl::Seconds(1)));
 #ifndef LETHE_BENCH_DISK_H_
@@ -13,7 +14,7 @@
 namespace lethe {
 
 struct DiskSpeed {
-  std::vector<double> seconds;  // of each append and sync
+  std::vector<double> seconds;  // of each write and sync
   double elapsed = 0;
   double PerSecond() const { return static_cast<double>(seconds.size()) / elapsed; }
 };
