@@ -9,8 +9,7 @@ set(LETHE_SANITIZER "" CACHE STRING "asan (with UBSan), tsan, or empty")
 add_library(lethe_options INTERFACE)
 target_compile_options(lethe_options INTERFACE
   -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers
-  -Werror=unused-result -Werror=return-type -Werror=switch
-  $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>)  # g++ 12 sees overlaps in "text" + string that are not there (PR 105329)
+  -Werror=unused-result -Werror=return-type -Werror=switch)
 target_include_directories(lethe_options INTERFACE "${PROJECT_SOURCE_DIR}")
 
 if(LETHE_SANITIZER STREQUAL "asan")
