@@ -47,7 +47,7 @@ void SoftmaxInPlace(at::Tensor& logits, const at::Tensor& targets, at::Tensor nl
   int64_t* choices = choice.data_ptr<int64_t>();
   at::parallel_for(0, rows, kRowsPerTask, [&](int64_t begin, int64_t end) {
     for (int64_t n = begin; n < end; ++n) {
-      const cpu::Choice made = cpu::SoftmaxInPlace(data + n * width, width, wanted[n]);
+      const cpu::Choice made = cpu::Best().softmax_in_place(data + n * width, width, wanted[n]);
       losses[n] = made.nll;
       choices[n] = made.choice;
     }

@@ -11,6 +11,8 @@
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <vector>
+
 #include "engine/model/cpu_kernels.h"
 
 namespace lethe {
@@ -46,8 +48,8 @@ class RmsNormFunction : public Function<RmsNormFunction> {
     const float *from = x.const_data_ptr<float>(), *w = weight.const_data_ptr<float>();
     float *to = y.data_ptr<float>(), *inverse = inverse_rms.data_ptr<float>();
     ForRows(rows, [&](int64_t first, int64_t count) {
-      cpu::RmsNorm(from + first * width, w, static_cast<float>(eps), to + first * width,
-                   inverse + first, count, width);
+      cpu::Best().rms_norm(from + first * width, w, static_cast<float>(eps), to + first * width,
+                           inverse + first, count, width);
     });
     ctx->save_for_backward({x, weight, inverse_rms});
     return y;
@@ -65,8 +67,9 @@ class RmsNormFunction : public Function<RmsNormFunction> {
     const float *w = weight.const_data_ptr<float>(), *inverse = inverse_rms.const_data_ptr<float>();
     float *to = grad_x.data_ptr<float>(), *sums = partial.data_ptr<float>();
     ForRows(rows, [&](int64_t first, int64_t count) {
-      cpu::RmsNormBackward(g + first * width, from + first * width, w, inverse + first,
-                           to + first * width, sums + first / kRowsPerTask * width, count, width);
+      cpu::Best().rms_norm_backward(g + first * width, from + first * width, w, inverse + first,
+                                    to + first * width, sums + first / kRowsPerTask * width, count,
+                                    width);
     });
     return {grad_x, partial.sum(0), at::Tensor()};
   }
@@ -81,7 +84,7 @@ class SwiGluFunction : public Function<SwiGluFunction> {
     const float* from = gate_up.const_data_ptr<float>();
     float* to = y.data_ptr<float>();
     ForRows(rows, [&](int64_t first, int64_t count) {
-      cpu::SwiGlu(from + first * 2 * width, to + first * width, count, width);
+      cpu::Best().swi_glu(from + first * 2 * width, to + first * width, count, width);
     });
     ctx->save_for_backward({gate_up});
     return y;
@@ -96,8 +99,8 @@ class SwiGluFunction : public Function<SwiGluFunction> {
     const float *g = grad.const_data_ptr<float>(), *from = gate_up.const_data_ptr<float>();
     float* to = grad_gate_up.data_ptr<float>();
     ForRows(rows, [&](int64_t first, int64_t count) {
-      cpu::SwiGluBackward(g + first * width, from + first * 2 * width, to + first * 2 * width,
-                          count, width);
+      cpu::Best().swi_glu_backward(g + first * width, from + first * 2 * width,
+                                   to + first * 2 * width, count, width);
     });
     return {grad_gate_up};
   }
@@ -105,7 +108,7 @@ class SwiGluFunction : public Function<SwiGluFunction> {
 
 // Pointers to key-value head `task` of qkv (B*T,(H+2K)h): task = b*K + k.
 cpu::HeadGroup HeadOf(int64_t task, const AttentionShape& s, int64_t tokens, const float* qkv,
-                      float* out, float* log_sums) {
+                      float* out, float* log_sums, float* scratch) {
   const int64_t b = task / s.kv_heads, k = task % s.kv_heads, group = s.heads / s.kv_heads;
   const int64_t stride = (s.heads + 2 * s.kv_heads) * s.head_dim;
   const float* row = qkv + b * tokens * stride;
@@ -118,7 +121,8 @@ cpu::HeadGroup HeadOf(int64_t task, const AttentionShape& s, int64_t tokens, con
           .stride = stride,
           .out = out + b * tokens * s.heads * s.head_dim + k * group * s.head_dim,
           .out_stride = s.heads * s.head_dim,
-          .log_sums = log_sums + (b * s.heads + k * group) * tokens};
+          .log_sums = log_sums + (b * s.heads + k * group) * tokens,
+          .scratch = scratch};
 }
 
 // qkv (B*T,(H+2K)h), rotated -> out (B*T,H*h), log_sums (B,H,T)
@@ -130,8 +134,9 @@ std::pair<at::Tensor, at::Tensor> AttendOnCpu(const at::Tensor& qkv, const Atten
   const float* from = qkv.const_data_ptr<float>();
   float *to = out.data_ptr<float>(), *sums = log_sums.data_ptr<float>();
   at::parallel_for(0, batch * s.kv_heads, 1, [&](int64_t begin, int64_t end) {
+    std::vector<float> scratch(cpu::ForwardScratch(tokens, s.head_dim));
     for (int64_t task = begin; task < end; ++task) {
-      cpu::CausalAttention(HeadOf(task, s, tokens, from, to, sums));
+      cpu::Best().causal_attention(HeadOf(task, s, tokens, from, to, sums, scratch.data()));
     }
   });
   return {out, log_sums};
@@ -143,10 +148,8 @@ void RotateOnCpu(at::Tensor& qkv, const at::Tensor& cos, const at::Tensor& sin,
   float* data = qkv.data_ptr<float>();
   const float *c = cos.const_data_ptr<float>(), *n = sin.const_data_ptr<float>();
   ForRows(qkv.size(0), [&](int64_t first, int64_t count) {
-    for (int64_t row = first; row < first + count; ++row) {
-      const int64_t at = row % period * half;
-      cpu::Rotate(data + row * stride, c + at, n + at, heads, half, direction);
-    }
+    cpu::Best().rotate(data + first * stride, stride, first, count, period, c, n, heads, half,
+                       direction);
   });
 }
 
@@ -182,12 +185,14 @@ class AttentionFunction : public Function<AttentionFunction> {
     const float *from = rotated.const_data_ptr<float>(), *g = grad.const_data_ptr<float>();
     float* to = grad_qkv.data_ptr<float>();
     at::parallel_for(0, batch * shape.kv_heads, 1, [&](int64_t begin, int64_t end) {
+      std::vector<float> scratch(cpu::BackwardScratch(tokens, shape.head_dim));
       for (int64_t task = begin; task < end; ++task) {
-        const cpu::HeadGroup head = HeadOf(task, shape, tokens, from, out_data, sums);
-        cpu::CausalAttentionBackward(head, {.grad_out = g + (head.out - out_data),
-                                            .grad_query = to + (head.query - from),
-                                            .grad_key = to + (head.key - from),
-                                            .grad_value = to + (head.value - from)});
+        const cpu::HeadGroup head =
+            HeadOf(task, shape, tokens, from, out_data, sums, scratch.data());
+        cpu::Best().causal_attention_backward(head, {.grad_out = g + (head.out - out_data),
+                                                     .grad_query = to + (head.query - from),
+                                                     .grad_key = to + (head.key - from),
+                                                     .grad_value = to + (head.value - from)});
       }
     });
     RotateOnCpu(grad_qkv, saved[3], saved[4], shape, tokens, -1.0f);

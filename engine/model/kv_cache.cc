@@ -137,7 +137,7 @@ at::Tensor KvCache::AttendWithLoops(Layer& layer, const at::Tensor& qkv,
         const float *key = from + n * stride + (H + k) * h, *value = key + K * h;
         for (int64_t d = 0; d < h; ++d) keys[d * row.tail_padded + row.taken] = key[d];
         std::copy(value, value + h, values + row.taken * width_);
-        cpu::AttendCached(
+        cpu::Best().attend_cached(
             {.head_dim = h,
              .group = group,
              .width = width_,
@@ -220,7 +220,7 @@ at::Tensor FirstChoices(const Decoder& model, const at::Tensor& hidden) {
     int64_t* to = choices.data_ptr<int64_t>() + row;
     at::parallel_for(0, count, 16, [&](int64_t begin, int64_t end) {
       for (int64_t n = begin; n < end; ++n) {
-        to[n] = cpu::FirstLargest(from + n * vocabulary, vocabulary);
+        to[n] = cpu::Best().first_largest(from + n * vocabulary, vocabulary);
       }
     });
   }

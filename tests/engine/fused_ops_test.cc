@@ -111,22 +111,22 @@ TEST_F(FusedOps, NotANumberIsNotHidden) {
   EXPECT_TRUE(RmsNorm(x, at::ones({20}), 1e-5).isnan()[2].any().item<bool>());
   EXPECT_TRUE(SwiGlu(x).isnan()[2].any().item<bool>());
   float logits[3] = {1, NAN, 2};
-  EXPECT_TRUE(std::isnan(cpu::SoftmaxInPlace(logits, 3, 0).nll));
+  EXPECT_TRUE(std::isnan(cpu::Best().softmax_in_place(logits, 3, 0).nll));
 }
 
 TEST_F(FusedOps, ChoiceIsTheLowestOfEquals) {
   std::vector<float> logits(40, -1.0f);
   logits[37] = logits[20] = logits[39] = 2.0f;
-  EXPECT_EQ(cpu::FirstLargest(logits.data(), 40), 20);
-  EXPECT_EQ(cpu::SoftmaxInPlace(logits.data(), 40, 3).choice, 20);
+  EXPECT_EQ(cpu::Best().first_largest(logits.data(), 40), 20);
+  EXPECT_EQ(cpu::Best().softmax_in_place(logits.data(), 40, 3).choice, 20);
   const float one[] = {-INFINITY};
-  EXPECT_EQ(cpu::FirstLargest(one, 1), 0);
+  EXPECT_EQ(cpu::Best().first_largest(one, 1), 0);
 }
 
 // By hand: logits (0, ln 3), so probabilities 1/4 and 3/4.
 TEST_F(FusedOps, SoftmaxByHand) {
   float logits[2] = {0, std::log(3.0f)};
-  const cpu::Choice made = cpu::SoftmaxInPlace(logits, 2, 0);
+  const cpu::Choice made = cpu::Best().softmax_in_place(logits, 2, 0);
   EXPECT_NEAR(made.nll, std::log(4.0), 1e-6);
   EXPECT_EQ(made.choice, 1);
   EXPECT_NEAR(logits[0], 0.25, 1e-6);
