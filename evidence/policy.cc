@@ -72,7 +72,7 @@ void CheckVerdict(const v1::VerdictPolicy& p, Faults& faults) {
   range("likely_sds", p.has_likely_sds(), p.likely_sds(), 0, 100);
   range("control_score_change", p.has_control_score_change(), p.control_score_change(), 0, 1);
   range("negligible_nats", p.has_negligible_nats(), p.negligible_nats(), 0, 10);
-  range("standard_errors", p.has_standard_errors(), p.standard_errors(), 0, 8);
+  range("false_alarm", p.has_false_alarm(), p.false_alarm(), 1e-6, 1);
   for (int i = 0; i < p.required_attacks_size(); ++i) {
     faults.Name(absl::StrCat("verdict.required_attacks[", i, "]"), p.required_attacks(i));
   }
@@ -93,7 +93,7 @@ v1::VerdictPolicy WithDefaults(v1::VerdictPolicy p) {
   if (!p.has_likely_sds()) p.set_likely_sds(3);
   if (!p.has_control_score_change()) p.set_control_score_change(0.1);
   if (!p.has_negligible_nats()) p.set_negligible_nats(0.05);
-  if (!p.has_standard_errors()) p.set_standard_errors(2);
+  if (!p.has_false_alarm()) p.set_false_alarm(0.02);
   return p;
 }
 

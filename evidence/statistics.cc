@@ -13,8 +13,54 @@ double SumInOrder(Values& values) {
   return sum;
 }
 
-// 1 - Phi(x): the chance that a standard normal exceeds x.
-double UpperTail(double x) { return 0.5 * std::erfc(x / std::sqrt(2.0)); }
+// The chance that a standard normal exceeds x.
+double NormalTail(double x) { return 0.5 * std::erfc(x / std::sqrt(2.0)); }
+
+// The chance that Student's t exceeds x > 0; the finite series for whole degrees of freedom (Abramowitz and Stegun 26.7.3, 26.7.4).
+double StudentTail(double x, size_t freedom) {
+  const double theta = std::atan(x / std::sqrt(static_cast<double>(freedom)));
+  const double cosine = std::cos(theta);
+  const bool odd = freedom % 2 == 1;
+  double term = odd ? cosine : 1;
+  double sum = freedom == 1 ? 0 : term;
+  for (size_t k = odd ? 3 : 2; k + 2 <= freedom; k += 2) {
+    term *= cosine * cosine * static_cast<double>(k - 1) / static_cast<double>(k);
+    sum += term;
+  }
+  const double inside =
+      odd ? (theta + std::sin(theta) * sum) * 2 / std::acos(-1.0) : std::sin(theta) * sum;
+  return (1 - inside) / 2;
+}
+
+// Where a falling function of x > 0 reaches `tail`, to 1e-6.
+template <typename Function>
+double Solve(Function function, double tail) {
+  if (tail >= 0.5) return 0;
+  double low = 0;
+  double high = 1e9;
+  for (int i = 0; i < 120; ++i) {
+    const double middle = (low + high) / 2;
+    (function(middle) > tail ? low : high) = middle;
+  }
+  return std::round(low * 1e6) / 1e6;
+}
+
+// P(U = u) for u = 0 .. n m under the null hypothesis: the last of n + m values is a forgotten one with chance n / (n + m), and then
+// exceeds all m control values.
+Values MannWhitney(size_t n, size_t m) {
+  std::vector<Values> row(n + 1,
+                          Values(n * m + 1, 0));  // row[i]: i forgotten, j control, j growing
+  for (Values& cell : row) cell[0] = 1;           // no control: U = 0
+  for (size_t j = 1; j <= m; ++j) {
+    for (size_t i = 1; i <= n; ++i) {
+      const double last = static_cast<double>(i) / static_cast<double>(i + j);
+      for (size_t u = i * j + 1; u-- > 0;) {
+        row[i][u] = (1 - last) * row[i][u] + (u >= j ? last * row[i - 1][u - j] : 0);
+      }
+    }
+  }
+  return row[n];
+}
 
 }  // namespace
 
@@ -55,10 +101,19 @@ double Auc(const Values& forgotten, const Values& control) {
   return halves / 2 / static_cast<double>(forgotten.size()) / static_cast<double>(control.size());
 }
 
-double AucNullError(size_t forgotten, size_t control) {
-  const double n = static_cast<double>(forgotten);
-  const double m = static_cast<double>(control);
-  return std::sqrt((n + m + 1) / (12 * n * m));
+double AucReach(double tail, size_t forgotten, size_t control) {
+  constexpr size_t kMostExact = 512;
+  const size_t pairs = forgotten * control;
+  if (pairs > kMostExact) {
+    const double n = static_cast<double>(forgotten);
+    const double m = static_cast<double>(control);
+    return std::min(0.5, NormalQuantile(tail) * std::sqrt((n + m + 1) / (12 * n * m)));
+  }
+  const Values chance = MannWhitney(forgotten, control);
+  double beyond = 0;  // P(U > u)
+  size_t u = pairs;
+  while (u > 0 && beyond + chance[u] <= tail) beyond += chance[u--];
+  return std::max(0.0, static_cast<double>(u) / static_cast<double>(pairs) - 0.5);
 }
 
 double MeanDifferenceError(size_t forgotten, const Values& control) {
@@ -67,17 +122,16 @@ double MeanDifferenceError(size_t forgotten, const Values& control) {
   return StandardDeviation(control) * std::sqrt(1 / n + 1 / m);
 }
 
-double LargestOf(size_t n, double z) {
-  if (z <= 0) return 0;  // no allowance for chance was wanted
-  if (n <= 1) return z;
-  const double tail = UpperTail(z) / static_cast<double>(n);
-  double low = z;
-  double high = 40;  // UpperTail(38) is the smallest double
-  for (int i = 0; i < 100; ++i) {
-    const double middle = (low + high) / 2;
-    (UpperTail(middle) > tail ? low : high) = middle;
-  }
-  return std::round(low * 1e6) / 1e6;
+double NormalQuantile(double tail) { return Solve(NormalTail, tail); }
+
+double ExponentialReach(double from, double tail) {
+  return tail >= from ? 0 : std::round(std::log(from / tail) * 1e6) / 1e6;
+}
+
+double StudentQuantile(double tail, size_t freedom) {
+  constexpr size_t kLikeNormal = 200;
+  if (freedom > kLikeNormal) return NormalQuantile(tail);
+  return Solve([freedom](double x) { return StudentTail(x, freedom); }, tail);
 }
 
 }  // namespace lethe::evidence

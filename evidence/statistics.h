@@ -31,19 +31,25 @@ double Smallest(const Values& values);
 // counting half (Mann-Whitney U over n m).
 double Auc(const Values& forgotten, const Values& control);
 
-// Standard error of the AUC when both come from one distribution: sqrt((n + m + 1) / (12 n m)).
-// Ties only make it smaller.
-double AucNullError(size_t forgotten, size_t control);
+// How far above 0.5 the AUC of n forgotten and m control scores may lie, when both come from one distribution, so that chance
+// goes beyond it no more often than `tail`. Exact (the Mann-Whitney distribution) while n m <= 512, normal above; 0.5 where even the
+// most extreme order is not seldom enough. Ties make it err towards larger.
+double AucReach(double tail, size_t forgotten, size_t control);
 
 // Standard error of the difference of two means, when both come from the distribution that
 // `control` shows: sd sqrt(1/n + 1/m). The spread of the forgotten is not used: it may be what is
 // being judged.
 double MeanDifferenceError(size_t forgotten, const Values& control);
 
-// How many standard deviations above the mean the largest of `n` draws is allowed to lie, so that
-// by chance it crosses as seldom as one draw crosses `z`: Phi^-1(1 - (1 - Phi(z)) / n). Rounded to
-// 1e-6, so that libraries of mathematics agree.
-double LargestOf(size_t n, double z);
+// The value that a standard normal exceeds with probability `tail`; 0 for 0.5 and more. Rounded to 1e-6, so that libraries of
+// mathematics agree.
+double NormalQuantile(double tail);
+
+// The same of Student's t: for a mean and deviation that were themselves estimated, from freedom + 1 values. Normal above 200.
+double StudentQuantile(double tail, size_t freedom);
+
+// How many standard deviations further an exponential tail has thinned from `from` to `tail`: ln(from / tail), at least 0. Rounded as above.
+double ExponentialReach(double from, double tail);
 
 }  // namespace lethe::evidence
 

@@ -1,0 +1,66 @@
+#include "engine/attack/extraction_case.h"
+
+#include <cmath>
+
+namespace lethe {
+
+void AddPrefixCase(const Sequence& sequence, size_t index, int32_t tokens, int variant,
+                   int32_t max_suffix, std::vector<ExtractionCase>& cases) {
+  const auto length = static_cast<int32_t>(sequence.ids.size());
+  if (tokens < 1 || tokens >= length) return;
+  cases.push_back({index, variant, tokens, std::min(length, tokens + max_suffix), 0});
+}
+
+void AddShareCases(const Sequence& sequence, size_t index, std::span<const double> shares,
+                   int32_t max_suffix, std::vector<ExtractionCase>& cases) {
+  const auto length = static_cast<int32_t>(sequence.ids.size());
+  const int32_t answer = length - sequence.prompt_tokens;
+  int variant = 0;
+  if (sequence.prompt_tokens > 0) {
+    AddPrefixCase(sequence, index, sequence.prompt_tokens, variant++, max_suffix, cases);
+  }
+  for (const double share : shares) {
+    const auto taken = static_cast<int32_t>(std::lround(share * answer));
+    const int32_t prefix = std::clamp(sequence.prompt_tokens + taken, 1, length - 1);
+    AddPrefixCase(sequence, index, prefix, variant++, max_suffix, cases);
+  }
+}
+
+void AddSpanCases(const Sequence& sequence, size_t index, bool short_too, int32_t max_suffix,
+                  std::vector<ExtractionCase>& cases) {
+  for (const Span& span : sequence.sensitive) {
+    const int32_t begin = std::max(1, span.begin);  // nothing predicts the first token
+    const int32_t end = std::min(span.end, begin + max_suffix);
+    if (begin >= end) continue;
+    cases.push_back({index, 0, begin, end, 0});
+    if (short_too) cases.push_back({index, 1, begin, end, std::max(0, begin - kShortPrefix)});
+  }
+}
+
+TokenIds Prefix(const Sequence& sequence, const ExtractionCase& c) {
+  return TokenIds(sequence.ids.begin() + c.prefix_begin, sequence.ids.begin() + c.begin);
+}
+
+int32_t Recovered(const Sequence& sequence, const ExtractionCase& c, const TokenIds& said) {
+  int32_t right = 0;
+  for (int32_t t = c.begin; t < c.end; ++t) {
+    const auto place = static_cast<size_t>(t - c.begin);
+    right += place < said.size() && said[place] == sequence.ids[t];
+  }
+  return right;
+}
+
+std::map<int32_t, std::vector<size_t>> GroupByLength(std::span<const ExtractionCase> cases,
+                                                     int64_t context) {
+  std::map<int32_t, std::vector<size_t>> groups;
+  for (size_t i = 0; i < cases.size(); ++i) {
+    const int32_t need = cases[i].end - cases[i].begin;
+    int32_t rounded = 1;
+    while (rounded < need) rounded *= 2;
+    const bool fits = cases[i].begin - cases[i].prefix_begin + rounded <= context;
+    groups[fits ? rounded : need].push_back(i);
+  }
+  return groups;
+}
+
+}  // namespace lethe

@@ -1,0 +1,44 @@
+// Membership by likelihood: the loss (Yeom et al. 2018) and Min-K% (Shi et al. 2024).
+#include "engine/attack/attack_table.h"
+#include "engine/attack/min_k.h"
+#include "engine/metric/span_score.h"
+
+namespace lethe {
+namespace {
+
+// NLL of the tokens that count, a list for each sequence.
+absl::StatusOr<std::vector<std::vector<double>>> CountedNll(const AttackInput& input,
+                                                            int64_t* forward_tokens) {
+  LETHE_ASSIGN_OR_RETURN(const auto scores, ScoreSequences(input.model, input.sequences));
+  std::vector<std::vector<double>> counted;
+  for (size_t i = 0; i < scores.size(); ++i) {
+    *forward_tokens += static_cast<int64_t>(input.sequences[i].ids.size());
+    const std::vector<size_t> entries = SpanEntries(input.sequences[i]);
+    if (!input.on_spans || entries.empty()) {
+      counted.emplace_back(scores[i].nll.begin(), scores[i].nll.end());
+      continue;
+    }
+    std::vector<double>& list = counted.emplace_back();
+    for (const size_t e : entries) list.push_back(scores[i].nll[e]);
+  }
+  return counted;
+}
+
+}  // namespace
+
+absl::StatusOr<AttackScores> LossMembership(const AttackInput& input) {
+  AttackScores out;
+  LETHE_ASSIGN_OR_RETURN(auto counted, CountedNll(input, &out.forward_tokens));
+  for (std::vector<double>& nll : counted) out.scores.push_back(MinK(std::move(nll), 1));
+  return out;
+}
+
+absl::StatusOr<AttackScores> MinKMembership(const AttackInput& input) {
+  AttackScores out;
+  LETHE_ASSIGN_OR_RETURN(auto counted, CountedNll(input, &out.forward_tokens));
+  const double k = input.parameters.at("k");
+  for (std::vector<double>& nll : counted) out.scores.push_back(MinK(std::move(nll), k));
+  return out;
+}
+
+}  // namespace lethe

@@ -1,0 +1,108 @@
+#include "engine/cli/inputs.h"
+
+#include <nlohmann/json.hpp>
+
+#include "base/file.h"
+#include "engine/checkpoint/checkpoint_folder.h"
+#include "engine/checkpoint/decoder_config.h"
+#include "text/tokenizer.h"
+
+namespace lethe::cli {
+namespace {
+
+using Json = nlohmann::json;
+
+absl::Status Refused(std::string_view reason, const std::string& message) {
+  return Error(absl::StatusCode::kInvalidArgument, reason, message);
+}
+
+absl::StatusOr<std::vector<Sequence>> FromIdLists(const Json& lists, const std::string& file) {
+  std::vector<Sequence> sequences;
+  for (const Json& list : lists) {
+    Sequence sequence;
+    for (const Json& id : list) {
+      if (!list.is_array() || !id.is_number_integer() || id.get<int64_t>() < 0 ||
+          id.get<int64_t>() > INT32_MAX) {
+        return Refused("LINE_MALFORMED", file + " must be a JSON list of lists of token ids");
+      }
+      sequence.ids.push_back(id.get<int32_t>());
+    }
+    sequences.push_back(std::move(sequence));
+  }
+  return sequences;
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<Sequence>> ReadSet(const std::string& file,
+                                              const std::filesystem::path& model_folder) {
+  if (file.empty()) return std::vector<Sequence>{};
+  LETHE_ASSIGN_OR_RETURN(const std::string content, ReadFile(file));
+  const size_t first = content.find_first_not_of(" \t\r\n");
+  if (first != std::string::npos && content[first] == '[') {
+    const Json json = Json::parse(content, nullptr, /*allow_exceptions=*/false);
+    if (!json.is_array()) return Refused("LINE_MALFORMED", file + " is not JSON");
+    return FromIdLists(json, file);
+  }
+  LETHE_ASSIGN_OR_RETURN(const CheckpointFolder folder, CheckpointFolder::Open(model_folder));
+  LETHE_ASSIGN_OR_RETURN(const DecoderConfig config, ParseDecoderConfig(folder.config_json()));
+  const SequenceLimits limits{.vocab_size = static_cast<int32_t>(config.vocab_size),
+                              .max_tokens = static_cast<int32_t>(config.context)};
+  std::error_code error;
+  if (!std::filesystem::exists(model_folder / "tokenizer.json", error)) {
+    return LoadSequences(file, nullptr, limits);
+  }
+  LETHE_ASSIGN_OR_RETURN(const Tokenizer tokenizer, Tokenizer::Load(model_folder));
+  return LoadSequences(file, &tokenizer, limits);
+}
+
+absl::StatusOr<std::map<std::string, double>> ReadParameters(
+    const std::vector<std::string>& words) {
+  std::map<std::string, double> values;
+  for (const std::string& word : words) {
+    const size_t at = word.find('=');
+    char* end = nullptr;
+    const double value = at == std::string::npos ? 0 : std::strtod(word.c_str() + at + 1, &end);
+    if (end == nullptr || *end != '\0' || end == word.c_str() + at + 1) {
+      return Refused("BAD_PARAMETER", "'" + word + "' is not NAME=NUMBER");
+    }
+    values[word.substr(0, at)] = value;
+  }
+  return values;
+}
+
+std::string ThresholdsJson(const ModelThresholds& t) {
+  nlohmann::ordered_json json = {{"ma", t.ma},
+                                 {"nll_mean", t.nll_mean},
+                                 {"nll_sd", t.nll_sd},
+                                 {"span_nll_mean", t.span_nll_mean},
+                                 {"span_nll_sd", t.span_nll_sd},
+                                 {"sequences", t.sequences}};
+  for (const auto& [n, el] : t.el) json["el"][std::to_string(n)] = el;
+  return json.dump(2);
+}
+
+absl::StatusOr<ModelThresholds> ReadThresholds(const std::filesystem::path& file) {
+  LETHE_ASSIGN_OR_RETURN(const std::string content, ReadFile(file));
+  const Json json = Json::parse(content, nullptr, /*allow_exceptions=*/false);
+  const auto number = [&](const char* name) {
+    return json.contains(name) && json[name].is_number() ? json[name].get<double>() : -1.0;
+  };
+  if (!json.is_object() || number("ma") < 0 || number("nll_mean") <= 0 || number("sequences") < 1) {
+    return Refused("BAD_THRESHOLDS", file.string() + " is not what `lethe-engine prepare` prints");
+  }
+  ModelThresholds t{.ma = number("ma"),
+                    .nll_mean = number("nll_mean"),
+                    .nll_sd = std::max(0.0, number("nll_sd")),
+                    .span_nll_mean = std::max(0.0, number("span_nll_mean")),
+                    .span_nll_sd = std::max(0.0, number("span_nll_sd")),
+                    .sequences = static_cast<int>(number("sequences"))};
+  if (json.contains("el") && json["el"].is_object()) {
+    for (const auto& [n, el] : json["el"].items()) {
+      if (el.is_number()) t.el[std::atoi(n.c_str())] = el.get<double>();
+    }
+  }
+  return t;
+}
+
+}  // namespace lethe::cli

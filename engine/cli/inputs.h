@@ -1,0 +1,30 @@
+// Files that the commands read.
+#ifndef LETHE_ENGINE_CLI_INPUTS_H_
+#define LETHE_ENGINE_CLI_INPUTS_H_
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "engine/prepare.h"
+#include "text/sequence.h"
+
+namespace lethe::cli {
+
+// A file of sequences for the model in `model_folder`: JSON lines as text/sequence.h reads them, or one JSON list of lists of ids.
+// An empty name gives no sequences. At most the model's context of tokens each.
+absl::StatusOr<std::vector<Sequence>> ReadSet(const std::string& file,
+                                              const std::filesystem::path& model_folder);
+
+// "NAME=VALUE", several of them.
+absl::StatusOr<std::map<std::string, double>> ReadParameters(const std::vector<std::string>& words);
+
+// Thresholds to and from the JSON that `prepare` prints.
+std::string ThresholdsJson(const ModelThresholds& thresholds);
+absl::StatusOr<ModelThresholds> ReadThresholds(const std::filesystem::path& file);
+
+}  // namespace lethe::cli
+
+#endif  // LETHE_ENGINE_CLI_INPUTS_H_

@@ -1,0 +1,243 @@
+// unlearn and attack: make a candidate, and see what is left in it.
+#include <cmath>
+#include <memory>
+
+#include "engine/attack.h"
+#include "engine/cli/command.h"
+#include "engine/cli/inputs.h"
+#include "engine/cli/output.h"
+#include "engine/unlearn.h"
+
+namespace lethe::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct UnlearnFlags {
+  std::string model, forget, retain, holdout, thresholds, method = "gradient_ascent", preset, out;
+  std::vector<std::string> set;
+};
+
+absl::StatusOr<UnlearnRequest> MakeRequest(const UnlearnFlags& flags, const Common& common,
+                                           const Device& device) {
+  UnlearnRequest request{.base_folder = flags.model,
+                         .out_folder = flags.out,
+                         .method = flags.method,
+                         .preset = flags.preset,
+                         .seed = common.seed,
+                         .device = device};
+  LETHE_ASSIGN_OR_RETURN(request.forget, ReadSet(flags.forget, flags.model));
+  LETHE_ASSIGN_OR_RETURN(request.retain, ReadSet(flags.retain, flags.model));
+  LETHE_ASSIGN_OR_RETURN(request.watch, ReadSet(flags.holdout, flags.model));
+  LETHE_ASSIGN_OR_RETURN(request.overrides, ReadParameters(flags.set));
+  if (!flags.thresholds.empty()) {
+    LETHE_ASSIGN_OR_RETURN(request.thresholds, ReadThresholds(flags.thresholds));
+  } else if (!flags.holdout.empty()) {
+    LETHE_ASSIGN_OR_RETURN(
+        const PrepareResult prepared,
+        PrepareModel({.model_folder = flags.model, .holdout = request.watch, .device = device}));
+    request.thresholds = prepared.thresholds;
+  }
+  return request;
+}
+
+Json StepJson(const EngineProgress& p) {
+  Json line = {{"step", p.step}};
+  for (const auto& [name, value] : p.figures) {
+    line[name.rfind("el_", 0) == 0 ? "el" : name] = value;
+  }
+  if (!line.contains("el")) line["el"] = nullptr;
+  return line;
+}
+
+void PrintSummary(const UnlearnResult& result, const std::string& out, bool json) {
+  if (json) {
+    Json last = {{"stop_reason", result.run.stop_reason},
+                 {"steps", result.run.steps},
+                 {"out", out},
+                 {"digest", result.out_digest},
+                 {"retain_nll", {result.retain_nll_before, result.retain_nll_after}},
+                 {"holdout_nll", {result.watch_nll_before, result.watch_nll_after}},
+                 {"seconds", result.run.seconds}};
+    for (size_t i = 0; i < result.before.size(); ++i) {
+      last["sequences"].push_back(
+          {{"nll_per_token", {result.before[i].nll_per_token, result.after[i].nll_per_token}},
+           {"ma", {result.before[i].ma, result.after[i].ma}}});
+    }
+    PrintJson(last);
+    return;
+  }
+  const auto change = [](double before, double after) {
+    return Number(before) + " -> " + Number(after);
+  };
+  std::vector<std::vector<std::string>> rows = {{"sequence", "NLL/token", "span NLL", "MA"}};
+  for (size_t i = 0; i < result.before.size(); ++i) {
+    const SequenceEvaluation &b = result.before[i], &a = result.after[i];
+    rows[0].resize(4);
+    rows.push_back({std::to_string(i), change(b.nll_per_token, a.nll_per_token),
+                    b.span_nll_per_token.has_value()
+                        ? change(*b.span_nll_per_token, *a.span_nll_per_token)
+                        : "-",
+                    change(b.ma, a.ma)});
+    for (const auto& [n, el] : b.el) {
+      rows[0].push_back("EL_" + std::to_string(n));
+      rows.back().push_back(change(el, a.el.at(n)));
+    }
+  }
+  PrintTable(rows);
+  std::printf("\n");
+  PrintTable({{"stop reason", result.run.stop_reason},
+              {"steps", std::to_string(result.run.steps)},
+              {"retain NLL/token", change(result.retain_nll_before, result.retain_nll_after)},
+              {"holdout NLL/token", change(result.watch_nll_before, result.watch_nll_after)},
+              {"seconds", Number(result.run.seconds, 3)},
+              {"out", out},
+              {"digest", result.out_digest}});
+}
+
+absl::Status RunUnlearn(const UnlearnFlags& flags, const Common& common, const Device& device) {
+  LETHE_ASSIGN_OR_RETURN(const UnlearnRequest request, MakeRequest(flags, common, device));
+  ProgressLine line;
+  ProgressCallback progress = line.Callback();
+  if (common.Json()) {
+    progress = [](const EngineProgress& p) {
+      if (p.phase == "unlearning") PrintJson(StepJson(p));
+      return true;
+    };
+  }
+  LETHE_ASSIGN_OR_RETURN(const UnlearnResult result, Unlearn(request, progress));
+  PrintSummary(result, flags.out, common.Json());
+  return absl::OkStatus();
+}
+
+struct AttackFlags {
+  std::string base, candidate, forget, control;
+  std::vector<std::string> texts, attacks;
+};
+
+double Mean(const std::vector<double>& values) {
+  double sum = 0;
+  for (const double v : values) sum += v;
+  return values.empty() ? 0 : sum / static_cast<double>(values.size());
+}
+
+Json BeforeAfterJson(const BeforeAfter& b) { return {{"before", b.before}, {"after", b.after}}; }
+
+void PrintReport(const AttackReport& report, bool json) {
+  std::vector<std::vector<std::string>> rows = {
+      {"attack (means)", "forgotten before", "after", "control before", "after", "seconds"}};
+  for (const AttackOutcome& a : report.attacks) {
+    if (json) {
+      PrintJson({{"attack", a.attack},
+                 {"parameters", a.parameters},
+                 {"on_spans", a.on_spans},
+                 {"forgotten", BeforeAfterJson(a.forgotten)},
+                 {"control", BeforeAfterJson(a.control)},
+                 {"queries_needed", BeforeAfterJson(a.queries_needed)},
+                 {"forward_tokens", a.forward_tokens},
+                 {"seconds", a.seconds}});
+    }
+    rows.push_back({a.attack, Number(Mean(a.forgotten.before)), Number(Mean(a.forgotten.after)),
+                    Number(Mean(a.control.before)), Number(Mean(a.control.after)),
+                    Number(a.seconds, 2)});
+  }
+  rows.push_back({"NLL/token", Number(Mean(report.forgotten_nll.before)),
+                  Number(Mean(report.forgotten_nll.after)), Number(Mean(report.control_nll.before)),
+                  Number(Mean(report.control_nll.after)), ""});
+  std::vector<std::vector<std::string>> utility = {
+      {"text", "tokens", "NLL/token before", "after", "change"}};
+  for (const TextUtility& u : report.utility) {
+    if (json) {
+      PrintJson({{"text", u.name},
+                 {"tokens", u.tokens},
+                 {"nll_before", u.nll_before},
+                 {"nll_after", u.nll_after}});
+    }
+    utility.push_back({u.name, std::to_string(u.tokens), Number(u.nll_before), Number(u.nll_after),
+                       Number(100 * (u.nll_after / u.nll_before - 1), 2) + " %"});
+  }
+  if (json) return;
+  PrintTable(rows);
+  std::printf("\n");
+  PrintTable(utility);
+}
+
+absl::Status RunAttack(const AttackFlags& flags, const Common& common, const Device& device) {
+  AttackRequest request{.base_folder = flags.base,
+                        .candidate_folder = flags.candidate,
+                        .seed = common.seed,
+                        .device = device};
+  LETHE_ASSIGN_OR_RETURN(request.forgotten, ReadSet(flags.forget, flags.base));
+  LETHE_ASSIGN_OR_RETURN(request.control, ReadSet(flags.control, flags.base));
+  request.texts.push_back({"control", request.control});
+  for (const std::string& word : flags.texts) {
+    const size_t at = word.find('=');
+    if (at == std::string::npos) {
+      return Error(absl::StatusCode::kInvalidArgument, "BAD_PARAMETER", "--text wants NAME=FILE");
+    }
+    LETHE_ASSIGN_OR_RETURN(auto sequences, ReadSet(word.substr(at + 1), flags.base));
+    request.texts.push_back({word.substr(0, at), std::move(sequences)});
+  }
+  for (const std::string& name : flags.attacks) request.plan.push_back({name, {}});
+  if (request.plan.empty()) request.plan = DefaultPlan();
+  ProgressLine line;
+  LETHE_ASSIGN_OR_RETURN(const AttackReport report, RunAttacks(request, line.Callback()));
+  PrintReport(report, common.Json());
+  return absl::OkStatus();
+}
+
+std::string MethodHelp() {
+  std::string help = "Presets and parameters:\n";
+  for (const MethodEntry& method : Methods()) {
+    help += "  " + std::string(method.name) + ": " + std::string(method.what) + "\n";
+    for (const PresetEntry& preset : method.presets) {
+      help += "    preset " + std::string(preset.name) + ": " + std::string(preset.what) + "\n";
+    }
+    for (const ParameterEntry& p : method.parameters) {
+      help += "    " + std::string(p.name) + " (" + Number(p.value) + "): " + std::string(p.what) +
+              "\n";
+    }
+  }
+  return help;
+}
+
+}  // namespace
+
+void AddUnlearn(CLI::App& app, const Common& common, Action& action) {
+  auto* command = app.add_subcommand("unlearn", "makes a candidate folder that has forgotten");
+  command->footer(MethodHelp());
+  auto flags = std::make_shared<UnlearnFlags>();
+  command->add_option("--model", flags->model, "Hugging Face folder")->required();
+  command->add_option("--forget,--ids", flags->forget, "what to forget")->required();
+  command->add_option("--retain", flags->retain, "text of the kind that must be kept");
+  command->add_option("--holdout", flags->holdout,
+                      "unseen text of the kind: watched, and measured for the thresholds");
+  command->add_option("--thresholds", flags->thresholds,
+                      "what `prepare` printed; absent: measured on --holdout");
+  command->add_option("--method", flags->method)->capture_default_str();
+  command->add_option("--preset", flags->preset, "absent: the method's first");
+  command->add_option("--set", flags->set, "NAME=VALUE, a parameter that differs from the preset");
+  command->add_option("--out", flags->out, "folder to make")->required();
+  command->callback([=, &common, &action] {
+    action = [=, &common](const Device& device) { return RunUnlearn(*flags, common, device); };
+  });
+}
+
+void AddAttack(CLI::App& app, const Common& common, Action& action) {
+  auto* command = app.add_subcommand(
+      "attack", "attacks a candidate and its base, on forgotten and on control text");
+  auto flags = std::make_shared<AttackFlags>();
+  command->add_option("--base", flags->base, "the folder before")->required();
+  command->add_option("--candidate", flags->candidate, "the folder after")->required();
+  command->add_option("--forget,--ids", flags->forget, "what was to be forgotten")->required();
+  command->add_option("--control", flags->control, "text of the kind that was never trained on")
+      ->required();
+  command->add_option("--text", flags->texts,
+                      "NAME=FILE, further text whose likelihood is measured");
+  command->add_option("--attack", flags->attacks, "only these attacks");
+  command->callback([=, &common, &action] {
+    action = [=, &common](const Device& device) { return RunAttack(*flags, common, device); };
+  });
+}
+
+}  // namespace lethe::cli

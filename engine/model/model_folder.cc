@@ -1,0 +1,95 @@
+#include "engine/model/model_folder.h"
+
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "base/digest.h"
+#include "engine/checkpoint/decoder_config.h"
+#include "engine/model/decoder_io.h"
+
+namespace lethe {
+absl::StatusOr<ModelFolder> ModelFolder::Load(const std::filesystem::path& path,
+                                              const Device& device) {
+  LETHE_ASSIGN_OR_RETURN(CheckpointFolder folder, CheckpointFolder::Open(path));
+  LETHE_ASSIGN_OR_RETURN(const DecoderConfig config, ParseDecoderConfig(folder.config_json()));
+  LETHE_RETURN_IF_ERROR(CheckTensors(config, folder).status());
+  LETHE_ASSIGN_OR_RETURN(Decoder model, Decoder::Load(folder, device));
+  return ModelFolder{std::move(folder), std::move(model)};
+}
+
+absl::StatusOr<SavedCheckpoint> ModelFolder::SaveAs(const std::filesystem::path& out,
+                                                    const std::string& lineage_json) const {
+  return SaveDecoder(model, folder, {.out = out, .overrides = {}, .lineage_json = lineage_json});
+}
+
+absl::Status CheckSequences(const Decoder& model, std::span<const Sequence> sequences,
+                            std::string_view set) {
+  const SequenceLimits limits{.vocab_size = static_cast<int32_t>(model.config().vocab_size),
+                              .min_tokens = 2,
+                              .max_tokens = static_cast<int32_t>(model.config().context)};
+  for (size_t i = 0; i < sequences.size(); ++i) {
+    const absl::Status status = CheckSequence(sequences[i], limits);
+    if (status.ok()) continue;
+    return Error(status.code(), ErrorReason(status),
+                 "sequence " + std::to_string(i) + " of the " + std::string(set) +
+                     " text: " + std::string(status.message()),
+                 {{"set", std::string(set)}, {"index", std::to_string(i)}});
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckDigest(const std::filesystem::path& folder, const std::string& expected,
+                         std::string_view reason) {
+  if (expected.empty()) return absl::OkStatus();
+  LETHE_ASSIGN_OR_RETURN(const std::string digest, FolderDigest(folder));
+  if (digest == expected) return absl::OkStatus();
+  return Error(absl::StatusCode::kFailedPrecondition, reason,
+               "the folder's digest is not the one that was expected: its files were changed",
+               {{"expected", expected}, {"found", digest}});
+}
+
+std::string DataDigest(const std::string& key, std::span<const std::span<const Sequence>> sets) {
+  // Numbers as text with separators: no two inputs give the same bytes.
+  std::string bytes;
+  for (const auto& set : sets) {
+    bytes += "set\n";
+    for (const Sequence& sequence : set) {
+      bytes += std::to_string(sequence.prompt_tokens) + ":";
+      for (const int32_t id : sequence.ids) bytes += std::to_string(id) + ",";
+      for (const Span& span : sequence.sensitive) {
+        bytes += ";" + std::to_string(span.begin) + "-" + std::to_string(span.end);
+      }
+      bytes += "\n";
+    }
+  }
+  return HmacSha256Hex(key, bytes);
+}
+
+RunRecord NewRunRecord(const Device& device) {
+  RunRecord run;
+  run.device = device.name;
+  run.threads =
+      device.threads > 0 ? device.threads : static_cast<int>(std::thread::hardware_concurrency());
+  run.libraries = device.Describe();
+  run.libraries.erase("device");
+  run.libraries.erase("threads");
+  return run;
+}
+
+std::string RunRecordJson(const RunRecord& run, const std::map<std::string, std::string>& lineage) {
+  // No wall time: two runs of the same work give the same file.
+  nlohmann::json json = {{"method", run.method},
+                         {"preset", run.preset},
+                         {"hyperparameters", run.hyperparameters},
+                         {"seed", run.seed},
+                         {"data_digest", run.data_digest},
+                         {"device", run.device},
+                         {"threads", run.threads},
+                         {"libraries", run.libraries},
+                         {"stop_reason", run.stop_reason},
+                         {"steps", run.steps}};
+  for (const auto& [name, value] : lineage) json["lineage"][name] = value;
+  return json.dump(2);
+}
+
+}  // namespace lethe

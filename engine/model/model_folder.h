@@ -1,0 +1,54 @@
+// A checkpoint folder and its decoder: loaded together, checked together, saved whole.
+//
+//   LETHE_ASSIGN_OR_RETURN(ModelFolder base, ModelFolder::Load(folder, device));
+//   ... train base.model ...
+//   LETHE_ASSIGN_OR_RETURN(SavedCheckpoint saved, base.SaveAs(out, lineage_json));
+//
+// Errors     as CheckpointFolder, ParseDecoderConfig, CheckTensors and Decoder::Load.
+#ifndef LETHE_ENGINE_MODEL_MODEL_FOLDER_H_
+#define LETHE_ENGINE_MODEL_MODEL_FOLDER_H_
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "engine/checkpoint/checkpoint_folder.h"
+#include "engine/model/decoder.h"
+#include "engine/run_record.h"
+#include "text/sequence.h"
+
+namespace lethe {
+
+struct ModelFolder {
+  CheckpointFolder folder;
+  Decoder model;
+
+  static absl::StatusOr<ModelFolder> Load(const std::filesystem::path& path, const Device& device);
+  absl::StatusOr<SavedCheckpoint> SaveAs(const std::filesystem::path& out,
+                                         const std::string& lineage_json) const;
+};
+
+// Every sequence keeps its rules and fits the model. INVALID_ARGUMENT with CheckSequence's reason; metadata "set" and "index".
+absl::Status CheckSequences(const Decoder& model, std::span<const Sequence> sequences,
+                            std::string_view set);
+
+// OK when `expected` is empty or the folder has that digest; else FAILED_PRECONDITION with `reason`.
+absl::Status CheckDigest(const std::filesystem::path& folder, const std::string& expected,
+                         std::string_view reason);
+
+// HMAC-SHA256 over all sequences under `key`, as lower-case hex.
+std::string DataDigest(const std::string& key, std::span<const std::span<const Sequence>> sets);
+
+// Device, threads and libraries of this process.
+RunRecord NewRunRecord(const Device& device);
+
+// The record as a JSON object, for lethe.json.
+std::string RunRecordJson(const RunRecord& run, const std::map<std::string, std::string>& lineage);
+
+}  // namespace lethe
+
+#endif  // LETHE_ENGINE_MODEL_MODEL_FOLDER_H_

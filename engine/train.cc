@@ -1,0 +1,197 @@
+#include "engine/train.h"
+
+#include <ATen/TensorOperators.h>
+
+#include <algorithm>
+#include <chrono>
+#include <nlohmann/json.hpp>
+#include <numeric>
+#include <optional>
+
+#include "engine/checkpoint/decoder_config.h"
+#include "engine/loss/sequence_loss.h"
+#include "engine/model/decoder_io.h"
+#include "engine/model/model_folder.h"
+#include "engine/seeded_generator.h"
+#include "engine/train/loop.h"
+
+namespace lethe {
+namespace {
+
+// Sequences in a new seeded order each epoch, cut into batches of about the same number of tokens.
+class Batches {
+ public:
+  Batches(const std::vector<Sequence>& sequences, int64_t batch_tokens, uint64_t seed)
+      : sequences_(sequences),
+        batch_tokens_(batch_tokens),
+        random_(seed),
+        order_(sequences.size()) {
+    std::iota(order_.begin(), order_.end(), size_t{0});
+    next_ = order_.size();
+  }
+
+  std::vector<Sequence> Next() {
+    std::vector<Sequence> batch;
+    int64_t tokens = 0;
+    while (batch.empty() || tokens < batch_tokens_) {
+      if (next_ == order_.size()) {
+        random_.Shuffle(order_);
+        next_ = 0;
+      }
+      batch.push_back(sequences_[order_[next_++]]);
+      tokens += static_cast<int64_t>(batch.back().ids.size());
+    }
+    return batch;
+  }
+
+ private:
+  const std::vector<Sequence>& sequences_;
+  const int64_t batch_tokens_;
+  SeededGenerator random_;
+  std::vector<size_t> order_;
+  size_t next_;
+};
+
+// Warm-up, then linear down to a tenth.
+double Schedule(const TrainRequest& request, int64_t step) {
+  if (step <= request.warmup_steps) {
+    return request.learning_rate * static_cast<double>(step) /
+           static_cast<double>(request.warmup_steps);
+  }
+  const double left =
+      static_cast<double>(request.steps - step) /
+      static_cast<double>(std::max<int64_t>(1, request.steps - request.warmup_steps));
+  return request.learning_rate * (0.1 + 0.9 * left);
+}
+
+absl::StatusOr<LoopResult> TrainModel(const Decoder& model, const TrainRequest& request,
+                                      TrainResult& result, const ProgressCallback& progress) {
+  Batches source(request.sequences, request.batch_tokens, request.seed);
+  std::vector<double> losses;
+  const LoopHooks hooks{.accumulate = [&](int64_t) -> absl::StatusOr<StepLoss> {
+                          const std::vector<Sequence> rows = source.Next();
+                          LETHE_ASSIGN_OR_RETURN(const auto batches, MakeBatches(model, rows));
+                          const auto labelled = static_cast<double>(LabelledTokens(batches));
+                          double total = 0;
+                          for (const LossBatch& batch : batches) {
+                            const at::Tensor nll = ComputeTokenLosses(model, batch).nll;
+                            const at::Tensor loss =
+                                nll.sum() / labelled;  // the token mean over the whole step
+                            loss.backward();
+                            total += loss.item<double>();
+                          }
+                          losses.push_back(total);
+                          return StepLoss{total, total};
+                        },
+                        .judge = nullptr};
+  LETHE_ASSIGN_OR_RETURN(
+      LoopResult loop,
+      RunLoop(model, hooks,
+              {.phase = "training",
+               .max_steps = request.steps,
+               .learning_rate = [&](int64_t step) { return Schedule(request, step); },
+               .adam = {.beta2 = 0.95},
+               .max_grad_norm = request.max_grad_norm},
+              progress));
+  result.first_loss = losses.front();
+  const size_t last = std::min<size_t>(20, losses.size());
+  result.last_loss =
+      std::accumulate(losses.end() - static_cast<std::ptrdiff_t>(last), losses.end(), 0.0) /
+      static_cast<double>(last);
+  return loop;
+}
+
+NewCheckpoint NewFolder(const TrainRequest& request, const std::string& lineage) {
+  NewCheckpoint checkpoint{.out = request.out_folder, .config_json = request.config_json};
+  checkpoint.lineage_json = lineage;
+  if (!request.tokenizer_json.empty()) checkpoint.files["tokenizer.json"] = request.tokenizer_json;
+  return checkpoint;
+}
+
+absl::Status CheckRequest(const TrainRequest& request) {
+  const auto refused = [](std::string_view reason, std::string_view message) {
+    return Error(absl::StatusCode::kInvalidArgument, reason, message);
+  };
+  if (request.sequences.empty()) return refused("NOTHING_TO_TRAIN_ON", "no sequence was given");
+  if (request.steps < 1 || request.batch_tokens < 1 || request.warmup_steps < 0 ||
+      !(request.learning_rate > 0)) {
+    return refused("BAD_PARAMETER", "steps, batch_tokens and learning_rate must be positive");
+  }
+  std::error_code error;
+  if (std::filesystem::exists(std::filesystem::symlink_status(request.out_folder, error))) {
+    return refused("OUT_FOLDER_EXISTS", "the folder for the model is already there");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+std::string SmallLlamaConfig(int vocab_size, int context_length, int hidden, int layers) {
+  const int heads = std::max(1, hidden / 32);
+  const nlohmann::ordered_json config = {
+      {"architectures", {"LlamaForCausalLM"}},
+      {"model_type", "llama"},
+      {"attention_bias", false},
+      {"attention_dropout", 0.0},
+      {"bos_token_id", nullptr},
+      {"eos_token_id", nullptr},
+      {"dtype", "float32"},
+      {"head_dim", hidden / heads},
+      {"hidden_act", "silu"},
+      {"hidden_size", hidden},
+      {"initializer_range", 0.02},
+      {"intermediate_size", hidden * 8 / 3 / 16 * 16},
+      {"max_position_embeddings", context_length},
+      {"mlp_bias", false},
+      {"num_attention_heads", heads},
+      {"num_hidden_layers", layers},
+      {"num_key_value_heads", std::max(1, heads / 2)},
+      {"rms_norm_eps", 1e-5},
+      {"rope_parameters", {{"rope_theta", 10000.0}, {"rope_type", "default"}}},
+      {"tie_word_embeddings", true},
+      {"use_cache", true},
+      {"vocab_size", vocab_size}};
+  return config.dump(2);
+}
+
+absl::StatusOr<TrainResult> Train(const TrainRequest& request, const ProgressCallback& progress) {
+  const auto start = std::chrono::steady_clock::now();
+  LETHE_RETURN_IF_ERROR(CheckRequest(request));
+  LETHE_RETURN_IF_ERROR(Report(progress, {"loading", 0, 0, {}}));
+  std::optional<ModelFolder> base;
+  std::optional<Decoder> fresh;
+  if (request.base_folder.empty()) {
+    LETHE_ASSIGN_OR_RETURN(const DecoderConfig config, ParseDecoderConfig(request.config_json));
+    LETHE_ASSIGN_OR_RETURN(fresh, Decoder::Init(config, request.seed, request.device));
+  } else {
+    LETHE_ASSIGN_OR_RETURN(base, ModelFolder::Load(request.base_folder, request.device));
+  }
+  const Decoder& model = base.has_value() ? base->model : *fresh;
+  LETHE_RETURN_IF_ERROR(CheckSequences(model, request.sequences, "training"));
+
+  TrainResult result{.run = NewRunRecord(request.device), .parameters = model.ParameterCount()};
+  LETHE_ASSIGN_OR_RETURN(const LoopResult loop, TrainModel(model, request, result, progress));
+  result.run.method = "train";
+  result.run.hyperparameters = {{"steps", static_cast<double>(request.steps)},
+                                {"batch_tokens", static_cast<double>(request.batch_tokens)},
+                                {"learning_rate", request.learning_rate},
+                                {"warmup_steps", static_cast<double>(request.warmup_steps)},
+                                {"max_grad_norm", request.max_grad_norm}};
+  result.run.seed = request.seed;
+  result.run.stop_reason = loop.stop_reason;
+  result.run.steps = loop.steps;
+  const std::span<const Sequence> sets[] = {request.sequences};
+  result.run.data_digest = DataDigest(request.digest_key, sets);
+
+  LETHE_RETURN_IF_ERROR(Report(progress, {"saving", 0, 0, {}}));
+  const std::string lineage = RunRecordJson(result.run, {});
+  LETHE_ASSIGN_OR_RETURN(const SavedCheckpoint saved,
+                         base.has_value() ? base->SaveAs(request.out_folder, lineage)
+                                          : SaveNewDecoder(model, NewFolder(request, lineage)));
+  result.out_digest = saved.digest;
+  result.run.seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return result;
+}
+
+}  // namespace lethe

@@ -1,0 +1,49 @@
+// Adam (Kingma and Ba 2015) over a model's leaves, fused, without weight decay.
+//
+//   Adam adam(model.Leaves(), {.beta2 = 0.98});
+//   loss.backward();
+//   const double norm = adam.GradientNorm();
+//   adam.Clip(norm, 1.0);
+//   adam.Step(5e-5);
+//
+// A leaf without a gradient stays as it is. GradientNorm reads the device once; Clip and Step do not.
+// Threads    none. Errors: LibTorch's exceptions; callers end at CatchTorch.
+#ifndef LETHE_ENGINE_TRAIN_ADAM_H_
+#define LETHE_ENGINE_TRAIN_ADAM_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <vector>
+
+namespace lethe {
+
+struct AdamOptions {
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double epsilon = 1e-8;
+};
+
+class Adam {
+ public:
+  Adam(std::vector<at::Tensor> leaves, const AdamOptions& options);
+
+  double GradientNorm() const;              // L2 over all leaves
+  void Clip(double norm, double max_norm);  // scales the gradients when norm > max_norm; 0: never
+  void Step(double learning_rate);
+
+  // Moments and step count, for taking a step back.
+  struct State {
+    std::vector<at::Tensor> moments;
+  };
+  State Save() const;
+  void Restore(const State& state);
+
+ private:
+  const AdamOptions options_;
+  std::vector<at::Tensor> leaves_;
+  std::vector<at::Tensor> first_, second_, steps_;  // one each a leaf
+};
+
+}  // namespace lethe
+
+#endif  // LETHE_ENGINE_TRAIN_ADAM_H_

@@ -1,0 +1,85 @@
+// The one training loop: every method and the training from nothing run through it.
+//
+//   LoopHooks hooks{.accumulate = [&](int64_t step) { ... backward ...; return StepLoss{...}; },
+//                   .judge      = [&](const StepReport& step) { return Judgement{.stop = arrived}; }};
+//   LETHE_ASSIGN_OR_RETURN(LoopResult result, RunLoop(model, hooks, options, progress));
+//
+// A step      accumulate() leaves gradients on the leaves; the loop measures their norm, asks the guard about loss and norm, clips,
+//             steps Adam, and lets judge() look at the model as it now is. judge() may stop the run, score the state (the best one
+//             is kept), or have the step taken back: weights and moments return to what they were and the step size is halved.
+// Ends        stopped by judge(): the model is as judge() saw it.  max_steps or stalled: the model is the best state that judge()
+//             scored (the last one where none was scored).  An error: the model is undefined, drop it.
+// Same        inputs give the same bits on a CPU with the same number of threads.
+// Errors      CANCELLED/STOPPED within one step; FAILED_PRECONDITION/METHOD_DIVERGED; what the hooks return; LibTorch's exceptions as
+//             torch_status.h says.
+#ifndef LETHE_ENGINE_TRAIN_LOOP_H_
+#define LETHE_ENGINE_TRAIN_LOOP_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "base/status.h"
+#include "engine/model/decoder.h"
+#include "engine/progress.h"
+#include "engine/train/adam.h"
+#include "engine/train/guard.h"
+
+namespace lethe {
+
+struct StepLoss {
+  double loss = 0;
+  double guarded =
+      0;  // what the guard watches: the part of the loss that must not rise; equals `loss` in plain training
+};
+
+// A step that has been made, for judge().
+struct StepReport {
+  int64_t step = 0;  // 1, 2, ...; steps that were taken back count too
+  double learning_rate = 0;
+  double loss = 0;
+  double grad_norm = 0;  // before clipping
+};
+
+struct Judgement {
+  bool stop = false;
+  std::string stop_reason;                // with stop
+  bool take_back = false;                 // the step went too far
+  std::optional<double> score;            // of the state; lower is better
+  std::map<std::string, double> figures;  // for progress
+};
+
+struct LoopHooks {
+  std::function<absl::StatusOr<StepLoss>(int64_t step)> accumulate;
+  std::function<absl::StatusOr<Judgement>(const StepReport&)> judge;  // may be empty
+};
+
+struct LoopOptions {
+  std::string phase = "training";  // for progress
+  int64_t max_steps = 100;
+  std::function<double(int64_t step)> learning_rate;  // of step 1, 2, ...
+  AdamOptions adam;
+  double max_grad_norm = 0;    // 0: no clipping
+  bool may_take_back = false;  // keeps a copy of weights and moments from before each step
+  double regrow = 1.25;  // after a step that stands, the step size grows by this, up to the whole
+  double stall_scale = 1e-3;  // a step size below this share of the whole: stop reason "stalled"
+  BandOptions loss_band{.floor = 0.1};
+  BandOptions norm_band{.width = 50, .floor = 0.2};  // norms are spikier than losses
+};
+
+struct LoopResult {
+  std::string stop_reason;  // judge()'s, "max_steps" or "stalled"
+  int64_t steps = 0;        // made, those taken back included
+  int64_t taken_back = 0;
+  double last_loss = 0;
+};
+
+absl::StatusOr<LoopResult> RunLoop(const Decoder& model, const LoopHooks& hooks,
+                                   const LoopOptions& options,
+                                   const ProgressCallback& progress = nullptr);
+
+}  // namespace lethe
+
+#endif  // LETHE_ENGINE_TRAIN_LOOP_H_

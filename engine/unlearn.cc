@@ -1,0 +1,132 @@
+#include "engine/unlearn.h"
+
+#include <chrono>
+
+#include "engine/metric/sequence_evaluation.h"
+#include "engine/model/model_folder.h"
+#include "engine/unlearn/method_table.h"
+
+namespace lethe {
+namespace {
+
+absl::Status Refused(std::string_view reason, std::string_view message) {
+  return Error(absl::StatusCode::kInvalidArgument, reason, message);
+}
+
+struct Plan {
+  const MethodEntry* method = nullptr;
+  const PresetEntry* preset = nullptr;
+  ParameterValues parameters;
+};
+
+// What can be said before the model is loaded.
+absl::StatusOr<Plan> MakePlan(const UnlearnRequest& request) {
+  Plan plan{.method = FindMethod(request.method)};
+  if (plan.method == nullptr) return Refused("UNKNOWN_METHOD", "there is no such method");
+  plan.preset = FindPreset(*plan.method, request.preset);
+  if (plan.preset == nullptr) return Refused("UNKNOWN_PRESET", "the method has no such preset");
+  if (const auto wrong = CheckParameters(plan.method->parameters, request.overrides)) {
+    return Refused("BAD_PARAMETER", *wrong);
+  }
+  plan.parameters =
+      ResolveParameters(plan.method->parameters, plan.preset->values, request.overrides);
+  if (request.forget.empty()) {
+    return Refused("NOTHING_TO_FORGET", "no sequence was given to forget");
+  }
+  if (plan.method->needs_thresholds && request.thresholds.sequences == 0) {
+    return Refused("THRESHOLDS_NEEDED",
+                   "the method needs the thresholds that PrepareModel measures");
+  }
+  if (plan.method->needs_retain && plan.parameters.at("retain_weight") > 0 &&
+      request.retain.empty()) {
+    return Refused("RETAIN_NEEDED", "the preset holds kept text in place, and none was given");
+  }
+  std::error_code error;
+  if (std::filesystem::exists(std::filesystem::symlink_status(request.out_folder, error))) {
+    return Refused("OUT_FOLDER_EXISTS", "the folder for the candidate is already there");
+  }
+  return plan;
+}
+
+absl::Status CheckRequestSequences(const Decoder& model, const UnlearnRequest& request) {
+  LETHE_RETURN_IF_ERROR(CheckSequences(model, request.forget, "forget"));
+  LETHE_RETURN_IF_ERROR(CheckSequences(model, request.retain, "retain"));
+  return CheckSequences(model, request.watch, "watched");
+}
+
+// Measurements of one state of the model.
+struct Figures {
+  std::vector<SequenceEvaluation> forget;
+  double retain_nll = 0, watch_nll = 0;
+};
+
+absl::StatusOr<Figures> Measure(const Decoder& model, const UnlearnRequest& request,
+                                const std::vector<int>& el_n, const ProgressCallback& progress) {
+  Figures figures;
+  LETHE_ASSIGN_OR_RETURN(EvaluateResult forget,
+                         EvaluateSequences(model, request.forget, el_n, false, progress));
+  LETHE_ASSIGN_OR_RETURN(const EvaluateResult retain,
+                         EvaluateSequences(model, request.retain, {}, false, progress));
+  LETHE_ASSIGN_OR_RETURN(const EvaluateResult watch,
+                         EvaluateSequences(model, request.watch, {}, false, progress));
+  figures.forget = std::move(forget.sequences);
+  figures.retain_nll = SetNll(retain.sequences);
+  figures.watch_nll = SetNll(watch.sequences);
+  return figures;
+}
+
+}  // namespace
+
+absl::StatusOr<UnlearnResult> Unlearn(const UnlearnRequest& request,
+                                      const ProgressCallback& progress) {
+  const auto start = std::chrono::steady_clock::now();
+  LETHE_ASSIGN_OR_RETURN(const Plan plan, MakePlan(request));
+  LETHE_RETURN_IF_ERROR(Report(progress, {"loading", 0, 0, {}}));
+  LETHE_RETURN_IF_ERROR(CheckDigest(request.base_folder, request.base_digest, "BASE_CHANGED"));
+  LETHE_ASSIGN_OR_RETURN(const ModelFolder loaded,
+                         ModelFolder::Load(request.base_folder, request.device));
+  LETHE_RETURN_IF_ERROR(CheckRequestSequences(loaded.model, request));
+
+  std::vector<int> el_n;
+  for (const auto& [n, el] : request.thresholds.el) el_n.push_back(n);
+  LETHE_ASSIGN_OR_RETURN(Figures before, Measure(loaded.model, request, el_n, progress));
+
+  const MethodFunction method = FindMethodFunction(plan.method->name);
+  LETHE_ASSIGN_OR_RETURN(MethodOutcome outcome, method({.model = loaded.model,
+                                                        .forget = request.forget,
+                                                        .retain = request.retain,
+                                                        .watch = request.watch,
+                                                        .thresholds = request.thresholds,
+                                                        .parameters = plan.parameters,
+                                                        .seed = request.seed,
+                                                        .progress = progress}));
+  LETHE_ASSIGN_OR_RETURN(Figures after, Measure(loaded.model, request, el_n, progress));
+
+  UnlearnResult result{.run = NewRunRecord(request.device),
+                       .records = std::move(outcome.records),
+                       .before = std::move(before.forget),
+                       .after = std::move(after.forget),
+                       .retain_nll_before = before.retain_nll,
+                       .retain_nll_after = after.retain_nll,
+                       .watch_nll_before = before.watch_nll,
+                       .watch_nll_after = after.watch_nll};
+  result.run.method = plan.method->name;
+  result.run.preset = plan.preset->name;
+  result.run.hyperparameters = plan.parameters;
+  result.run.seed = request.seed;
+  result.run.stop_reason = outcome.stop_reason;
+  result.run.steps = outcome.steps;
+  const std::span<const Sequence> sets[] = {request.forget, request.retain, request.watch};
+  result.run.data_digest = DataDigest(request.digest_key, sets);
+
+  LETHE_RETURN_IF_ERROR(Report(progress, {"saving", 0, 0, {}}));
+  LETHE_ASSIGN_OR_RETURN(
+      const SavedCheckpoint saved,
+      loaded.SaveAs(request.out_folder, RunRecordJson(result.run, request.lineage)));
+  result.out_digest = saved.digest;
+  result.run.seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return result;
+}
+
+}  // namespace lethe

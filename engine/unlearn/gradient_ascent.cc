@@ -1,0 +1,213 @@
+#include "engine/unlearn/gradient_ascent.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/tensor.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string>
+#include <utility>
+
+#include "engine/loss/sequence_loss.h"
+#include "engine/metric/span_score.h"
+#include "engine/train/loop.h"
+#include "engine/unlearn/forget_state.h"
+#include "engine/unlearn/kept_text.h"
+#include "engine/unlearn/method_table.h"
+
+namespace lethe {
+namespace {
+
+constexpr double kDone =
+    -std::numeric_limits<double>::infinity();  // the target of an aim that has arrived
+
+// The run over one chunk: hooks for the loop, and what they share.
+class ChunkRun {
+ public:
+  ChunkRun(const MethodInput& input, std::span<const Sequence> chunk, int number, KeptText& kept)
+      : input_(input),
+        chunk_(chunk),
+        number_(number),
+        kept_(kept),
+        bounded_(Get("bounded") != 0),
+        limit_(Get("max_retain_rise")),
+        state_(chunk, input.thresholds, static_cast<int>(Get("el_n")), Get("overshoot_sds")) {}
+
+  absl::StatusOr<LoopResult> Run() {
+    LETHE_ASSIGN_OR_RETURN(batches_, MakeBatches(input_.model, chunk_));
+    labelled_ = LabelledTokens(batches_);
+    LETHE_RETURN_IF_ERROR(state_.Measure(input_.model));
+    if (bounded_) {
+      LETHE_ASSIGN_OR_RETURN(const bool done, Done());
+      if (done) return LoopResult{.stop_reason = "thresholds_reached"};
+    }
+    const double rate = Get("learning_rate");
+    LoopOptions options{.phase = "unlearning",
+                        .max_steps = static_cast<int64_t>(Get("max_steps")),
+                        .learning_rate = [rate](int64_t) { return rate; },
+                        .adam = {.beta1 = Get("beta1"), .beta2 = Get("beta2")},
+                        .max_grad_norm = Get("max_grad_norm"),
+                        .may_take_back = bounded_};
+    LoopHooks hooks{
+        .accumulate =
+            [this](int64_t) { return bounded_ ? AccumulateBounded() : AccumulatePlain(); },
+        .judge = [this](const StepReport& step) { return Judge(step); }};
+    return RunLoop(input_.model, hooks, options, input_.progress);
+  }
+
+  std::vector<StepRecord> TakeRecords() { return std::move(records_); }
+
+ private:
+  double Get(const char* name) const { return input_.parameters.at(name); }
+
+  absl::StatusOr<StepLoss> AccumulatePlain() {
+    double total = 0;
+    for (const LossBatch& batch : batches_) {
+      const TokenLosses losses = ComputeTokenLosses(input_.model, batch);
+      const at::Tensor loss = AscentLoss(losses.nll, labelled_);
+      loss.backward();
+      total += loss.item<double>();
+    }
+    LETHE_ASSIGN_OR_RETURN(hold_, Hold());
+    total += Get("retain_weight") * hold_;
+    return StepLoss{total, total};
+  }
+
+  absl::StatusOr<StepLoss> AccumulateBounded() {
+    // What was lost of the kept text comes first: no push while it is beyond half of what is allowed.
+    const bool push = kept_.Damage() <= limit_ / 2;
+    double total = 0;
+    if (push) {
+      for (const LossBatch& batch : batches_) total += PushTowardsTargets(batch);
+    }
+    LETHE_ASSIGN_OR_RETURN(hold_, Hold());
+    total += Get("retain_weight") * hold_;
+    return StepLoss{total, total};
+  }
+
+  absl::StatusOr<double> Hold() {
+    const double weight = Get("retain_weight");
+    if (weight == 0 || !kept_.HasRetain()) return 0.0;
+    return kept_.AccumulateHold(input_.model, static_cast<size_t>(Get("retain_batch")), weight);
+  }
+
+  // Gradient of the calibrated loss of one micro-batch; returns its part of the loss.
+  double PushTowardsTargets(const LossBatch& batch) {
+    const double cap = std::log(static_cast<double>(input_.model.config().vocab_size));
+    std::vector<float> whole, spans,
+        weights;  // targets (B), and the weight of each token in its row's span mean (N)
+    bool any = false;
+    for (size_t b = 0; b < batch.sequences.size(); ++b) {
+      const ForgetTarget& target = state_.targets()[batch.sequences[b]];
+      const bool has_spans = target.spans.has_value();
+      whole.push_back(static_cast<float>(target.whole.Arrived() ? kDone : target.whole.target));
+      spans.push_back(
+          static_cast<float>(!has_spans || target.spans->Arrived() ? kDone : target.spans->target));
+      any |= !target.Arrived();
+      const size_t row = weights.size();
+      weights.resize(row + static_cast<size_t>(batch.labelled[b]), 0.0F);
+      const std::vector<size_t> entries = SpanEntries(chunk_[batch.sequences[b]]);
+      for (const size_t e : entries) {
+        weights[row + e] = 1.0F / static_cast<float>(entries.size());
+      }
+    }
+    if (!any) return 0;
+    const auto tensor = [&](const std::vector<float>& values) {
+      return at::tensor(values, at::kFloat).to(input_.model.device());
+    };
+    const TokenLosses losses = ComputeTokenLosses(input_.model, batch);
+    const at::Tensor nll = losses.nll.clamp_max(cap);
+    const auto count = static_cast<int64_t>(chunk_.size());
+    at::Tensor loss = CalibratedAscentLoss(MeanByRow(batch, nll), tensor(whole), count);
+    loss =
+        loss + CalibratedAscentLoss(SumByRow(batch, nll * tensor(weights)), tensor(spans), count);
+    loss.backward();
+    return loss.item<double>();
+  }
+
+  // The paper's rule; with a bounded preset every sequence must have arrived too, and the kept text be whole.
+  absl::StatusOr<bool> Done() {
+    if (bounded_ && (!state_.AllArrived() || kept_.Damage() > limit_)) return false;
+    LETHE_ASSIGN_OR_RETURN(const bool under, state_.UnderThresholds(input_.model));
+    return under;
+  }
+
+  absl::StatusOr<Judgement> Judge(const StepReport& step) {
+    LETHE_RETURN_IF_ERROR(state_.Measure(input_.model));
+    Judgement judgement;
+    if (bounded_) {
+      LETHE_RETURN_IF_ERROR(kept_.Probe(input_.model));
+      judgement.take_back = state_.Overshot() || kept_.Damage() > 2 * limit_;
+    }
+    StepRecord record{.step = static_cast<int64_t>(records_.size()) + 1,
+                      .chunk = number_,
+                      .accepted = !judgement.take_back,
+                      .learning_rate = step.learning_rate,
+                      .loss = step.loss,
+                      .retain_loss = hold_,
+                      .grad_norm = step.grad_norm,
+                      .nll = state_.MeanNll(),
+                      .ma = state_.MeanMa()};
+    if (!judgement.take_back && step.step >= static_cast<int64_t>(Get("min_steps"))) {
+      LETHE_ASSIGN_OR_RETURN(judgement.stop, Done());
+      record.el = state_.MeanEl();
+      if (!judgement.stop && bounded_ && state_.AllArrived() && kept_.Damage() <= limit_) {
+        state_.RaiseTargets();
+      }
+    }
+    if (judgement.stop) judgement.stop_reason = "thresholds_reached";
+    if (bounded_) {
+      const double excess = limit_ > 0 ? std::max(0.0, kept_.Damage() / limit_ - 1) : 0;
+      judgement.score = state_.MeanGap() + excess;
+      judgement.figures["damage"] = kept_.Damage();
+    }
+    judgement.figures["nll"] = record.nll;
+    judgement.figures["ma"] = record.ma;
+    if (record.el >= 0)
+      judgement.figures["el_" + std::to_string(static_cast<int>(Get("el_n")))] = record.el;
+    records_.push_back(record);
+    if (judgement.take_back) {  // what the next step sees is the state before this one
+      state_.Revert();
+      kept_.Revert();
+    }
+    return judgement;
+  }
+
+  const MethodInput& input_;
+  const std::span<const Sequence> chunk_;
+  const int number_;
+  KeptText& kept_;
+  const bool bounded_;
+  const double limit_;
+  ForgetState state_;
+  std::vector<LossBatch> batches_;
+  int64_t labelled_ = 0;
+  double hold_ = 0;
+  std::vector<StepRecord> records_;
+};
+
+}  // namespace
+
+absl::StatusOr<MethodOutcome> GradientAscent(const MethodInput& input) {
+  LETHE_ASSIGN_OR_RETURN(KeptText kept,
+                         KeptText::Make(input.model, input.retain, input.watch, input.seed));
+  const auto wanted = static_cast<size_t>(input.parameters.at("chunk_size"));
+  const size_t size = wanted == 0 ? input.forget.size() : wanted;
+  MethodOutcome outcome{.stop_reason = "thresholds_reached"};
+  int number = 0;
+  for (size_t begin = 0; begin < input.forget.size(); begin += size, ++number) {
+    const auto chunk = input.forget.subspan(begin, std::min(size, input.forget.size() - begin));
+    ChunkRun run(input, chunk, number, kept);
+    LETHE_ASSIGN_OR_RETURN(const LoopResult result, run.Run());
+    outcome.steps += result.steps;
+    if (result.stop_reason != "thresholds_reached") outcome.stop_reason = result.stop_reason;
+    for (StepRecord& record : run.TakeRecords()) {
+      record.step = static_cast<int64_t>(outcome.records.size()) + 1;
+      outcome.records.push_back(record);
+    }
+  }
+  return outcome;
+}
+
+}  // namespace lethe

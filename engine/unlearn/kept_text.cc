@@ -1,0 +1,102 @@
+#include "engine/unlearn/kept_text.h"
+
+#include <ATen/ops/tensor.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "engine/loss/sequence_loss.h"
+#include "engine/unlearn/gradient_ascent.h"
+
+namespace lethe {
+
+absl::StatusOr<KeptText> KeptText::Make(const Decoder& model, std::span<const Sequence> retain,
+                                        std::span<const Sequence> watch, uint64_t seed) {
+  KeptText kept;
+  kept.retain_ = retain;
+  kept.random_ = SeededGenerator(seed);
+  if (!retain.empty()) {
+    LETHE_ASSIGN_OR_RETURN(auto scores, ScoreSequences(model, retain));
+    for (SequenceScore& score : scores) kept.reference_.push_back(std::move(score.nll));
+    kept.order_.resize(retain.size());
+    std::iota(kept.order_.begin(), kept.order_.end(), size_t{0});
+    kept.random_.Shuffle(kept.order_);
+  }
+  Sample(retain, kept.random_, kept.retain_probe_);
+  Sample(watch, kept.random_, kept.watch_probe_);
+  for (ProbeSet* set : {&kept.retain_probe_, &kept.watch_probe_}) {
+    LETHE_ASSIGN_OR_RETURN(set->before, NllPerToken(model, *set));
+    set->now = set->before;
+  }
+  return kept;
+}
+
+void KeptText::Sample(std::span<const Sequence> from, SeededGenerator& random, ProbeSet& set) {
+  std::vector<size_t> order(from.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  random.Shuffle(order);
+  order.resize(std::min(order.size(), kProbe));
+  for (const size_t i : order) set.sequences.push_back(from[i]);
+}
+
+absl::StatusOr<double> KeptText::NllPerToken(const Decoder& model, const ProbeSet& set) {
+  if (set.sequences.empty()) return 0.0;
+  LETHE_ASSIGN_OR_RETURN(const auto scores, ScoreSequences(model, set.sequences));
+  double nats = 0, tokens = 0;
+  for (const SequenceScore& score : scores) {
+    nats += score.total_nll;
+    tokens += static_cast<double>(score.nll.size());
+  }
+  return nats / tokens;
+}
+
+absl::StatusOr<double> KeptText::AccumulateHold(const Decoder& model, size_t batch, double weight) {
+  std::vector<Sequence> chosen;
+  std::vector<size_t> indexes;
+  while (chosen.size() < std::min(batch, retain_.size())) {
+    if (next_ == order_.size()) {
+      random_.Shuffle(order_);
+      next_ = 0;
+    }
+    indexes.push_back(order_[next_++]);
+    chosen.push_back(retain_[indexes.back()]);
+  }
+  LETHE_ASSIGN_OR_RETURN(const auto batches, MakeBatches(model, chosen));
+  const int64_t labelled = LabelledTokens(batches);
+  double total = 0;
+  for (const LossBatch& part : batches) {
+    std::vector<float> reference;
+    for (const size_t s : part.sequences) {
+      const std::vector<float>& row = reference_[indexes[s]];
+      reference.insert(reference.end(), row.begin(), row.end());
+    }
+    const at::Tensor nll_ref = at::tensor(reference, at::kFloat).to(model.device());
+    const TokenLosses losses = ComputeTokenLosses(model, part);
+    const at::Tensor hold = HoldLoss(losses.nll, nll_ref, labelled);
+    (hold * weight).backward();
+    total += hold.item<double>();
+  }
+  return total;
+}
+
+absl::Status KeptText::Probe(const Decoder& model) {
+  for (ProbeSet* set : {&retain_probe_, &watch_probe_}) {
+    set->previous = set->now;
+    LETHE_ASSIGN_OR_RETURN(set->now, NllPerToken(model, *set));
+  }
+  return absl::OkStatus();
+}
+
+void KeptText::Revert() {
+  for (ProbeSet* set : {&retain_probe_, &watch_probe_}) set->now = set->previous;
+}
+
+double KeptText::Damage() const {
+  const auto share = [](const ProbeSet& set) {
+    return set.before > 0 ? (set.now - set.before) / set.before : 0.0;
+  };
+  return std::max({0.0, share(retain_probe_), std::abs(share(watch_probe_))});
+}
+
+}  // namespace lethe

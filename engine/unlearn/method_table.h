@@ -1,0 +1,50 @@
+// The table of methods: one row for each name of the catalogue. A method changes a model's weights in place.
+//
+// Adding one: a row in catalog.h, a loss (a pure function in a header of its own), its hooks for the loop, a row in method_table.cc.
+// A test holds table and catalogue equal.
+#ifndef LETHE_ENGINE_UNLEARN_METHOD_TABLE_H_
+#define LETHE_ENGINE_UNLEARN_METHOD_TABLE_H_
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/catalog.h"
+#include "engine/model/decoder.h"
+#include "engine/prepare.h"
+#include "engine/progress.h"
+#include "engine/unlearn.h"
+#include "text/sequence.h"
+
+namespace lethe {
+
+struct MethodInput {
+  const Decoder& model;  // the base on entry, the candidate on return
+  std::span<const Sequence> forget;
+  std::span<const Sequence> retain;
+  std::span<const Sequence> watch;
+  const ModelThresholds& thresholds;
+  const ParameterValues& parameters;  // all of the method's
+  uint64_t seed = 0;
+  ProgressCallback progress;
+};
+
+struct MethodOutcome {
+  std::string stop_reason;
+  int64_t steps = 0;
+  std::vector<StepRecord> records;
+};
+
+using MethodFunction = absl::StatusOr<MethodOutcome> (*)(const MethodInput&);
+
+// The function behind a name; null where there is none.
+MethodFunction FindMethodFunction(std::string_view name);
+
+// One file each.
+absl::StatusOr<MethodOutcome> GradientAscent(const MethodInput& input);
+
+}  // namespace lethe
+
+#endif  // LETHE_ENGINE_UNLEARN_METHOD_TABLE_H_

@@ -1,0 +1,378 @@
+#include "evidence/verdict.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
+#include "evidence/comparison.h"
+#include "evidence/sentences.h"
+
+namespace lethe {
+namespace {
+
+using evidence::Allowance;
+using evidence::Comparison;
+using evidence::Count;
+using evidence::Figure;
+using evidence::Find;
+using evidence::Finding;
+using evidence::Rule;
+
+// A comparison with what it found on all sequences.
+struct Judged {
+  Comparison comparison;
+  Finding before;
+  Finding after;
+  // It would have failed before unlearning: there was something to find.
+  bool power() const { return !before.held; }
+};
+
+v1::Gate MakeGate(std::string name, double value, double limit, bool at_least, v1::Outcome failure,
+                  std::string sentence) {
+  v1::Gate gate;
+  gate.set_name(std::move(name));
+  gate.set_value(value);
+  gate.set_limit(limit);
+  gate.set_at_least(at_least);
+  gate.set_failure(failure);
+  gate.set_sentence(std::move(sentence));
+  gate.set_result(evidence::Holds(value, limit, at_least) ? v1::GATE_RESULT_PASS
+                                                          : v1::GATE_RESULT_FAIL);
+  return gate;
+}
+
+v1::Gate ComparisonGate(const Judged& j) {
+  const bool forgetting = evidence::IsAboutForgetting(j.comparison.rule);
+  v1::Gate gate = MakeGate(j.comparison.name, j.after.value, j.after.limit, j.after.at_least,
+                           forgetting ? v1::OUTCOME_NOT_FORGOTTEN : v1::OUTCOME_DESTROYED, "");
+  if (j.after.held && forgetting && !j.power()) gate.set_result(v1::GATE_RESULT_NO_POWER);
+  gate.set_sentence(evidence::ComparisonSentence(j.comparison, j.before, j.after, gate.result()));
+  return gate;
+}
+
+// Everything one verdict needs while it is made.
+class Judge {
+ public:
+  Judge(const v1::Measurements& m, v1::VerdictPolicy policy) : m_(m), p_(std::move(policy)) {
+    for (int i = 0; i < m_.forgotten_size(); ++i) {
+      everything_.push_back(static_cast<size_t>(i));
+      tickets_[m_.forgotten(i).ticket_id()].push_back(static_cast<size_t>(i));
+    }
+    comparable_ = m_.control_tokens_size() >= p_.min_control();
+  }
+
+  v1::Verdict Run() {
+    if (comparable_) {
+      std::vector<Comparison> comparisons = evidence::Comparisons(m_);
+      AllowForChance(comparisons.size());
+      for (Comparison& comparison : comparisons) {
+        const Finding before = Find(comparison, comparison.before, everything_, whole_);
+        const Finding after = Find(comparison, comparison.after, everything_, whole_);
+        judged_.push_back({std::move(comparison), before, after});
+      }
+    }
+    AddMeasuredAtAll();
+    AddComparisons(true);
+    AddComparisons(false);
+    AddControlDamage();
+    AddTextDamage();
+    JudgeTickets();
+    verdict_.set_outcome(OutcomeOfGates());
+    verdict_.set_summary(
+        evidence::Summary(verdict_, everything_.size(), tickets_.size(), nothing_to_forget_));
+    return std::move(verdict_);
+  }
+
+ private:
+  // The policy's false alarms are shared among all comparisons, and again among tickets and sequences where each is judged.
+  void AllowForChance(size_t comparisons) {
+    const bool noise = p_.false_alarm() < 1;
+    const double each = noise ? p_.false_alarm() / static_cast<double>(comparisons) : 1;
+    const double ticket = noise ? each / static_cast<double>(tickets_.size()) : 1;
+    const size_t all = everything_.size();
+    const size_t control = static_cast<size_t>(m_.control_tokens_size());
+    std::set<size_t> sizes;
+    for (const auto& [id, which] : tickets_) sizes.insert(which.size());
+    whole_ = evidence::MakeAllowance(p_, each, all, control, {all});
+    each_ = evidence::MakeAllowance(p_, ticket, all, control, sizes);
+    strict_ = evidence::MakeAllowance(p_, p_.false_alarm(), all, control, {all});
+    strict_.policy.set_membership_margin(0);
+  }
+
+  void AddMeasuredAtAll() {
+    const int control = m_.control_tokens_size();
+    *verdict_.add_gates() = MakeGate(
+        "measured.control", control, p_.min_control(), true, v1::OUTCOME_INCONCLUSIVE,
+        absl::StrCat("The forgotten text was compared with ",
+                     Count(static_cast<size_t>(control), "sequence", "sequences"),
+                     " of the same kind that the model never saw; the policy wants ",
+                     p_.min_control(), ". ",
+                     comparable_ ? "That is enough to compare."
+                                 : "Too few to compare with: nothing can be said of forgetting."));
+    int retain = 0;
+    for (const v1::TextUtility& u : m_.utility()) retain += u.role() == v1::TEXT_ROLE_RETAIN;
+    *verdict_.add_gates() = MakeGate(
+        "measured.retain", retain, 1, true, v1::OUTCOME_INCONCLUSIVE,
+        retain > 0 ? "The likelihood of text that must be kept was measured before and after."
+                   : "The likelihood of text that must be kept was not measured, so damage to it "
+                     "cannot be ruled out.");
+    if (comparable_) AddPowerGate();
+  }
+
+  void AddPowerGate() {
+    std::set<int> attacks;
+    for (const Judged& j : judged_) {
+      if (j.comparison.extracts && j.power()) attacks.insert(j.comparison.attack);
+    }
+    const int powerful = static_cast<int>(attacks.size());
+    v1::Gate gate = MakeGate("measured.power", powerful, p_.min_powerful_attacks(), true,
+                             v1::OUTCOME_INCONCLUSIVE, "");
+    std::string found = absl::StrCat(
+        powerful == 1 ? "1 extraction or memorisation attack"
+                      : absl::StrCat(powerful, " extraction or memorisation attacks"),
+        " got more from the forgotten text than from control before unlearning; the policy wants ",
+        p_.min_powerful_attacks(), ". ");
+    if (gate.result() == v1::GATE_RESULT_PASS) {
+      absl::StrAppend(
+          &found,
+          powerful > 0
+              ? "Where they find no more than in control now, that is evidence of forgetting."
+              : "None was asked for.");
+    } else if (LookedLikeControl()) {
+      nothing_to_forget_ = true;
+      gate.set_result(v1::GATE_RESULT_NO_POWER);
+      absl::StrAppend(&found,
+                      "By every comparison the forgotten text looked like unseen text "
+                      "before unlearning already: there was nothing to forget.");
+    } else {
+      absl::StrAppend(&found,
+                      "The forgotten text was familiar to the model before, but too few "
+                      "attacks could get at it to show that it is gone.");
+    }
+    gate.set_sentence(std::move(found));
+    *verdict_.add_gates() = std::move(gate);
+  }
+
+  // Before unlearning nothing told the forgotten text from control: no comparison had power, and without the policy's margins, chance
+  // alone allowed for, neither membership nor the mean likelihood did.
+  bool LookedLikeControl() const {
+    for (const Judged& j : judged_) {
+      if (!evidence::IsAboutForgetting(j.comparison.rule)) continue;
+      if (j.power()) return false;
+      if (j.comparison.rule == Rule::kMember &&
+          !Find(j.comparison, j.comparison.before, everything_, strict_).held) {
+        return false;
+      }
+      if (j.comparison.rule != Rule::kLikely) continue;
+      const evidence::Moment& before = j.comparison.before;
+      const double chance =
+          strict_.mean_t * evidence::MeanDifferenceError(everything_.size(), before.control.values);
+      const double allowed = std::max(chance, p_.negligible_nats());
+      if (!evidence::Holds(evidence::Mean(before.forgotten), before.control.mean - allowed, true)) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  void AddComparisons(bool forgetting) {
+    for (const Judged& j : judged_) {
+      if (evidence::IsAboutForgetting(j.comparison.rule) == forgetting) {
+        *verdict_.add_gates() = ComparisonGate(j);
+      }
+    }
+  }
+
+  // What unlearning did to unseen text of the kind, two-sided.
+  void AddControlDamage() {
+    if (!comparable_) return;
+    const evidence::Values before(m_.control_nll().before().begin(),
+                                  m_.control_nll().before().end());
+    const evidence::Values after(m_.control_nll().after().begin(), m_.control_nll().after().end());
+    AddLikelihood("collateral.control.nll", "Unseen control text", evidence::Mean(before),
+                  evidence::Mean(after), p_.control_change(), true);
+    for (const Judged& j : judged_) {
+      if (j.comparison.rule == Rule::kMean) AddControlScore(j.comparison);
+    }
+  }
+
+  void AddControlScore(const Comparison& c) {
+    const evidence::Values& before = c.before.control.values;
+    evidence::Values moves = c.after.control.values;
+    for (size_t i = 0; i < moves.size(); ++i) moves[i] -= before[i];
+    const double moved = std::abs(evidence::Mean(moves));
+    const double chance = whole_.mean_t * evidence::StandardDeviation(moves) /
+                          std::sqrt(static_cast<double>(moves.size()));
+    const double allowed = std::max(p_.control_score_change(), chance);
+    const bool held = evidence::Holds(moved, allowed, false);
+    *verdict_.add_gates() =
+        MakeGate(absl::StrCat("collateral.control.", evidence::AttackLabel(m_, c.attack)), moved,
+                 allowed, false, v1::OUTCOME_DESTROYED,
+                 absl::StrCat(c.title, " got ", Figure(c.before.control.mean),
+                              " of unseen control text before and ", Figure(c.after.control.mean),
+                              " now; a move of ", Figure(allowed), " is allowed. ",
+                              held ? "The model treats unseen text of the kind as before."
+                                   : "The model treats the whole kind of text differently now."));
+  }
+
+  void AddTextDamage() {
+    for (const v1::TextUtility& u : m_.utility()) {
+      const std::string quoted = absl::StrCat(" '", u.name(), "'");
+      const std::string gate = absl::StrCat("collateral.text.", u.name());
+      switch (u.role()) {
+        case v1::TEXT_ROLE_RETAIN:
+          AddLikelihood(gate, "Retain text" + quoted, u.nll_before(), u.nll_after(),
+                        p_.retain_rise(), false);
+          break;
+        case v1::TEXT_ROLE_CONTROL:
+          if (comparable_) {
+            AddLikelihood(gate, "Control text" + quoted, u.nll_before(), u.nll_after(),
+                          p_.control_change(), true);
+          }
+          break;
+        default:
+          AddLikelihood(gate, "Other text" + quoted, u.nll_before(), u.nll_after(), p_.other_rise(),
+                        false);
+      }
+    }
+  }
+
+  void AddLikelihood(std::string name, const std::string& set, double before, double after,
+                     double share, bool both_ways) {
+    const double moved = both_ways ? std::abs(after - before) : after - before;
+    const double allowed = std::max(share * before, p_.negligible_nats());
+    *verdict_.add_gates() =
+        MakeGate(std::move(name), moved, allowed, false, v1::OUTCOME_DESTROYED,
+                 evidence::LikelihoodSentence(set, before, after, allowed, both_ways,
+                                              evidence::Holds(moved, allowed, false)));
+  }
+
+  // Whether a comparison holds for a ticket's own sequences. Where all sequences together failed, a ticket on the wrong side of that
+  // limit is part of the failure; else the ticket gets the wider limit of its fewer sequences, and of its being one of many.
+  bool HoldsFor(const Judged& j, const std::vector<size_t>& which) const {
+    const Finding own = Find(j.comparison, j.comparison.after, which, each_);
+    return j.after.held ? own.held : evidence::Holds(own.value, j.after.limit, own.at_least);
+  }
+
+  v1::TicketOutcome JudgeTicket(const std::string& id, const std::vector<size_t>& which) const {
+    v1::TicketOutcome ticket;
+    ticket.set_ticket_id(id);
+    size_t comparisons = 0;
+    size_t before = 0;
+    std::vector<std::string> stands_out;
+    std::vector<std::string> overdone;
+    for (const Judged& j : judged_) {
+      const bool forgetting = evidence::IsAboutForgetting(j.comparison.rule);
+      if (forgetting) {
+        ++comparisons;
+        before += !Find(j.comparison, j.comparison.before, which, each_).held;
+      }
+      if (!HoldsFor(j, which)) (forgetting ? stands_out : overdone).push_back(j.comparison.name);
+    }
+    const std::string its = absl::StrCat(" its ", Count(which.size(), "sequence", "sequences"));
+    if (!overdone.empty()) {
+      ticket.set_outcome(v1::OUTCOME_DESTROYED);
+      ticket.set_sentence(absl::StrCat("Overdone:", its,
+                                       " can be recognised by being less likely "
+                                       "than unseen text (",
+                                       overdone[0], ")."));
+    } else if (!stands_out.empty()) {
+      ticket.set_outcome(v1::OUTCOME_NOT_FORGOTTEN);
+      ticket.set_sentence(absl::StrCat("Not forgotten: ", stands_out.size(), " of ", comparisons,
+                                       " comparisons still tell", its, " from unseen text (",
+                                       stands_out[0], stands_out.size() > 1 ? ", …)." : ")."));
+    } else if (Undecided()) {
+      ticket.set_outcome(v1::OUTCOME_INCONCLUSIVE);
+      ticket.set_sentence(absl::StrCat("Undecided: the measurements cannot tell whether", its,
+                                       which.size() == 1 ? " is" : " are", " forgotten."));
+    } else {
+      ticket.set_outcome(v1::OUTCOME_PASS);
+      ticket.set_sentence(absl::StrCat("Forgotten: ", before, " of ", comparisons,
+                                       " comparisons told", its,
+                                       " from unseen text before unlearning, none does now."));
+    }
+    return ticket;
+  }
+
+  // Nothing is known of forgetting: no control, or no attack that could have shown it.
+  bool Undecided() const {
+    if (!comparable_) return true;
+    for (const v1::Gate& gate : verdict_.gates()) {
+      if (gate.name() == "measured.power") return gate.result() == v1::GATE_RESULT_FAIL;
+    }
+    return false;
+  }
+
+  void JudgeTickets() {
+    std::map<v1::Outcome, int> count;
+    for (const auto& [id, which] : tickets_) {
+      *verdict_.add_tickets() = JudgeTicket(id, which);
+      ++count[verdict_.tickets(verdict_.tickets_size() - 1).outcome()];
+    }
+    if (!comparable_ || tickets_.size() < 2) return;
+    const auto add = [&](const char* name, v1::Outcome outcome, const char* what) {
+      *verdict_.add_gates() =
+          MakeGate(name, count[outcome], 0, false, outcome,
+                   absl::StrCat("Judged alone, each by its own sequences, ", count[outcome], " of ",
+                                Count(tickets_.size(), "ticket", "tickets"), what,
+                                " None may: a promotion completes them all."));
+    };
+    add("tickets.forgotten", v1::OUTCOME_NOT_FORGOTTEN, " still stand out from unseen text.");
+    add("tickets.not_overdone", v1::OUTCOME_DESTROYED, " became strangely unfamiliar.");
+  }
+
+  v1::Outcome OutcomeOfGates() const {
+    for (v1::Outcome outcome :
+         {v1::OUTCOME_DESTROYED, v1::OUTCOME_NOT_FORGOTTEN, v1::OUTCOME_INCONCLUSIVE}) {
+      for (const v1::Gate& gate : verdict_.gates()) {
+        if (gate.result() == v1::GATE_RESULT_FAIL && gate.failure() == outcome) return outcome;
+      }
+    }
+    return v1::OUTCOME_PASS;
+  }
+
+  const v1::Measurements& m_;
+  const v1::VerdictPolicy p_;
+  std::vector<size_t> everything_;
+  std::map<std::string, std::vector<size_t>>
+      tickets_;      // by id, so that the order of input does not matter
+  Allowance whole_;  // for all sequences
+  Allowance each_;   // for one ticket of many
+  Allowance
+      strict_;  // for "looked like control to begin with": no margin for membership, noise alone
+  bool comparable_ = false;
+  std::vector<Judged> judged_;
+  bool nothing_to_forget_ = false;
+  v1::Verdict verdict_;
+};
+
+absl::Status CheckRequired(const v1::Measurements& m, const v1::VerdictPolicy& policy) {
+  std::set<std::string> ran;
+  for (const v1::AttackResult& attack : m.attacks()) ran.insert(attack.attack());
+  std::string missing;
+  for (const std::string& name : policy.required_attacks()) {
+    if (ran.count(name) == 0) absl::StrAppend(&missing, missing.empty() ? "" : ", ", name);
+  }
+  if (missing.empty()) return absl::OkStatus();
+  return Error(absl::StatusCode::kInvalidArgument, "REPORT_MALFORMED",
+               absl::StrCat("the policy wants attacks that did not run: ", missing),
+               {{"missing", missing}});
+}
+
+}  // namespace
+
+absl::StatusOr<v1::Verdict> ComputeVerdict(const v1::Measurements& measurements,
+                                           const v1::VerdictPolicy& policy) {
+  LETHE_RETURN_IF_ERROR(ValidatePolicy(policy));
+  LETHE_RETURN_IF_ERROR(ValidateMeasurements(measurements));
+  LETHE_RETURN_IF_ERROR(CheckRequired(measurements, policy));
+  return Judge(measurements, WithDefaults(policy)).Run();
+}
+
+}  // namespace lethe

@@ -1,0 +1,235 @@
+#include "tests/evidence/fabricated.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "absl/strings/str_format.h"
+
+namespace lethe {
+namespace {
+
+// `count` values of this mean and (population) deviation, evenly spaced, in a mixed order that `phase` turns.
+double Spaced(double mean, double spread, int i, int count, int phase) {
+  if (count == 1) return mean;
+  int stride = 7;
+  while (count % stride == 0) ++stride;
+  const int place = (i * stride + phase) % count;
+  return mean + spread * std::sqrt(3.0) * (2.0 * (place + 0.5) / count - 1);
+}
+
+void Fill(const Level& level, int count, int phase, double low, double high, v1::BeforeAfter* out) {
+  for (int i = 0; i < count; ++i) {
+    out->add_before(std::clamp(Spaced(level.before, level.spread, i, count, phase), low, high));
+    out->add_after(std::clamp(Spaced(level.after, level.spread, i, count, phase + 3), low, high));
+  }
+}
+
+v1::AttackResult* Add(v1::Measurements& m, const std::string& name, v1::AttackFamily family,
+                      int64_t forward_tokens, double seconds) {
+  v1::AttackResult* attack = m.add_attacks();
+  attack->set_attack(name);
+  attack->set_family(family);
+  attack->set_forward_tokens(forward_tokens);
+  attack->set_seconds(seconds);
+  return attack;
+}
+
+void AddScores(v1::Measurements& m, const std::string& name, v1::AttackFamily family,
+               const Level& forgotten, const Level& control, int64_t tokens) {
+  v1::AttackResult* a = Add(m, name, family, tokens, static_cast<double>(tokens) / 9000);
+  Fill(forgotten, m.forgotten_size(), 0, 0, 1, a->mutable_forgotten());
+  Fill(control, m.control_tokens_size(), 1, 0, 1, a->mutable_control());
+}
+
+// Membership by loss: the score is the negative NLL.
+void AddLoss(v1::Measurements& m, const std::string& name, double scale, double shift) {
+  v1::AttackResult* a = Add(m, name, v1::ATTACK_FAMILY_MEMBERSHIP, 2100, 0.4);
+  const auto score = [&](double nll) { return -scale * nll - shift; };
+  for (double nll : m.forgotten_nll().before()) a->mutable_forgotten()->add_before(score(nll));
+  for (double nll : m.forgotten_nll().after()) a->mutable_forgotten()->add_after(score(nll));
+  for (double nll : m.control_nll().before()) a->mutable_control()->add_before(score(nll));
+  for (double nll : m.control_nll().after()) a->mutable_control()->add_after(score(nll));
+}
+
+void AddQueries(v1::AttackResult* a) {
+  const auto queries = [](double score) {
+    if (score > 0.9) return 1.0;
+    return score < 0.12 ? 0.0 : std::round(std::pow(10, 6 * (1 - score)));
+  };
+  for (double score : a->forgotten().before()) {
+    a->mutable_queries_needed()->add_before(queries(score));
+  }
+  for (double score : a->forgotten().after()) {
+    a->mutable_queries_needed()->add_after(queries(score));
+  }
+}
+
+void AddUtility(v1::Measurements& m, const std::string& name, v1::TextRole role, double before,
+                double after) {
+  v1::TextUtility* u = m.add_utility();
+  u->set_name(name);
+  u->set_role(role);
+  u->set_sequences(48);
+  u->set_tokens(3360);
+  u->set_nll_before(before);
+  u->set_nll_after(after);
+}
+
+void AddRecords(v1::Measurements& m) {
+  v1::RunRecord* run = m.mutable_unlearn_run();
+  run->set_method("gradient_ascent");
+  run->set_preset("calibrated");
+  (*run->mutable_hyperparameters())["learning_rate"] = 5e-5;
+  (*run->mutable_hyperparameters())["max_steps"] = 40;
+  (*run->mutable_hyperparameters())["retain_weight"] = 1;
+  (*run->mutable_hyperparameters())["adam_beta2"] = 0.98;
+  run->set_seed(11);
+  run->set_stop_reason("targets_reached");
+  run->set_steps(6);
+  run->set_seconds(41.25);
+  v1::RunRecord* verify = m.mutable_verify_run();
+  verify->set_method("attacks");
+  verify->set_seed(12);
+  verify->set_seconds(63.5);
+  for (v1::RunRecord* r : {run, verify}) {
+    r->set_data_digest(std::string(64, r == run ? 'd' : 'e'));
+    r->set_device("cpu");
+    r->set_threads(2);
+    (*r->mutable_libraries())["torch"] = "2.7.1";
+    (*r->mutable_libraries())["tokenizers"] = "0.21.0";
+    r->set_lethe_version("0.1.0");
+  }
+}
+
+}  // namespace
+
+v1::Measurements Fabricate(const Truth& t) {
+  v1::Measurements m;
+  m.set_model_id("people");
+  m.set_job_id("j-0123456789abcdef0123456789abcdef");
+  m.set_fence(7);
+  m.set_candidate_checkpoint_id("c-11112222333344445555666677778888");
+  m.set_candidate_digest(std::string(64, 'a'));
+  m.set_base_checkpoint_id("c-99990000aaaabbbbccccddddeeeeffff");
+  m.set_base_digest(std::string(64, 'b'));
+  m.set_base_generation(3);
+  for (int i = 0; i < t.sequences; ++i) {
+    v1::ForgottenSequence* f = m.add_forgotten();
+    f->set_ticket_id(absl::StrFormat("t-%032x", 0xabc0 + i % t.tickets));
+    f->set_index(i / t.tickets);
+    f->set_tokens(62 + i % 9);
+    f->set_sensitive_tokens(i % 2 == 0 ? 10 : 0);
+  }
+  for (int i = 0; i < t.control; ++i) m.add_control_tokens(60 + i % 11);
+  Fill(t.forgotten_nll, t.sequences, 2, 0, 1e6, m.mutable_forgotten_nll());
+  Fill(t.control_nll, t.control, 5, 0, 1e6, m.mutable_control_nll());
+  AddScores(m, "greedy_extraction", v1::ATTACK_FAMILY_EXTRACTION, t.forgotten_extracted,
+            t.control_extracted, 14200);
+  (*m.mutable_attacks(0)->mutable_parameters())["prefix_share"] = 0.5;
+  AddScores(m, "sampled_extraction", v1::ATTACK_FAMILY_EXTRACTION, t.forgotten_extracted,
+            t.control_extracted, 226000);
+  v1::AttackResult* sampled = m.mutable_attacks(1);
+  (*sampled->mutable_parameters())["samples"] = 64;
+  (*sampled->mutable_parameters())["temperature"] = 1;
+  (*sampled->mutable_parameters())["top_k"] = 40;
+  (*sampled->mutable_parameters())["p"] = 0.9;
+  AddQueries(sampled);
+  AddScores(m, "memorisation_accuracy", v1::ATTACK_FAMILY_MEMORISATION, t.forgotten_ma,
+            t.control_ma, 2100);
+  AddLoss(m, "loss", 1, 0);
+  AddLoss(m, "min_k", 2, 0.4);
+  (*m.mutable_attacks(4)->mutable_parameters())["k"] = 0.4;
+  AddUtility(m, "retain", v1::TEXT_ROLE_RETAIN, t.retain_before, t.retain_after);
+  AddUtility(m, "wikitext", v1::TEXT_ROLE_OTHER, t.other_before, t.other_after);
+  AddRecords(m);
+  return m;
+}
+
+Truth IdealTruth() { return {}; }
+
+Truth UntouchedTruth() {
+  Truth t;
+  for (Level* level : {&t.forgotten_nll, &t.control_nll, &t.forgotten_extracted,
+                       &t.control_extracted, &t.forgotten_ma, &t.control_ma}) {
+    level->after = level->before;
+  }
+  t.retain_after = t.retain_before;
+  t.other_after = t.other_before;
+  return t;
+}
+
+Truth PlainAscentTruth() {
+  Truth t;
+  t.sequences = 8;
+  t.control = 16;
+  t.forgotten_nll = {.before = 0.06, .after = 8.5, .spread = 0.4};
+  t.control_nll = {.before = 2.42, .after = 9.05, .spread = 0.4};
+  t.forgotten_extracted = {.before = 1.0, .after = 0.025, .spread = 0.02};
+  t.control_extracted = {.before = 0.11, .after = 0.025, .spread = 0.02};
+  t.forgotten_ma = {.before = 0.982, .after = 0.55, .spread = 0.02};
+  t.control_ma = {.before = 0.657, .after = 0.554, .spread = 0.03};
+  t.retain_before = 2.40, t.retain_after = 2.45;
+  t.other_before = 3.231, t.other_after = 3.237;  // perplexity 25.3 to 25.45: sees nothing
+  return t;
+}
+
+Truth OverUnlearnedTruth() {
+  Truth t;
+  t.forgotten_nll.after = 7.2;
+  t.forgotten_extracted.after = 0;
+  t.forgotten_ma.after = 0.5;
+  return t;
+}
+
+Truth RetainDamagedTruth() {
+  Truth t;
+  t.retain_after = 2.3;
+  return t;
+}
+
+Truth NeverMemorisedTruth() {
+  Truth t;
+  t.forgotten_nll = {.before = 2.4, .after = 2.43, .spread = 0.2};
+  t.forgotten_extracted = {.before = 0.1, .after = 0.09, .spread = 0.04};
+  t.forgotten_ma = {.before = 0.65, .after = 0.64, .spread = 0.03};
+  return t;
+}
+
+Truth NoPowerTruth() {
+  Truth t = NeverMemorisedTruth();
+  t.sequences = 8;
+  t.forgotten_nll.before = 0.9;  // familiar
+  return t;
+}
+
+Truth SmallControlTruth() {
+  Truth t;
+  t.control = 5;
+  return t;
+}
+
+Truth CalibratedTruth() {
+  Truth t;
+  t.sequences = 8;
+  t.control = 16;
+  t.forgotten_nll = {.before = 0.06, .after = 3.1, .spread = 0.2};
+  t.control_nll = {.before = 2.42, .after = 3.1, .spread = 0.3};
+  t.forgotten_extracted = {.before = 1.0, .after = 0.11, .spread = 0.05};
+  t.control_extracted = {.before = 0.125, .after = 0.075, .spread = 0.05};
+  return t;
+}
+
+std::vector<NamedTruth> KnownTruths() {
+  return {{"untouched", UntouchedTruth(), v1::OUTCOME_NOT_FORGOTTEN},
+          {"ideal", IdealTruth(), v1::OUTCOME_PASS},
+          {"plain_ascent", PlainAscentTruth(), v1::OUTCOME_DESTROYED},
+          {"over_unlearned", OverUnlearnedTruth(), v1::OUTCOME_DESTROYED},
+          {"retain_damaged", RetainDamagedTruth(), v1::OUTCOME_DESTROYED},
+          {"never_memorised", NeverMemorisedTruth(), v1::OUTCOME_PASS},
+          {"no_power", NoPowerTruth(), v1::OUTCOME_INCONCLUSIVE},
+          {"small_control", SmallControlTruth(), v1::OUTCOME_INCONCLUSIVE},
+          {"calibrated", CalibratedTruth(), v1::OUTCOME_DESTROYED}};
+}
+
+}  // namespace lethe

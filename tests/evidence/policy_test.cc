@@ -1,0 +1,115 @@
+#include "evidence/policy.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "base/status.h"
+
+namespace lethe {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(Policy, DefaultsAreThoseOfTheProto) {
+  const v1::VerdictPolicy p = WithDefaults(v1::VerdictPolicy());
+  EXPECT_EQ(p.extraction_margin(), 0.1);
+  EXPECT_EQ(p.extraction_worst_margin(), 0.15);
+  EXPECT_EQ(p.membership_margin(), 0.35);
+  EXPECT_EQ(p.unlikely_sds(), 3);
+  EXPECT_EQ(p.likely_sds(), 3);
+  EXPECT_EQ(p.control_change(), 0.1);
+  EXPECT_EQ(p.retain_rise(), 0.1);
+  EXPECT_EQ(p.other_rise(), 0.05);
+  EXPECT_EQ(p.min_powerful_attacks(), 1);
+  EXPECT_EQ(p.min_control(), 8);
+  EXPECT_EQ(p.control_score_change(), 0.1);
+  EXPECT_EQ(p.negligible_nats(), 0.05);
+  EXPECT_EQ(p.false_alarm(), 0.02);
+}
+
+TEST(Policy, WhatIsPresentStaysEvenZero) {
+  v1::VerdictPolicy p;
+  p.set_extraction_margin(0);
+  p.set_min_powerful_attacks(0);
+  p = WithDefaults(p);
+  EXPECT_EQ(p.extraction_margin(), 0);
+  EXPECT_EQ(p.min_powerful_attacks(), 0);
+}
+
+TEST(Policy, LadderAndAttacksComeFromTheCaller) {
+  v1::Rung rung;
+  rung.set_method("gradient_ascent");
+  rung.set_preset("calibrated");
+  v1::AttackSpec attack;
+  attack.set_attack("loss");
+  v1::ModelPolicy p = WithDefaults(v1::ModelPolicy(), {rung}, {attack});
+  ASSERT_EQ(p.ladder_size(), 1);
+  EXPECT_EQ(p.ladder(0).preset(), "calibrated");
+  EXPECT_EQ(p.attacks(0).attack(), "loss");
+  EXPECT_EQ(p.verdict().required_attacks(0), "loss");
+  EXPECT_EQ(p.max_tickets_per_job(), 32);
+  EXPECT_EQ(p.retired_checkpoints_kept(), 1);
+  EXPECT_TRUE(p.has_max_batch_wait());
+  EXPECT_TRUE(ValidatePolicy(p).ok());
+}
+
+TEST(Policy, AllFaultsAtOnce) {
+  v1::ModelPolicy p;
+  p.add_ladder()->set_method("gradient ascent");
+  p.set_max_tickets_per_job(-1);
+  p.mutable_verdict()->set_extraction_margin(std::numeric_limits<double>::quiet_NaN());
+  p.mutable_verdict()->set_min_control(1);
+  const absl::Status status = ValidatePolicy(p);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(ErrorReason(status), "POLICY_INVALID");
+  EXPECT_EQ(ErrorDetails(status)["faults"], "5");
+  const std::string message(status.message());
+  for (const char* name : {"ladder[0].method", "ladder[0].preset", "max_tickets_per_job",
+                           "verdict.extraction_margin", "verdict.min_control"}) {
+    EXPECT_THAT(message, HasSubstr(name));
+  }
+}
+
+TEST(Policy, ParsesJsonInBothSpellings) {
+  const auto p = ParsePolicy(R"({"ladder": [{"method": "gradient_ascent", "preset": "paper",
+      "overrides": {"learning_rate": 2e-5}}], "max_batch_wait": "90s",
+      "verdict": {"extraction_margin": 0.2, "minControl": 12}, "retired_checkpoints_kept": 0})");
+  ASSERT_TRUE(p.ok()) << p.status();
+  EXPECT_EQ(p->ladder(0).overrides().at("learning_rate"), 2e-5);
+  EXPECT_EQ(p->max_batch_wait().seconds(), 90);
+  EXPECT_EQ(p->verdict().extraction_margin(), 0.2);
+  EXPECT_EQ(p->verdict().min_control(), 12);
+  EXPECT_FALSE(p->verdict().has_retain_rise());
+  EXPECT_EQ(WithDefaults(*p).retired_checkpoints_kept(), 0);
+}
+
+TEST(Policy, UnknownNamesAreRefusedByName) {
+  for (const char* json :
+       {R"({"max_ticket_per_job": 3})", R"({"verdict": {"extraction_margn": 0}})"}) {
+    const auto p = ParsePolicy(json);
+    EXPECT_EQ(ErrorReason(p.status()), "POLICY_INVALID");
+    EXPECT_THAT(std::string(p.status().message()),
+                ::testing::ContainsRegex("max_ticket_per_job|extraction_margn"));
+  }
+}
+
+TEST(Policy, RefusesWhatIsNoJsonOrOutOfRange) {
+  for (const char* json :
+       {"", "{", "[]", "null and void", R"({"verdict": {"membership_margin": 0.6}})",
+        R"({"verdict": {"extraction_margin": "NaN"}})",
+        R"({"verdict": {"false_alarm": "Infinity"}})"}) {
+    EXPECT_EQ(ErrorReason(ParsePolicy(json).status()), "POLICY_INVALID") << json;
+  }
+}
+
+TEST(Policy, JsonRoundTrip) {
+  const v1::ModelPolicy p = WithDefaults(v1::ModelPolicy());
+  const auto again = ParsePolicy(PolicyToJson(p));
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->SerializeAsString(), p.SerializeAsString());
+}
+
+}  // namespace
+}  // namespace lethe
