@@ -133,5 +133,49 @@ TEST_F(FusedOps, SoftmaxByHand) {
   EXPECT_NEAR(logits[1], 0.75, 1e-6);
 }
 
+// The loops for plain x86-64, AVX2 and AVX-512 give the same numbers but for the order of sums.
+TEST_F(FusedOps, LevelsAgree) {
+  const cpu::LoopsList all = cpu::AllForTest();
+  RecordProperty("levels", all.count);
+  const int64_t T = 37, h = 12, H = 4, K = 2, group = 2, stride = (H + 2 * K) * h;
+  const at::Tensor qkv = at::randn({T, stride}), grad = at::randn({T, H * h});
+  const at::Tensor gate_up = at::randn({9, 2 * 21}) * 5, row = at::randn({301}) * 3;
+  std::vector<std::vector<at::Tensor>> results;
+  for (int level = 0; level < all.count; ++level) {
+    const cpu::Loops& loops = *all.loops[level];
+    at::Tensor out = at::zeros({T, H * h}), sums = at::zeros({K * group, T});
+    at::Tensor grads = at::zeros_like(qkv), y = at::zeros({9, 21}), probabilities = row.clone();
+    std::vector<float> scratch(cpu::BackwardScratch(T, h) + cpu::ForwardScratch(T, h));
+    const float* x = qkv.data_ptr<float>();
+    float* g = grads.data_ptr<float>();
+    for (int64_t k = 0; k < K; ++k) {
+      const int64_t q = k * group * h, key = (H + k) * h, value = (H + K + k) * h;
+      const cpu::HeadGroup head{.tokens = T,
+                                .head_dim = h,
+                                .group = group,
+                                .query = x + q,
+                                .key = x + key,
+                                .value = x + value,
+                                .stride = stride,
+                                .out = out.data_ptr<float>() + q,
+                                .out_stride = H * h,
+                                .log_sums = sums.data_ptr<float>() + k * group * T,
+                                .scratch = scratch.data()};
+      loops.causal_attention(head);
+      loops.causal_attention_backward(head, {.grad_out = grad.data_ptr<float>() + q,
+                                             .grad_query = g + q,
+                                             .grad_key = g + key,
+                                             .grad_value = g + value});
+    }
+    loops.swi_glu(gate_up.data_ptr<float>(), y.data_ptr<float>(), 9, 21);
+    const cpu::Choice choice = loops.softmax_in_place(probabilities.data_ptr<float>(), 301, 7);
+    results.push_back({out, sums, grads, y, probabilities,
+                       at::tensor({choice.nll, static_cast<float>(choice.choice)})});
+  }
+  for (const auto& result : results) {
+    for (size_t i = 0; i < result.size(); ++i) EXPECT_LE(Gap(result[i], results[0][i]), 1e-5) << i;
+  }
+}
+
 }  // namespace
 }  // namespace lethe
