@@ -12,24 +12,23 @@
 
 namespace lethe {
 
+absl::StatusOr<int> RunAdmin(Cli& cli, std::vector<std::string> arguments) {
+  if (arguments.empty()) arguments.push_back("--help");
+  arguments.insert(arguments.begin(), cli.io().program_folder + "/lethe-admin");
+  std::vector<char*> argv;
+  for (std::string& argument : arguments) argv.push_back(argument.data());
+  argv.push_back(nullptr);
+  cli.out().flush();
+  execv(argv[0], argv.data());
+  return Error(absl::StatusCode::kNotFound, "PROGRAM_NOT_FOUND",
+               absl::StrCat("cannot start ", arguments[0], ": ", std::strerror(errno)));
+}
+
 void AddAdmin(Cli& cli) {
-  CLI::App* command = cli.Add(
-      cli.root(), "admin", "Checks and compacts a data folder, offline: see lethe admin --help",
-      "  lethe admin check --data-folder lethe-data/db --model-folder lethe-data/models\n");
-  command->prefix_command();
-  command->set_help_flag();
-  cli.OnRun(command, [command](Cli& cli) -> absl::StatusOr<int> {
-    std::vector<std::string> arguments = {cli.io().program_folder + "/lethe-admin"};
-    for (const std::string& argument : command->remaining()) arguments.push_back(argument);
-    if (arguments.size() == 1) arguments.push_back("--help");
-    std::vector<char*> argv;
-    for (std::string& argument : arguments) argv.push_back(argument.data());
-    argv.push_back(nullptr);
-    cli.out().flush();
-    execv(argv[0], argv.data());
-    return Error(absl::StatusCode::kNotFound, "PROGRAM_NOT_FOUND",
-                 absl::StrCat("cannot start ", arguments[0], ": ", std::strerror(errno)));
-  });
+  // For the list of commands; Cli::Main hands the arguments over before it parses them.
+  cli.Add(cli.root(), "admin", "Checks, compacts and reads a data folder, offline",
+          "  lethe admin check --data lethe-data\n"
+          "  lethe admin compact --data lethe-data\n");
 }
 
 }  // namespace lethe

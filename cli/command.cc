@@ -72,12 +72,20 @@ void Cli::OnRun(CLI::App* command, Run run) {
 }
 
 int Cli::Main(int argc, const char* const* argv) {
+  if (argc > 1 && std::string_view(argv[1]) == "admin") {
+    run_ = [=](Cli& cli) { return RunAdmin(cli, {argv + 2, argv + argc}); };
+    return Finish();
+  }
   try {
     app_.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     // CLI11 gives 0 for --help and a number of its own for each mistake.
     return app_.exit(error, *io_.out, *io_.err) == 0 ? kExitOk : kExitUsage;
   }
+  return Finish();
+}
+
+int Cli::Finish() {
   absl::StatusOr<int> code = run_(*this);
   io_.out->flush();
   if (code.ok()) return *code;

@@ -15,6 +15,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "cli/io.h"
@@ -69,6 +70,8 @@ class Cli {
 
  private:
   absl::Status Connect();
+  // Runs what was chosen.
+  int Finish();
 
   const CliIo io_;
   CLI::App app_;
@@ -88,6 +91,9 @@ void AddModelCommands(Cli& cli, CLI::App* model);
 void AddReportCommands(Cli& cli, CLI::App* report);
 void AddUp(Cli& cli);
 void AddAdmin(Cli& cli);
+
+// Becomes lethe-admin; returns only when that cannot be started.
+absl::StatusOr<int> RunAdmin(Cli& cli, std::vector<std::string> arguments);
 
 }  // namespace lethe
 

@@ -17,6 +17,7 @@ struct CliIo {
   std::ostream* out = &std::cout;  // results
   std::ostream* err = &std::cerr;  // errors, hints, progress
   bool terminal = false;           // err is a terminal: progress is drawn in place
+  bool colour = false;             // out is a terminal
   Clock* clock = SystemClock();
   Random* random = SecureRandom();
   Stop* stop = nullptr;        // Ctrl-C

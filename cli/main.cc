@@ -1,6 +1,7 @@
 // lethe: the command line.
 #include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <system_error>
 
@@ -14,6 +15,7 @@ int main(int argc, char** argv) {
   InitLogging({.process = "lethe", .level = "warn"});
   CliIo io;
   io.terminal = isatty(STDERR_FILENO) != 0;
+  io.colour = isatty(STDOUT_FILENO) != 0 && std::getenv("NO_COLOR") == nullptr;
   io.stop = &stop;
   std::error_code error;
   io.program_folder = std::filesystem::read_symlink("/proc/self/exe", error).parent_path().string();

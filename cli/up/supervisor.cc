@@ -15,9 +15,6 @@ constexpr absl::Duration kHealthy = absl::Minutes(1);
 const RetryPolicy kRestart = {
     .first_pause = absl::Seconds(1), .longest_pause = absl::Seconds(30), .max_attempts = 0};
 
-// "worker" of "worker-2".
-std::string GroupOf(const std::string& name) { return name.substr(0, name.find('-')); }
-
 }  // namespace
 
 absl::Status Supervisor::Add(ServiceSpec spec) {
@@ -85,14 +82,14 @@ std::optional<ChildExit> Supervisor::ExitOf(const std::string& name) const {
 
 void Supervisor::EndInOrder(absl::Duration grace) {
   while (!services_.empty()) {
-    const std::string group = GroupOf(services_.back().spec.name);
+    int stage = services_.front().spec.stage;
+    for (const Service& service : services_) stage = std::max(stage, service.spec.stage);
     std::vector<Service*> together;
     for (Service& service : services_) {
-      if (GroupOf(service.spec.name) == group) together.push_back(&service);
+      if (service.spec.stage == stage) together.push_back(&service);
     }
     EndTogether(together, grace);
-    services_.remove_if(
-        [&](const Service& service) { return GroupOf(service.spec.name) == group; });
+    services_.remove_if([&](const Service& service) { return service.spec.stage == stage; });
   }
 }
 

@@ -1,13 +1,13 @@
 // Supervisor: keeps the processes of `lethe up` running and ends them in order.
 //
 //   Supervisor supervisor(&io);
-//   LETHE_RETURN_IF_ERROR(supervisor.Add({"worker-1", {program, "--server", a}, logs / "worker-1.log"}));
+//   LETHE_RETURN_IF_ERROR(supervisor.Add({"worker-1", 1, {program, "--server", a}, logs / "worker-1.log"}));
 //   while (!stop->WaitFor(absl::Milliseconds(100))) supervisor.Tick(absl::Now());
 //   supervisor.EndInOrder();
 //
 // A process that ends is started again after a pause with full jitter, that doubles from a second up
-// to half a minute and begins again after a minute of good health. Ends come in reverse order of
-// Add: SIGTERM, the grace, then SIGKILL; the next begins when the one before is gone.
+// to half a minute and begins again after a minute of good health. Ends come stage by
+// stage, the highest first: SIGTERM, the grace, then SIGKILL.
 //
 // Threads    one.
 #ifndef LETHE_CLI_UP_SUPERVISOR_H_
@@ -29,6 +29,7 @@ namespace lethe {
 
 struct ServiceSpec {
   std::string name;                    // "worker-1"
+  int stage = 0;                       // the highest stage ends first, all of it at once
   std::vector<std::string> arguments;  // program first
   std::filesystem::path log;
 };
@@ -47,7 +48,7 @@ class Supervisor {
   pid_t PidOf(const std::string& name) const;
   // What it ended with, when it has ended since Add or its last start.
   std::optional<ChildExit> ExitOf(const std::string& name) const;
-  // All of them, the last added first; those whose names begin alike ("worker-1", "worker-2") at once.
+  // All of them.
   void EndInOrder(absl::Duration grace);
 
  private:

@@ -177,15 +177,17 @@ class Up {
     }
   }
 
-  absl::Status StartService(const std::string& name, std::vector<std::string> arguments) {
+  // The server is stage 0: whoever leases from it ends before it.
+  absl::Status StartService(const std::string& name, int stage,
+                            std::vector<std::string> arguments) {
     std::error_code error;
     fs::remove(layout_.run / (name + ".ports"), error);
-    return supervisor_.Add({name, std::move(arguments), layout_.logs / (name + ".log")});
+    return supervisor_.Add({name, stage, std::move(arguments), layout_.logs / (name + ".log")});
   }
 
   absl::Status StartAll() {
     const int metrics = options_.port == 0 ? 0 : options_.port + 1;
-    LETHE_RETURN_IF_ERROR(StartService("server", ServerArguments(options_.port, metrics)));
+    LETHE_RETURN_IF_ERROR(StartService("server", 0, ServerArguments(options_.port, metrics)));
     LETHE_ASSIGN_OR_RETURN(const auto ports, WaitForPorts("server"));
     address_ = absl::StrCat("127.0.0.1:", ports.first);
     metrics_ports_.emplace_back("server", ports.second);
@@ -195,11 +197,11 @@ class Up {
     LETHE_RETURN_IF_ERROR(WriteFileAtomically(layout_.run / "server", address_ + "\n"));
     for (int i = 1; i <= options_.workers; ++i) {
       const std::string name = absl::StrCat("worker-", i);
-      LETHE_RETURN_IF_ERROR(StartService(name, HostArguments("lethe-worker", name)));
+      LETHE_RETURN_IF_ERROR(StartService(name, 1, HostArguments("lethe-worker", name)));
     }
     for (int i = 1; i <= options_.verifiers; ++i) {
       const std::string name = absl::StrCat("verifier-", i);
-      LETHE_RETURN_IF_ERROR(StartService(name, HostArguments("lethe-verifier", name)));
+      LETHE_RETURN_IF_ERROR(StartService(name, 1, HostArguments("lethe-verifier", name)));
     }
     for (const std::string& name : HostNames()) {
       LETHE_ASSIGN_OR_RETURN(const auto host_ports, WaitForPorts(name));

@@ -153,7 +153,7 @@ class SupervisorTest : public ::testing::Test {
 
 TEST_F(SupervisorTest, AProcessThatDiesIsStartedAgain) {
   Supervisor supervisor(&io_);
-  ASSERT_TRUE(supervisor.Add({"worker-1", {"/bin/sleep", "1000"}, Log("again")}).ok());
+  ASSERT_TRUE(supervisor.Add({"worker-1", 1, {"/bin/sleep", "1000"}, Log("again")}).ok());
   const pid_t first = supervisor.PidOf("worker-1");
   ASSERT_GT(first, 0);
   kill(first, SIGKILL);
@@ -165,14 +165,14 @@ TEST_F(SupervisorTest, AProcessThatDiesIsStartedAgain) {
   supervisor.EndInOrder(absl::Seconds(30));
 }
 
-TEST_F(SupervisorTest, EndsComeInReverseOrderAndEachGroupAtOnce) {
+TEST_F(SupervisorTest, TheServerEndsLast) {
   const std::string log = Log("order");
   std::filesystem::remove(log);
   Supervisor supervisor(&io_);
   for (const char* name : {"server", "worker-1", "worker-2"}) {
     const std::string script = std::string("trap 'echo ") + name + " ends; exit 0' TERM; echo " +
                                name + " runs; while :; do sleep 0.01; done";
-    ASSERT_TRUE(supervisor.Add({name, {"/bin/sh", "-c", script}, log}).ok());
+    ASSERT_TRUE(supervisor.Add({name, name[0] == 'w', {"/bin/sh", "-c", script}, log}).ok());
   }
   ASSERT_TRUE(TickUntil(&supervisor, [&] {
     const std::string text = Read(log);
@@ -193,6 +193,7 @@ TEST_F(SupervisorTest, WhoDoesNotEndIsKilled) {
   std::filesystem::remove(log);
   ASSERT_TRUE(supervisor
                   .Add({"server",
+                        0,
                         {"/bin/sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.01; done"},
                         log})
                   .ok());
@@ -203,7 +204,7 @@ TEST_F(SupervisorTest, WhoDoesNotEndIsKilled) {
 
 TEST_F(SupervisorTest, AMissingProgramIsSaid) {
   Supervisor supervisor(&io_);
-  EXPECT_EQ(supervisor.Add({"x", {"/no/such/program"}, Log("missing")}).code(),
+  EXPECT_EQ(supervisor.Add({"x", 0, {"/no/such/program"}, Log("missing")}).code(),
             absl::StatusCode::kNotFound);
 }
 
