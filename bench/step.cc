@@ -147,6 +147,7 @@ int Run(const std::string& shape, int threads) {
 }  // namespace lethe
 
 int main(int argc, char** argv) {
+  lethe::LetThreadsSleep(argv);
   std::string shape = "small";
   int threads = 0;
   for (int i = 1; i < argc; ++i) {
