@@ -67,7 +67,9 @@ function(lethe_test name)
   if(NOT L_TIMEOUT)
     set(L_TIMEOUT 300)
   endif()
-  set_tests_properties(${name} PROPERTIES TIMEOUT ${L_TIMEOUT} LABELS "${L_LABELS}")
+  # Tests share the cores: LibTorch's threads must not spin while they wait (engine/device.h).
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${L_TIMEOUT} LABELS "${L_LABELS}"
+    ENVIRONMENT "OMP_WAIT_POLICY=PASSIVE")
   if(L_LABELS MATCHES "e2e|fault")  # several processes or threads under load: two slots of ctest -j
     set_tests_properties(${name} PROPERTIES PROCESSORS 2)
   endif()

@@ -38,6 +38,13 @@ struct Device {
   std::map<std::string, std::string> Describe() const;
 };
 
+// Call this first in main. LibTorch's threads otherwise spin while they wait for one another, and
+// where other processes want the cores too that made a step four times and an evaluation eight times
+// as expensive (bench_step beside a compiler). How they wait is read before main begins, so the
+// process executes itself once more, with OMP_WAIT_POLICY=PASSIVE; where the variable is set
+// already, whatever it says, nothing happens. Same process id, same arguments.
+void LetThreadsSleep(char** argv);
+
 absl::StatusOr<Device> OpenDevice(const DeviceOptions& options = {});
 
 }  // namespace lethe

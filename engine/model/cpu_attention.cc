@@ -2,31 +2,38 @@
 // transposed where the inner loop runs over positions; queries are taken eight at a time, so that
 // each key that is loaded serves eight of them. The scores of eight queries are all that ever
 // stands in memory of the T x T matrix.
-#include <cmath>
-#include <limits>
-#include <utility>
-#include <vector>
+//
+// Compiled once a level, as cpu_kernels.cc.
+#include <math.h>
 
-#include "engine/model/cpu_kernels.h"
+#include "engine/model/cpu_kernels_internal.h"
 #include "engine/model/lanes.h"
 
 namespace lethe::cpu {
+namespace LETHE_CPU_LEVEL {
 namespace {
+
+constexpr float kNever = -__builtin_inff();
 
 constexpr int64_t kRows = 8;  // queries a block
 
-int64_t RoundUp(int64_t x) { return (x + kLanes - 1) / kLanes * kLanes; }
+int64_t RoundUp(int64_t x) { return (x + 15) / 16 * 16; }
 
-// to (h,padded): the head's vectors as columns; the padding is zero already.
+// to (h,padded): the head's vectors as columns, zeros behind.
 void CopyTransposed(const float* from, const HeadGroup& head, int64_t padded, float* to) {
-  for (int64_t t = 0; t < head.tokens; ++t) {
-    for (int64_t d = 0; d < head.head_dim; ++d) to[d * padded + t] = from[t * head.stride + d];
+  for (int64_t d = 0; d < head.head_dim; ++d) {
+    for (int64_t t = 0; t < head.tokens; ++t) to[d * padded + t] = from[t * head.stride + d];
+    for (int64_t t = head.tokens; t < padded; ++t) to[d * padded + t] = 0;
   }
 }
-// to (T,width): the head's vectors as rows of `width` values; the padding is zero already.
+// to (padded,width): the head's vectors as rows of `width` values, zeros behind.
 void CopyRows(const float* from, const HeadGroup& head, int64_t width, float* to) {
-  for (int64_t t = 0; t < head.tokens; ++t) {
-    for (int64_t d = 0; d < head.head_dim; ++d) to[t * width + d] = from[t * head.stride + d];
+  const int64_t padded = RoundUp(head.tokens);
+  for (int64_t t = 0; t < padded; ++t) {
+    const bool real = t < head.tokens;
+    for (int64_t d = 0; d < width; ++d) {
+      to[t * width + d] = real && d < head.head_dim ? from[t * head.stride + d] : 0.0f;
+    }
   }
 }
 // block (h,8) = factor times rows begin..begin+7; rows past the end are zero.
@@ -67,7 +74,7 @@ LETHE_INLINE void WeightedSums(const float* weights, const float* rows, int64_t 
 // Turns scores (span, a multiple of 16; the first `count` are real) into exp(score - largest),
 // zeros behind; returns their sum and the largest.
 LETHE_INLINE float ExpAll(float* scores, int64_t count, int64_t span, float* largest) {
-  for (int64_t p = count; p < span; ++p) scores[p] = -std::numeric_limits<float>::infinity();
+  for (int64_t p = count; p < span; ++p) scores[p] = kNever;
   Floats top = Load(scores);
   for (int64_t p = kLanes; p < span; p += kLanes) top = Max(top, Load(scores + p));
   *largest = Largest(top);
@@ -80,11 +87,10 @@ LETHE_INLINE float ExpAll(float* scores, int64_t count, int64_t span, float* lar
   return Sum(total);
 }
 
-LETHE_CLONES
 void ForwardBlocks(const HeadGroup& head, const float* key_columns, const float* value_rows,
                    int64_t padded, int64_t width, float* scratch) {
   const int64_t T = head.tokens, h = head.head_dim;
-  const float scale = 1.0f / std::sqrt(static_cast<float>(h));
+  const float scale = 1.0f / sqrtf(static_cast<float>(h));
   float* query = scratch;                // (h,8)
   float* sums = query + h * kRows;       // (8,width)
   float* scores = sums + kRows * width;  // (8,padded)
@@ -102,7 +108,7 @@ void ForwardBlocks(const HeadGroup& head, const float* key_columns, const float*
       for (int64_t r = 0; r < rows; ++r) {
         float largest;
         total[r] = ExpAll(scores + r * padded, begin + r + 1, span, &largest);
-        head.log_sums[g * T + begin + r] = largest + std::log(total[r]);
+        head.log_sums[g * T + begin + r] = largest + logf(total[r]);
       }
       WeightedSums(scores, value_rows, span, padded, width, sums);
       for (int64_t r = 0; r < rows; ++r) {
@@ -117,14 +123,14 @@ void ForwardBlocks(const HeadGroup& head, const float* key_columns, const float*
 // One block of queries against positions p..p+15: probabilities P = exp(score - log_sum) and dS = P
 // (grad_out . value - delta). Adds to the columns of grad_key and grad_value, stores dS for the
 // queries' own gradient.
-struct BackwardScratch {
+struct Tiles {
   const float *key_columns, *value_columns;  // (h,padded)
   float *grad_key, *grad_value;              // (h,padded)
   float *query, *grad_out;                   // (h,8)
   float* slopes;                             // (8,padded): dS
   float log_sum[kRows], delta[kRows];
 };
-LETHE_INLINE void BackwardTile(const BackwardScratch& s, int64_t begin, int64_t p, int64_t head_dim,
+LETHE_INLINE void BackwardTile(const Tiles& s, int64_t begin, int64_t p, int64_t head_dim,
                                int64_t padded) {
   Floats probability[kRows], slope[kRows];
   Products(s.query, s.key_columns + p, head_dim, padded, probability);
@@ -148,11 +154,10 @@ LETHE_INLINE void BackwardTile(const BackwardScratch& s, int64_t begin, int64_t 
   }
 }
 
-LETHE_CLONES
 void BackwardBlocks(const HeadGroup& head, const HeadGroupGrads& grads, const float* key_rows,
-                    int64_t padded, int64_t width, float* sums, BackwardScratch& s) {
+                    int64_t padded, int64_t width, float* sums, Tiles& s) {
   const int64_t T = head.tokens, h = head.head_dim;
-  const float scale = 1.0f / std::sqrt(static_cast<float>(h));
+  const float scale = 1.0f / sqrtf(static_cast<float>(h));
   for (int64_t g = 0; g < head.group; ++g) {
     for (int64_t begin = 0; begin < T; begin += kRows) {
       const int64_t rows = T - begin < kRows ? T - begin : kRows;
@@ -207,8 +212,7 @@ LETHE_INLINE void AddWeighted(const float* weights, const float* rows, int64_t c
 
 void CausalAttention(const HeadGroup& head) {
   const int64_t h = head.head_dim, padded = RoundUp(head.tokens), width = RoundUp(h);
-  std::vector<float> memory(h * padded + padded * width + kRows * (h + width + padded));
-  float* key_columns = memory.data();
+  float* key_columns = head.scratch;
   float* value_rows = key_columns + h * padded;
   CopyTransposed(head.key, head, padded, key_columns);
   CopyRows(head.value, head, width, value_rows);
@@ -217,14 +221,18 @@ void CausalAttention(const HeadGroup& head) {
 
 void CausalAttentionBackward(const HeadGroup& head, const HeadGroupGrads& grads) {
   const int64_t h = head.head_dim, padded = RoundUp(head.tokens), width = RoundUp(h);
-  std::vector<float> memory(4 * h * padded + padded * width + kRows * (2 * h + width + padded));
-  float* next = memory.data();
-  const auto take = [&](int64_t count) { return std::exchange(next, next + count); };
+  float* next = head.scratch;
+  const auto take = [&](int64_t count) {
+    float* taken = next;
+    next += count;
+    return taken;
+  };
   float* key_columns = take(h * padded);
   float* value_columns = take(h * padded);
-  BackwardScratch s{.key_columns = key_columns, .value_columns = value_columns};
+  Tiles s{.key_columns = key_columns, .value_columns = value_columns};
   s.grad_key = take(h * padded);
   s.grad_value = take(h * padded);
+  memset(s.grad_key, 0, sizeof(float) * 2 * h * padded);
   s.query = take(h * kRows);
   s.grad_out = take(h * kRows);
   s.slopes = take(kRows * padded);
@@ -242,10 +250,9 @@ void CausalAttentionBackward(const HeadGroup& head, const HeadGroupGrads& grads)
   }
 }
 
-LETHE_CLONES
 void AttendCached(const CachedHead& head) {
   const int64_t h = head.head_dim, prefix_span = RoundUp(head.prefix);
-  const float scale = 1.0f / std::sqrt(static_cast<float>(h));
+  const float scale = 1.0f / sqrtf(static_cast<float>(h));
   float* scores = head.scratch;  // those of the prefix, padding, then those of the tail
   float* sums = head.scratch + head.prefix_padded + head.tail_padded;
   for (int64_t g = 0; g < head.group; ++g) {
@@ -254,7 +261,7 @@ void AttendCached(const CachedHead& head) {
     ScoreColumns(query, scale, head.tail_keys, h, head.tail_padded, head.tail,
                  scores + prefix_span);
     for (int64_t p = head.prefix; p < prefix_span; ++p) {
-      scores[p] = -std::numeric_limits<float>::infinity();
+      scores[p] = kNever;
     }
     const int64_t count = prefix_span + head.tail;
     float largest;
@@ -266,4 +273,5 @@ void AttendCached(const CachedHead& head) {
   }
 }
 
+}  // namespace LETHE_CPU_LEVEL
 }  // namespace lethe::cpu

@@ -1,13 +1,15 @@
-#include "engine/model/cpu_kernels.h"
+// Compiled once a level: LETHE_CPU_LEVEL names it, LETHE_CPU_TABLE is the table that it fills.
+#include <math.h>
 
-#include <cmath>
-#include <limits>
-
+#include "engine/model/cpu_kernels_internal.h"
 #include "engine/model/lanes.h"
 
 namespace lethe::cpu {
+namespace LETHE_CPU_LEVEL {
+namespace {
 
-LETHE_CLONES
+constexpr float kNever = -__builtin_inff();
+
 void RmsNorm(const float* x, const float* weight, float eps, float* y, float* inverse_rms,
              int64_t rows, int64_t width) {
   const int64_t whole = width / kLanes * kLanes;
@@ -19,7 +21,7 @@ void RmsNorm(const float* x, const float* weight, float eps, float* y, float* in
     }
     float total = Sum(squares);
     for (int64_t d = whole; d < width; ++d) total += x[d] * x[d];
-    const float scale = 1.0f / std::sqrt(total / static_cast<float>(width) + eps);
+    const float scale = 1.0f / sqrtf(total / static_cast<float>(width) + eps);
     inverse_rms[n] = scale;
     for (int64_t d = 0; d < whole; d += kLanes) {
       Store(y + d, Load(x + d) * scale * Load(weight + d));
@@ -30,7 +32,6 @@ void RmsNorm(const float* x, const float* weight, float eps, float* y, float* in
 
 // With u = x * inverse_rms: dL/dx = inverse_rms * (g w - u mean(g w u)), dL/dw = sum over rows of g
 // u.
-LETHE_CLONES
 void RmsNormBackward(const float* grad, const float* x, const float* weight,
                      const float* inverse_rms, float* grad_x, float* grad_weight, int64_t rows,
                      int64_t width) {
@@ -56,15 +57,10 @@ void RmsNormBackward(const float* grad, const float* x, const float* weight,
   }
 }
 
-namespace {
-
 LETHE_INLINE void LoadSome(float* lanes, const float* from, int64_t count) {
   for (int64_t i = 0; i < kLanes; ++i) lanes[i] = i < count ? from[i] : 0.0f;
 }
 
-}  // namespace
-
-LETHE_CLONES
 void SwiGlu(const float* gate_up, float* y, int64_t rows, int64_t width) {
   const int64_t whole = width / kLanes * kLanes;
   for (int64_t n = 0; n < rows; ++n, gate_up += 2 * width, y += width) {
@@ -84,7 +80,6 @@ void SwiGlu(const float* gate_up, float* y, int64_t rows, int64_t width) {
 }
 
 // With s = sigmoid(gate): d silu / d gate = s (1 + gate (1 - s)).
-LETHE_CLONES
 void SwiGluBackward(const float* grad, const float* gate_up, float* grad_gate_up, int64_t rows,
                     int64_t width) {
   const int64_t whole = width / kLanes * kLanes;
@@ -112,26 +107,51 @@ void SwiGluBackward(const float* grad, const float* gate_up, float* grad_gate_up
   }
 }
 
-LETHE_CLONES
-void Rotate(float* heads_data, const float* cos, const float* sin, int64_t heads, int64_t half,
-            float direction) {
-  for (int64_t head = 0; head < heads; ++head, heads_data += 2 * half) {
+// `half` is known to the compiler for the usual head sizes, so that the inner loop becomes lanes.
+template <int64_t kHalf>
+LETHE_INLINE void RotateHeads(float* head, const float* cos, const float* sin, int64_t heads,
+                              int64_t any_half, float direction) {
+  const int64_t half = kHalf > 0 ? kHalf : any_half;
+  for (int64_t n = 0; n < heads; ++n, head += 2 * half) {
     for (int64_t i = 0; i < half; ++i) {
-      const float a = heads_data[i], b = heads_data[i + half], s = sin[i] * direction;
-      heads_data[i] = a * cos[i] - b * s;
-      heads_data[i + half] = b * cos[i] + a * s;
+      const float a = head[i], b = head[i + half], s = sin[i] * direction;
+      head[i] = a * cos[i] - b * s;
+      head[i + half] = b * cos[i] + a * s;
     }
   }
 }
 
-namespace {
+void Rotate(float* data, int64_t stride, int64_t first, int64_t rows, int64_t period,
+            const float* cos, const float* sin, int64_t heads, int64_t half, float direction) {
+  int64_t at = first % period;
+  for (int64_t row = 0; row < rows; ++row, data += stride) {
+    const float *c = cos + at * half, *s = sin + at * half;
+    switch (half) {
+      case 4:
+        RotateHeads<4>(data, c, s, heads, half, direction);
+        break;
+      case 16:
+        RotateHeads<16>(data, c, s, heads, half, direction);
+        break;
+      case 32:
+        RotateHeads<32>(data, c, s, heads, half, direction);
+        break;
+      case 64:
+        RotateHeads<64>(data, c, s, heads, half, direction);
+        break;
+      default:
+        RotateHeads<0>(data, c, s, heads, half, direction);
+    }
+    if (++at == period) at = 0;
+  }
+}
 
 // The last, incomplete sixteen of `width` numbers, filled up with -inf.
 LETHE_INLINE Floats Tail(const float* numbers, int64_t width) {
   const int64_t whole = width / kLanes * kLanes;
   float tail[kLanes];
   for (int64_t i = 0; i < kLanes; ++i) {
-    tail[i] = whole + i < width ? numbers[whole + i] : -std::numeric_limits<float>::infinity();
+    tail[i] = whole + i < width ? numbers[whole + i] : kNever;
   }
   return Load(tail);
 }
@@ -149,14 +169,10 @@ LETHE_INLINE int64_t FirstPlaceOf(float number, const float* numbers, int64_t wi
   return 0;
 }
 
-}  // namespace
-
-LETHE_CLONES
 int64_t FirstLargest(const float* numbers, int64_t width) {
   return FirstPlaceOf(LargestOf(numbers, width, Tail(numbers, width)), numbers, width);
 }
 
-LETHE_CLONES
 Choice SoftmaxInPlace(float* logits, int64_t width, int64_t target) {
   const int64_t whole = width / kLanes * kLanes;
   const float wanted = logits[target];
@@ -174,7 +190,25 @@ Choice SoftmaxInPlace(float* logits, int64_t width, int64_t target) {
   const float sum = Sum(total), share = 1.0f / sum;
   for (int64_t d = 0; d < whole; d += kLanes) Store(logits + d, Load(logits + d) * share);
   for (int64_t d = whole; d < width; ++d) logits[d] = last[d - whole] * share;
-  return {.nll = std::log(sum) + (largest - wanted), .choice = choice};
+  return {.nll = logf(sum) + (largest - wanted), .choice = choice};
 }
+
+}  // namespace
+}  // namespace LETHE_CPU_LEVEL
+
+// `extern`, since a constant is otherwise known in its own file only.
+extern const Loops LETHE_CPU_TABLE = {
+    .name = LETHE_CPU_NAME,
+    .rms_norm = LETHE_CPU_LEVEL::RmsNorm,
+    .rms_norm_backward = LETHE_CPU_LEVEL::RmsNormBackward,
+    .swi_glu = LETHE_CPU_LEVEL::SwiGlu,
+    .swi_glu_backward = LETHE_CPU_LEVEL::SwiGluBackward,
+    .rotate = LETHE_CPU_LEVEL::Rotate,
+    .softmax_in_place = LETHE_CPU_LEVEL::SoftmaxInPlace,
+    .first_largest = LETHE_CPU_LEVEL::FirstLargest,
+    .causal_attention = LETHE_CPU_LEVEL::CausalAttention,
+    .causal_attention_backward = LETHE_CPU_LEVEL::CausalAttentionBackward,
+    .attend_cached = LETHE_CPU_LEVEL::AttendCached,
+};
 
 }  // namespace lethe::cpu

@@ -1,40 +1,22 @@
 // The loops behind fused_ops.h for fp32 on the CPU: plain pointers, no LibTorch, one thread.
 // Callers split the rows or heads.
 //
-// Compiled for AVX-512, AVX2 and plain x86-64, chosen at start. Sums run in 16 lanes, so results
-// differ from a sequential sum in the last bits, and are the same on every run on one machine,
-// whatever the number of threads.
+//   cpu::Best().swi_glu(gate_up, y, rows, width);
+//
+// Compiled once for AVX-512, once for AVX2 and once for plain x86-64; Best() is chosen once, by what
+// the machine has. Sums run in 16 lanes, so results differ from a sequential sum in the last bits,
+// and are the same on every run on one machine, whatever the number of threads.
 #ifndef LETHE_ENGINE_MODEL_CPU_KERNELS_H_
 #define LETHE_ENGINE_MODEL_CPU_KERNELS_H_
 
-#include <cstdint>
+#include <stdint.h>
 
 namespace lethe::cpu {
 
-// y (rows,width), inverse_rms (rows).
-void RmsNorm(const float* x, const float* weight, float eps, float* y, float* inverse_rms,
-             int64_t rows, int64_t width);
-// grad_x is written, grad_weight (width) is added to.
-void RmsNormBackward(const float* grad, const float* x, const float* weight,
-                     const float* inverse_rms, float* grad_x, float* grad_weight, int64_t rows,
-                     int64_t width);
-
-// gate_up (rows,2*width) -> y (rows,width).
-void SwiGlu(const float* gate_up, float* y, int64_t rows, int64_t width);
-void SwiGluBackward(const float* grad, const float* gate_up, float* grad_gate_up, int64_t rows,
-                    int64_t width);
-
-// Rotates `heads` adjacent heads of 2*half values in place; `direction` -1 turns back. cos, sin
-// (half).
-void Rotate(float* heads_data, const float* cos, const float* sin, int64_t heads, int64_t half,
-            float direction);
-
-// Logits (width) become probabilities.
 struct Choice {
   float nll;       // of `target`, nats
   int64_t choice;  // the place of the largest logit, the lowest of equals; 0 when none is a number
 };
-Choice SoftmaxInPlace(float* logits, int64_t width, int64_t target);
 
 // One key-value head of one sequence, with the `group` query heads that read it. Element d of token
 // t of a head is at [t*stride + d].
@@ -49,9 +31,10 @@ struct HeadGroup {
   float* out;
   int64_t out_stride;
   float* log_sums;  // (group,T): log of the softmax's denominator, for the backward pass
+  float* scratch;   // forward: ForwardScratch(T,h); backward: BackwardScratch(T,h) floats
 };
-// Causal softmax attention with scale 1/sqrt(h).
-void CausalAttention(const HeadGroup& head);
+int64_t ForwardScratch(int64_t tokens, int64_t head_dim);
+int64_t BackwardScratch(int64_t tokens, int64_t head_dim);
 
 struct HeadGroupGrads {
   const float* grad_out;  // laid out like out
@@ -59,7 +42,6 @@ struct HeadGroupGrads {
   float* grad_key;
   float* grad_value;
 };
-void CausalAttentionBackward(const HeadGroup& head, const HeadGroupGrads& grads);
 
 // One query position against a cache: the first `prefix` positions of a text that many rows may
 // share, then the row's own `tail`. Keys lie as columns (h, padded), so that the scores of sixteen
@@ -76,10 +58,47 @@ struct CachedHead {
   float* out;      // (group,h)
   float* scratch;  // prefix_padded + tail_padded + width
 };
-void AttendCached(const CachedHead& head);
 
-// The place of the largest of `width` numbers, the lowest of equals; 0 when none is a number.
-int64_t FirstLargest(const float* numbers, int64_t width);
+struct Loops {
+  const char* name;  // "avx512", "avx2", "generic"
+
+  // x (rows,width) -> y (rows,width), inverse_rms (rows)
+  void (*rms_norm)(const float* x, const float* weight, float eps, float* y, float* inverse_rms,
+                   int64_t rows, int64_t width);
+  // grad_x is written, grad_weight (width) is added to.
+  void (*rms_norm_backward)(const float* grad, const float* x, const float* weight,
+                            const float* inverse_rms, float* grad_x, float* grad_weight,
+                            int64_t rows, int64_t width);
+
+  // gate_up (rows,2*width) -> y (rows,width)
+  void (*swi_glu)(const float* gate_up, float* y, int64_t rows, int64_t width);
+  void (*swi_glu_backward)(const float* grad, const float* gate_up, float* grad_gate_up,
+                           int64_t rows, int64_t width);
+
+  // In each of `rows` rows, `stride` apart, rotates the first `heads` heads of 2*half values. Row n
+  // uses row (first + n) % period of cos and sin (period,half). `direction` -1 turns back.
+  void (*rotate)(float* data, int64_t stride, int64_t first, int64_t rows, int64_t period,
+                 const float* cos, const float* sin, int64_t heads, int64_t half, float direction);
+
+  // Logits (width) become probabilities.
+  Choice (*softmax_in_place)(float* logits, int64_t width, int64_t target);
+  // The place of the largest number, the lowest of equals; 0 when none is a number.
+  int64_t (*first_largest)(const float* numbers, int64_t width);
+
+  // Causal softmax attention with scale 1/sqrt(h).
+  void (*causal_attention)(const HeadGroup& head);
+  void (*causal_attention_backward)(const HeadGroup& head, const HeadGroupGrads& grads);
+  void (*attend_cached)(const CachedHead& head);
+};
+
+const Loops& Best();
+
+// All that this machine can run, for tests: they must agree.
+struct LoopsList {
+  const Loops* loops[3];
+  int count;
+};
+LoopsList AllForTest();
 
 }  // namespace lethe::cpu
 

@@ -11,6 +11,9 @@
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <algorithm>
+#include <vector>
+
 #include "engine/model/cpu_kernels.h"
 
 namespace lethe {
@@ -25,10 +28,16 @@ constexpr int64_t kRowsPerTask = 128;
 
 bool RunsOurLoops(const at::Tensor& x) { return x.is_cpu() && x.scalar_type() == at::kFloat; }
 
-template <typename Body>  // body(first_row, rows)
-void ForRows(int64_t rows, const Body& body) {
+// Tasks that a thread must have before another one is woken: some 30 microseconds of work, at
+// `operations` simple ones a task.
+int64_t Grain(int64_t operations) {
+  return std::max<int64_t>(1, 100'000 / std::max<int64_t>(1, operations));
+}
+
+template <typename Body>  // body(first_row, rows); `operations` a row
+void ForRows(int64_t rows, int64_t operations, const Body& body) {
   const int64_t tasks = (rows + kRowsPerTask - 1) / kRowsPerTask;
-  at::parallel_for(0, tasks, 1, [&](int64_t begin, int64_t end) {
+  at::parallel_for(0, tasks, Grain(operations * kRowsPerTask), [&](int64_t begin, int64_t end) {
     for (int64_t task = begin; task < end; ++task) {
       const int64_t first = task * kRowsPerTask;
       body(first, std::min(kRowsPerTask, rows - first));
@@ -45,9 +54,9 @@ class RmsNormFunction : public Function<RmsNormFunction> {
     at::Tensor y = at::empty_like(x), inverse_rms = at::empty({rows}, x.options());
     const float *from = x.const_data_ptr<float>(), *w = weight.const_data_ptr<float>();
     float *to = y.data_ptr<float>(), *inverse = inverse_rms.data_ptr<float>();
-    ForRows(rows, [&](int64_t first, int64_t count) {
-      cpu::RmsNorm(from + first * width, w, static_cast<float>(eps), to + first * width,
-                   inverse + first, count, width);
+    ForRows(rows, width, [&](int64_t first, int64_t count) {
+      cpu::Best().rms_norm(from + first * width, w, static_cast<float>(eps), to + first * width,
+                           inverse + first, count, width);
     });
     ctx->save_for_backward({x, weight, inverse_rms});
     return y;
@@ -64,9 +73,10 @@ class RmsNormFunction : public Function<RmsNormFunction> {
     const float *g = grad.const_data_ptr<float>(), *from = x.const_data_ptr<float>();
     const float *w = weight.const_data_ptr<float>(), *inverse = inverse_rms.const_data_ptr<float>();
     float *to = grad_x.data_ptr<float>(), *sums = partial.data_ptr<float>();
-    ForRows(rows, [&](int64_t first, int64_t count) {
-      cpu::RmsNormBackward(g + first * width, from + first * width, w, inverse + first,
-                           to + first * width, sums + first / kRowsPerTask * width, count, width);
+    ForRows(rows, width, [&](int64_t first, int64_t count) {
+      cpu::Best().rms_norm_backward(g + first * width, from + first * width, w, inverse + first,
+                                    to + first * width, sums + first / kRowsPerTask * width, count,
+                                    width);
     });
     return {grad_x, partial.sum(0), at::Tensor()};
   }
@@ -80,8 +90,8 @@ class SwiGluFunction : public Function<SwiGluFunction> {
     at::Tensor y = at::empty({rows, width}, gate_up.options());
     const float* from = gate_up.const_data_ptr<float>();
     float* to = y.data_ptr<float>();
-    ForRows(rows, [&](int64_t first, int64_t count) {
-      cpu::SwiGlu(from + first * 2 * width, to + first * width, count, width);
+    ForRows(rows, 4 * width, [&](int64_t first, int64_t count) {
+      cpu::Best().swi_glu(from + first * 2 * width, to + first * width, count, width);
     });
     ctx->save_for_backward({gate_up});
     return y;
@@ -95,17 +105,22 @@ class SwiGluFunction : public Function<SwiGluFunction> {
     at::Tensor grad_gate_up = at::empty_like(gate_up);
     const float *g = grad.const_data_ptr<float>(), *from = gate_up.const_data_ptr<float>();
     float* to = grad_gate_up.data_ptr<float>();
-    ForRows(rows, [&](int64_t first, int64_t count) {
-      cpu::SwiGluBackward(g + first * width, from + first * 2 * width, to + first * 2 * width,
-                          count, width);
+    ForRows(rows, 4 * width, [&](int64_t first, int64_t count) {
+      cpu::Best().swi_glu_backward(g + first * width, from + first * 2 * width,
+                                   to + first * 2 * width, count, width);
     });
     return {grad_gate_up};
   }
 };
 
+// One multiplication in eight is counted: they run in lanes.
+int64_t HeadGrain(const AttentionShape& s, int64_t tokens) {
+  return Grain(tokens * tokens * s.head_dim * (s.heads / s.kv_heads) / 8);
+}
+
 // Pointers to key-value head `task` of qkv (B*T,(H+2K)h): task = b*K + k.
 cpu::HeadGroup HeadOf(int64_t task, const AttentionShape& s, int64_t tokens, const float* qkv,
-                      float* out, float* log_sums) {
+                      float* out, float* log_sums, float* scratch) {
   const int64_t b = task / s.kv_heads, k = task % s.kv_heads, group = s.heads / s.kv_heads;
   const int64_t stride = (s.heads + 2 * s.kv_heads) * s.head_dim;
   const float* row = qkv + b * tokens * stride;
@@ -118,7 +133,8 @@ cpu::HeadGroup HeadOf(int64_t task, const AttentionShape& s, int64_t tokens, con
           .stride = stride,
           .out = out + b * tokens * s.heads * s.head_dim + k * group * s.head_dim,
           .out_stride = s.heads * s.head_dim,
-          .log_sums = log_sums + (b * s.heads + k * group) * tokens};
+          .log_sums = log_sums + (b * s.heads + k * group) * tokens,
+          .scratch = scratch};
 }
 
 // qkv (B*T,(H+2K)h), rotated -> out (B*T,H*h), log_sums (B,H,T)
@@ -129,9 +145,10 @@ std::pair<at::Tensor, at::Tensor> AttendOnCpu(const at::Tensor& qkv, const Atten
   at::Tensor log_sums = at::empty({batch, s.heads, tokens}, qkv.options());
   const float* from = qkv.const_data_ptr<float>();
   float *to = out.data_ptr<float>(), *sums = log_sums.data_ptr<float>();
-  at::parallel_for(0, batch * s.kv_heads, 1, [&](int64_t begin, int64_t end) {
+  at::parallel_for(0, batch * s.kv_heads, HeadGrain(s, tokens), [&](int64_t begin, int64_t end) {
+    std::vector<float> scratch(cpu::ForwardScratch(tokens, s.head_dim));
     for (int64_t task = begin; task < end; ++task) {
-      cpu::CausalAttention(HeadOf(task, s, tokens, from, to, sums));
+      cpu::Best().causal_attention(HeadOf(task, s, tokens, from, to, sums, scratch.data()));
     }
   });
   return {out, log_sums};
@@ -142,11 +159,9 @@ void RotateOnCpu(at::Tensor& qkv, const at::Tensor& cos, const at::Tensor& sin,
   const int64_t stride = qkv.size(1), half = s.head_dim / 2, heads = s.heads + s.kv_heads;
   float* data = qkv.data_ptr<float>();
   const float *c = cos.const_data_ptr<float>(), *n = sin.const_data_ptr<float>();
-  ForRows(qkv.size(0), [&](int64_t first, int64_t count) {
-    for (int64_t row = first; row < first + count; ++row) {
-      const int64_t at = row % period * half;
-      cpu::Rotate(data + row * stride, c + at, n + at, heads, half, direction);
-    }
+  ForRows(qkv.size(0), heads * half, [&](int64_t first, int64_t count) {
+    cpu::Best().rotate(data + first * stride, stride, first, count, period, c, n, heads, half,
+                       direction);
   });
 }
 
@@ -181,15 +196,18 @@ class AttentionFunction : public Function<AttentionFunction> {
     float* const sums = const_cast<float*>(log_sums.const_data_ptr<float>());
     const float *from = rotated.const_data_ptr<float>(), *g = grad.const_data_ptr<float>();
     float* to = grad_qkv.data_ptr<float>();
-    at::parallel_for(0, batch * shape.kv_heads, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t task = begin; task < end; ++task) {
-        const cpu::HeadGroup head = HeadOf(task, shape, tokens, from, out_data, sums);
-        cpu::CausalAttentionBackward(head, {.grad_out = g + (head.out - out_data),
-                                            .grad_query = to + (head.query - from),
-                                            .grad_key = to + (head.key - from),
-                                            .grad_value = to + (head.value - from)});
-      }
-    });
+    at::parallel_for(
+        0, batch * shape.kv_heads, HeadGrain(shape, tokens), [&](int64_t begin, int64_t end) {
+          std::vector<float> scratch(cpu::BackwardScratch(tokens, shape.head_dim));
+          for (int64_t task = begin; task < end; ++task) {
+            const cpu::HeadGroup head =
+                HeadOf(task, shape, tokens, from, out_data, sums, scratch.data());
+            cpu::Best().causal_attention_backward(head, {.grad_out = g + (head.out - out_data),
+                                                         .grad_query = to + (head.query - from),
+                                                         .grad_key = to + (head.key - from),
+                                                         .grad_value = to + (head.value - from)});
+          }
+        });
     RotateOnCpu(grad_qkv, saved[3], saved[4], shape, tokens, -1.0f);
     const at::Tensor none;
     return {grad_qkv, none, none, none, none, none, none};

@@ -126,35 +126,39 @@ at::Tensor KvCache::AttendWithLoops(Layer& layer, const at::Tensor& qkv,
   at::Tensor out = at::empty({count, H * h}, qkv.options());
   const float* from = qkv.const_data_ptr<float>();
   float* to = out.data_ptr<float>();
-  at::parallel_for(0, count, 8, [&](int64_t begin, int64_t end) {
-    std::vector<float> scratch(prefix_padded_ + RoundUp(longest_room_) + width_ + 16);
-    for (int64_t n = begin; n < end; ++n) {
-      const Row& row = rows_[rows[n]];
-      for (int64_t k = 0; k < K; ++k) {
-        const int64_t prefix_head = row.start.prefix * K + k;
-        float* keys = layer.tail_keys.data() + row.keys_at + k * h * row.tail_padded;
-        float* values = layer.tail_values.data() + row.values_at + k * row.start.room * width_;
-        const float *key = from + n * stride + (H + k) * h, *value = key + K * h;
-        for (int64_t d = 0; d < h; ++d) keys[d * row.tail_padded + row.taken] = key[d];
-        std::copy(value, value + h, values + row.taken * width_);
-        cpu::AttendCached(
-            {.head_dim = h,
-             .group = group,
-             .width = width_,
-             .query = from + n * stride + k * group * h,
-             .prefix_keys = layer.prefix_keys.data() + prefix_head * h * prefix_padded_,
-             .prefix_values = layer.prefix_values.data() + prefix_head * prefix_tokens_ * width_,
-             .prefix = row.start.length,
-             .prefix_padded = prefix_padded_,
-             .tail_keys = keys,
-             .tail_values = values,
-             .tail = row.taken + 1,
-             .tail_padded = row.tail_padded,
-             .out = to + n * H * h + k * group * h,
-             .scratch = scratch.data()});
-      }
-    }
-  });
+  // Another thread is woken for some 30 microseconds of work.
+  const int64_t row_work = H * h * (prefix_tokens_ + longest_room_) / 16 + 1;
+  at::parallel_for(
+      0, count, std::max<int64_t>(1, 100'000 / row_work), [&](int64_t begin, int64_t end) {
+        std::vector<float> scratch(prefix_padded_ + RoundUp(longest_room_) + width_ + 16);
+        for (int64_t n = begin; n < end; ++n) {
+          const Row& row = rows_[rows[n]];
+          for (int64_t k = 0; k < K; ++k) {
+            const int64_t prefix_head = row.start.prefix * K + k;
+            float* keys = layer.tail_keys.data() + row.keys_at + k * h * row.tail_padded;
+            float* values = layer.tail_values.data() + row.values_at + k * row.start.room * width_;
+            const float *key = from + n * stride + (H + k) * h, *value = key + K * h;
+            for (int64_t d = 0; d < h; ++d) keys[d * row.tail_padded + row.taken] = key[d];
+            std::copy(value, value + h, values + row.taken * width_);
+            cpu::Best().attend_cached(
+                {.head_dim = h,
+                 .group = group,
+                 .width = width_,
+                 .query = from + n * stride + k * group * h,
+                 .prefix_keys = layer.prefix_keys.data() + prefix_head * h * prefix_padded_,
+                 .prefix_values =
+                     layer.prefix_values.data() + prefix_head * prefix_tokens_ * width_,
+                 .prefix = row.start.length,
+                 .prefix_padded = prefix_padded_,
+                 .tail_keys = keys,
+                 .tail_values = values,
+                 .tail = row.taken + 1,
+                 .tail_padded = row.tail_padded,
+                 .out = to + n * H * h + k * group * h,
+                 .scratch = scratch.data()});
+          }
+        }
+      });
   return out;
 }
 
@@ -218,9 +222,10 @@ at::Tensor FirstChoices(const Decoder& model, const at::Tensor& hidden) {
     }
     const float* from = logits.const_data_ptr<float>();
     int64_t* to = choices.data_ptr<int64_t>() + row;
-    at::parallel_for(0, count, 16, [&](int64_t begin, int64_t end) {
+    const int64_t grain = std::max<int64_t>(1, 400'000 / vocabulary);
+    at::parallel_for(0, count, grain, [&](int64_t begin, int64_t end) {
       for (int64_t n = begin; n < end; ++n) {
-        to[n] = cpu::FirstLargest(from + n * vocabulary, vocabulary);
+        to[n] = cpu::Best().first_largest(from + n * vocabulary, vocabulary);
       }
     });
   }

@@ -1,47 +1,70 @@
-// Sixteen floats at a time, by the compiler's vector extension: it becomes one AVX-512, two AVX or
-// four SSE instructions.
+// A register of floats at a time, by the compiler's vector extension: 16 with AVX-512, 8 with AVX2, 4
+// with SSE2.
 //
-// For cpu_kernels*.cc only. LETHE_CLONES before a function compiles it once for each of these
-// machines.
+// For the files that are compiled once a level (cpu_kernels_internal.h) only.
 #ifndef LETHE_ENGINE_MODEL_LANES_H_
 #define LETHE_ENGINE_MODEL_LANES_H_
 
-#include <cstdint>
-#include <cstring>
+#include <stdint.h>
+#include <string.h>
 
-// The choice among clones is made before a sanitizer's runtime is up, so sanitized builds have one
-// version only.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__x86_64__)
-#define LETHE_CLONES
-#else
-#define LETHE_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#endif
 #define LETHE_INLINE static inline __attribute__((always_inline))
 
 namespace lethe::cpu {
+namespace {
 
-inline constexpr int64_t kLanes = 16;
-typedef float Floats __attribute__((vector_size(64)));
-typedef int32_t Ints __attribute__((vector_size(64)));
+// As many as one register of the level holds; memory is laid out in sixteens whatever this is.
+#if defined(__AVX512F__)
+constexpr int kLanes = 16;
+#elif defined(__AVX__)
+constexpr int kLanes = 8;
+#else
+constexpr int kLanes = 4;
+#endif
+typedef float Floats __attribute__((vector_size(4 * kLanes)));
+typedef int32_t Ints __attribute__((vector_size(4 * kLanes)));
 
 LETHE_INLINE Floats Load(const float* from) {
   Floats x;
-  std::memcpy(&x, from, sizeof(x));
+  memcpy(&x, from, sizeof(x));
   return x;
 }
-LETHE_INLINE void Store(float* to, Floats x) { std::memcpy(to, &x, sizeof(x)); }
+LETHE_INLINE void Store(float* to, Floats x) { memcpy(to, &x, sizeof(x)); }
 LETHE_INLINE Floats Splat(float x) { return Floats{} + x; }
+LETHE_INLINE Floats Max(Floats a, Floats b) { return a > b ? a : b; }
+
+// x with its halves (of 16, 8, 4, 2 lanes) exchanged.
+#if defined(__AVX512F__)
+#define LETHE_SWAP(x, a)                                                                       \
+  __builtin_shufflevector(x, x, 0 ^ a, 1 ^ a, 2 ^ a, 3 ^ a, 4 ^ a, 5 ^ a, 6 ^ a, 7 ^ a, 8 ^ a, \
+                          9 ^ a, 10 ^ a, 11 ^ a, 12 ^ a, 13 ^ a, 14 ^ a, 15 ^ a)
+#elif defined(__AVX__)
+#define LETHE_SWAP(x, a) \
+  __builtin_shufflevector(x, x, 0 ^ a, 1 ^ a, 2 ^ a, 3 ^ a, 4 ^ a, 5 ^ a, 6 ^ a, 7 ^ a)
+#else
+#define LETHE_SWAP(x, a) __builtin_shufflevector(x, x, 0 ^ a, 1 ^ a, 2 ^ a, 3 ^ a)
+#endif
 LETHE_INLINE float Sum(Floats x) {
-  float total = 0;
-  for (int i = 0; i < kLanes; ++i) total += x[i];
-  return total;
+#if defined(__AVX512F__)
+  x += LETHE_SWAP(x, 8);
+#endif
+#if defined(__AVX__)
+  x += LETHE_SWAP(x, 4);
+#endif
+  x += LETHE_SWAP(x, 2);
+  return x[0] + x[1];
 }
 LETHE_INLINE float Largest(Floats x) {
-  float largest = x[0];
-  for (int i = 1; i < kLanes; ++i) largest = x[i] > largest ? x[i] : largest;
-  return largest;
+#if defined(__AVX512F__)
+  x = Max(x, LETHE_SWAP(x, 8));
+#endif
+#if defined(__AVX__)
+  x = Max(x, LETHE_SWAP(x, 4));
+#endif
+  x = Max(x, LETHE_SWAP(x, 2));
+  return x[0] > x[1] ? x[0] : x[1];
 }
-LETHE_INLINE Floats Max(Floats a, Floats b) { return a > b ? a : b; }
+#undef LETHE_SWAP
 
 // e^x to 2e-7 relative; 0 below -87, NaN stays NaN. x = n ln 2 + r, |r| <= ln 2 / 2, and a
 // polynomial for e^r (Cephes' coefficients).
@@ -60,11 +83,12 @@ LETHE_INLINE Floats Exp(Floats x) {
   p = p * r * r + r + 1.0f;
   const Ints exponent = (__builtin_convertvector(n, Ints) + 127) << 23;
   Floats scale;
-  std::memcpy(&scale, &exponent, sizeof(scale));
+  memcpy(&scale, &exponent, sizeof(scale));
   const Floats result = p * scale;
-  return x < low ? Splat(0.0f) : result;
+  return x < low ? Floats{} : result;
 }
 
+}  // namespace
 }  // namespace lethe::cpu
 
 #endif  // LETHE_ENGINE_MODEL_LANES_H_

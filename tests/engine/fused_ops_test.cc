@@ -111,26 +111,70 @@ TEST_F(FusedOps, NotANumberIsNotHidden) {
   EXPECT_TRUE(RmsNorm(x, at::ones({20}), 1e-5).isnan()[2].any().item<bool>());
   EXPECT_TRUE(SwiGlu(x).isnan()[2].any().item<bool>());
   float logits[3] = {1, NAN, 2};
-  EXPECT_TRUE(std::isnan(cpu::SoftmaxInPlace(logits, 3, 0).nll));
+  EXPECT_TRUE(std::isnan(cpu::Best().softmax_in_place(logits, 3, 0).nll));
 }
 
 TEST_F(FusedOps, ChoiceIsTheLowestOfEquals) {
   std::vector<float> logits(40, -1.0f);
   logits[37] = logits[20] = logits[39] = 2.0f;
-  EXPECT_EQ(cpu::FirstLargest(logits.data(), 40), 20);
-  EXPECT_EQ(cpu::SoftmaxInPlace(logits.data(), 40, 3).choice, 20);
+  EXPECT_EQ(cpu::Best().first_largest(logits.data(), 40), 20);
+  EXPECT_EQ(cpu::Best().softmax_in_place(logits.data(), 40, 3).choice, 20);
   const float one[] = {-INFINITY};
-  EXPECT_EQ(cpu::FirstLargest(one, 1), 0);
+  EXPECT_EQ(cpu::Best().first_largest(one, 1), 0);
 }
 
 // By hand: logits (0, ln 3), so probabilities 1/4 and 3/4.
 TEST_F(FusedOps, SoftmaxByHand) {
   float logits[2] = {0, std::log(3.0f)};
-  const cpu::Choice made = cpu::SoftmaxInPlace(logits, 2, 0);
+  const cpu::Choice made = cpu::Best().softmax_in_place(logits, 2, 0);
   EXPECT_NEAR(made.nll, std::log(4.0), 1e-6);
   EXPECT_EQ(made.choice, 1);
   EXPECT_NEAR(logits[0], 0.25, 1e-6);
   EXPECT_NEAR(logits[1], 0.75, 1e-6);
+}
+
+// The loops for plain x86-64, AVX2 and AVX-512 give the same numbers but for the order of sums.
+TEST_F(FusedOps, LevelsAgree) {
+  const cpu::LoopsList all = cpu::AllForTest();
+  RecordProperty("levels", all.count);
+  const int64_t T = 37, h = 12, H = 4, K = 2, group = 2, stride = (H + 2 * K) * h;
+  const at::Tensor qkv = at::randn({T, stride}), grad = at::randn({T, H * h});
+  const at::Tensor gate_up = at::randn({9, 2 * 21}) * 5, row = at::randn({301}) * 3;
+  std::vector<std::vector<at::Tensor>> results;
+  for (int level = 0; level < all.count; ++level) {
+    const cpu::Loops& loops = *all.loops[level];
+    at::Tensor out = at::zeros({T, H * h}), sums = at::zeros({K * group, T});
+    at::Tensor grads = at::zeros_like(qkv), y = at::zeros({9, 21}), probabilities = row.clone();
+    std::vector<float> scratch(cpu::BackwardScratch(T, h) + cpu::ForwardScratch(T, h));
+    const float* x = qkv.data_ptr<float>();
+    float* g = grads.data_ptr<float>();
+    for (int64_t k = 0; k < K; ++k) {
+      const int64_t q = k * group * h, key = (H + k) * h, value = (H + K + k) * h;
+      const cpu::HeadGroup head{.tokens = T,
+                                .head_dim = h,
+                                .group = group,
+                                .query = x + q,
+                                .key = x + key,
+                                .value = x + value,
+                                .stride = stride,
+                                .out = out.data_ptr<float>() + q,
+                                .out_stride = H * h,
+                                .log_sums = sums.data_ptr<float>() + k * group * T,
+                                .scratch = scratch.data()};
+      loops.causal_attention(head);
+      loops.causal_attention_backward(head, {.grad_out = grad.data_ptr<float>() + q,
+                                             .grad_query = g + q,
+                                             .grad_key = g + key,
+                                             .grad_value = g + value});
+    }
+    loops.swi_glu(gate_up.data_ptr<float>(), y.data_ptr<float>(), 9, 21);
+    const cpu::Choice choice = loops.softmax_in_place(probabilities.data_ptr<float>(), 301, 7);
+    results.push_back({out, sums, grads, y, probabilities,
+                       at::tensor({choice.nll, static_cast<float>(choice.choice)})});
+  }
+  for (const auto& result : results) {
+    for (size_t i = 0; i < result.size(); ++i) EXPECT_LE(Gap(result[i], results[0][i]), 1e-5) << i;
+  }
 }
 
 }  // namespace
