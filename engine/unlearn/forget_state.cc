@@ -27,8 +27,11 @@ bool Under(double value, double threshold) { return value < threshold || value =
 }  // namespace
 
 ForgetState::ForgetState(std::span<const Sequence> sequences, const ModelThresholds& thresholds,
-                         int el_n, double overshoot_sds)
-    : sequences_(sequences), thresholds_(thresholds), el_n_(FittingN(sequences, thresholds, el_n)) {
+                         int el_n, double overshoot_sds, double slack)
+    : sequences_(sequences),
+      thresholds_(thresholds),
+      slack_(slack),
+      el_n_(FittingN(sequences, thresholds, el_n)) {
   for (const Sequence& sequence : sequences) {
     ForgetTarget target;
     target.whole.target = thresholds.nll_mean;
@@ -78,12 +81,8 @@ bool ForgetState::AllArrived() const {
 }
 
 bool ForgetState::Overshot() const {
-  // A sequence that was beyond its target from the start has nothing to come back to.
-  const auto over = [](const Aim& aim) {
-    return aim.nll > std::max(aim.target, aim.start) + aim.allowance;
-  };
-  return std::any_of(targets_.begin(), targets_.end(), [&](const ForgetTarget& target) {
-    return over(target.whole) || (target.spans.has_value() && over(*target.spans));
+  return std::any_of(targets_.begin(), targets_.end(), [](const ForgetTarget& target) {
+    return target.whole.Overshot() || (target.spans.has_value() && target.spans->Overshot());
   });
 }
 
@@ -103,14 +102,14 @@ double ForgetState::MeanGap() const {
 }
 
 absl::StatusOr<bool> ForgetState::UnderThresholds(const Decoder& model) {
-  if (!Under(MeanMa(), thresholds_.ma)) return false;
+  if (!Under(MeanMa(), thresholds_.ma + slack_)) return false;
   if (el_n_ == 0) return true;
   LETHE_ASSIGN_OR_RETURN(const auto measured,
                          MeasureMemorisation(model, sequences_, {.el_n = {el_n_}}));
   double sum = 0;
   for (const Memorisation& m : measured) sum += m.el.at(el_n_);
   mean_el_ = sum / static_cast<double>(measured.size());
-  return Under(mean_el_, thresholds_.el.at(el_n_));
+  return Under(mean_el_, thresholds_.el.at(el_n_) + slack_);
 }
 
 bool ForgetState::RaiseTargets() {

@@ -10,6 +10,7 @@
 #ifndef LETHE_ENGINE_UNLEARN_FORGET_STATE_H_
 #define LETHE_ENGINE_UNLEARN_FORGET_STATE_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -30,6 +31,10 @@ struct Aim {
   double start = 0;      // nats a token at the first measurement
   double nll = 0;        // nats a token at the last
   bool Arrived() const { return nll >= target; }
+  // A sequence that was beyond its target from the start has nothing to come back to.
+  double Floor() const { return std::max(target, start); }
+  double Ceiling() const { return Floor() + allowance / 2; }
+  bool Overshot() const { return nll > Floor() + allowance; }
   double Gap() const { return target - nll; }
 };
 
@@ -42,9 +47,10 @@ struct ForgetTarget {
 
 class ForgetState {
  public:
-  // `overshoot_sds`: allowance in standard deviations of unseen text.
+  // `overshoot_sds`: allowance in standard deviations of unseen text. `slack`: how far above the thresholds of MA and EL_n is still
+  // under them; the means of a few sequences scatter around those of unseen text.
   ForgetState(std::span<const Sequence> sequences, const ModelThresholds& thresholds, int el_n,
-              double overshoot_sds);
+              double overshoot_sds, double slack);
 
   absl::Status Measure(const Decoder& model);
   void Revert();  // to the measurement before the last: the step was taken back
@@ -58,7 +64,7 @@ class ForgetState {
   double MeanGap()
       const;  // mean over aims of what is left, as a share of what was to go at the start; 0: all arrived
 
-  // Jang et al.: mean MA and mean EL_n are below those of unseen text.
+  // Jang et al.: mean MA and mean EL_n are below those of unseen text, here plus the slack.
   absl::StatusOr<bool> UnderThresholds(const Decoder& model);
 
   // All have arrived and still look memorised: moves the targets of those with the highest MA up a little. False when they have been
@@ -68,6 +74,7 @@ class ForgetState {
  private:
   const std::span<const Sequence> sequences_;
   const ModelThresholds& thresholds_;
+  const double slack_;
   int el_n_ = 0;  // the n that is asked for; 0: no sequence is long enough
   std::vector<ForgetTarget> targets_, previous_;
   bool measured_ = false;

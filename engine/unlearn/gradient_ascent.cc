@@ -19,8 +19,16 @@
 namespace lethe {
 namespace {
 
-constexpr double kDone =
-    -std::numeric_limits<double>::infinity();  // the target of an aim that has arrived
+constexpr double kNone = std::numeric_limits<double>::infinity();
+
+// Targets and ceilings of a micro-batch's rows.
+struct Bounds {
+  std::vector<float> target, ceiling;  // (B)
+  void Add(const Aim* aim) {
+    target.push_back(static_cast<float>(aim == nullptr ? -kNone : aim->target));
+    ceiling.push_back(static_cast<float>(aim == nullptr ? kNone : aim->Ceiling()));
+  }
+};
 
 // The run over one chunk: hooks for the loop, and what they share.
 class ChunkRun {
@@ -32,7 +40,8 @@ class ChunkRun {
         kept_(kept),
         bounded_(Get("bounded") != 0),
         limit_(Get("max_retain_rise")),
-        state_(chunk, input.thresholds, static_cast<int>(Get("el_n")), Get("overshoot_sds")) {}
+        state_(chunk, input.thresholds, static_cast<int>(Get("el_n")), Get("overshoot_sds"),
+               Get("threshold_slack")) {}
 
   absl::StatusOr<LoopResult> Run() {
     LETHE_ASSIGN_OR_RETURN(batches_, MakeBatches(input_.model, chunk_));
@@ -95,16 +104,12 @@ class ChunkRun {
   // Gradient of the calibrated loss of one micro-batch; returns its part of the loss.
   double PushTowardsTargets(const LossBatch& batch) {
     const double cap = std::log(static_cast<double>(input_.model.config().vocab_size));
-    std::vector<float> whole, spans,
-        weights;  // targets (B), and the weight of each token in its row's span mean (N)
-    bool any = false;
+    Bounds whole, spans;
+    std::vector<float> weights;  // (N): of each token in its row's mean over spans
     for (size_t b = 0; b < batch.sequences.size(); ++b) {
       const ForgetTarget& target = state_.targets()[batch.sequences[b]];
-      const bool has_spans = target.spans.has_value();
-      whole.push_back(static_cast<float>(target.whole.Arrived() ? kDone : target.whole.target));
-      spans.push_back(
-          static_cast<float>(!has_spans || target.spans->Arrived() ? kDone : target.spans->target));
-      any |= !target.Arrived();
+      whole.Add(&target.whole);
+      spans.Add(target.spans.has_value() ? &*target.spans : nullptr);
       const size_t row = weights.size();
       weights.resize(row + static_cast<size_t>(batch.labelled[b]), 0.0F);
       const std::vector<size_t> entries = SpanEntries(chunk_[batch.sequences[b]]);
@@ -112,16 +117,17 @@ class ChunkRun {
         weights[row + e] = 1.0F / static_cast<float>(entries.size());
       }
     }
-    if (!any) return 0;
     const auto tensor = [&](const std::vector<float>& values) {
       return at::tensor(values, at::kFloat).to(input_.model.device());
     };
     const TokenLosses losses = ComputeTokenLosses(input_.model, batch);
     const at::Tensor nll = losses.nll.clamp_max(cap);
     const auto count = static_cast<int64_t>(chunk_.size());
-    at::Tensor loss = CalibratedAscentLoss(MeanByRow(batch, nll), tensor(whole), count);
-    loss =
-        loss + CalibratedAscentLoss(SumByRow(batch, nll * tensor(weights)), tensor(spans), count);
+    const at::Tensor loss =
+        CalibratedAscentLoss(MeanByRow(batch, nll), tensor(whole.target), tensor(whole.ceiling),
+                             count) +
+        CalibratedAscentLoss(SumByRow(batch, nll * tensor(weights)), tensor(spans.target),
+                             tensor(spans.ceiling), count);
     loss.backward();
     return loss.item<double>();
   }

@@ -4,7 +4,8 @@
 //            with it all text of its kind, to absurdly low likelihood, and singles out the deleted. Calibrated ascent pushes each
 //            sequence up to the likelihood of text of its kind that was never seen, and no further, and holds kept text where it is.
 // Formula    plain        L = -(1/N) sum_t nll_t
-//            calibrated   L = (1/B) sum_b max(0, tau_b - nll_b) + w R
+//            calibrated   L = (1/B) sum_b [ max(0, tau_b - nll_b) + max(0, nll_b - ceil_b) ] + w R
+//                         ceil_b: half of what a sequence may overshoot; one that was carried along beyond it is led back
 //                         nll_b = mean_t min(nll_t, cap): a token that is already less likely than a guess among all tokens gets no
 //                         further push, so that a mean cannot be reached by a few absurd tokens
 //            retain       R = (1/N) sum_t (nll_t - nll0_t)^2 / 2, nll0 under the base model: for small moves the Kullback-Leibler
@@ -27,12 +28,15 @@ inline at::Tensor AscentLoss(const at::Tensor& nll, int64_t labelled) {
 }
 
 //   nll      (B) fp32, carries grad: mean nats a token of each sequence, capped tokens inside
-//   target   (B) fp32, constant: tau_b; -inf for a sequence that has arrived
+//   target   (B) fp32, constant: tau_b; -inf: no push
+//   ceiling  (B) fp32, constant: at least tau_b; +inf: none
 //   count    sequences of the whole step
 //   returns  () fp32, to minimise
 inline at::Tensor CalibratedAscentLoss(const at::Tensor& nll, const at::Tensor& target,
-                                       int64_t count) {
-  return (target - nll).clamp_min(0).sum() / static_cast<double>(count);
+                                       const at::Tensor& ceiling, int64_t count) {
+  const at::Tensor short_of = (target - nll).clamp_min(0);
+  const at::Tensor beyond = (nll - ceiling).clamp_min(0);
+  return (short_of + beyond).sum() / static_cast<double>(count);
 }
 
 //   nll      (N) fp32, carries grad
