@@ -167,9 +167,13 @@ LeaseEnd Lease::Deliver(const JobOutcome& outcome) {
 LeaseEnd Lease::SendUntilAnswered(LeaseEnd accepted, const std::function<absl::Status()>& send,
                                   absl::Status* refusal) {
   Backoff backoff(loop_->options_.retry, loop_->options_.random);
+  Stop pause;  // over_ may be thrown already
+  bool in_doubt = false;
   while (true) {
-    // Heartbeats go on meanwhile and may end the lease.
-    if (auto over = end()) return *over;
+    // Heartbeats go on meanwhile and may end the lease. After a send without an answer their
+    // LEASE_LOST proves nothing, since a job whose result was accepted has no lease either: only
+    // the answer to a repeat tells, and until then nothing that was made may go.
+    if (auto over = end(); over && !in_doubt) return *over;
     const absl::Status status = send();
     if (status.ok()) {
       End(accepted);
@@ -185,11 +189,12 @@ LeaseEnd Lease::SendUntilAnswered(LeaseEnd accepted, const std::function<absl::S
       *refusal = status;
       return LeaseEnd::kFailed;
     }
+    in_doubt = true;
     if (SurelyOver()) {
       End(LeaseEnd::kUnreachable);
-      return *end();
+      return LeaseEnd::kUnreachable;
     }
-    over_.WaitFor(std::min(backoff.Next(status), interval_));
+    pause.WaitFor(std::min(backoff.Next(status), interval_));
   }
 }
 

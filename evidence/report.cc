@@ -1,7 +1,5 @@
 #include "evidence/report.h"
 
-#include <google/protobuf/io/coded_stream.h>
-#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 #include <google/protobuf/util/json_util.h>
 
 #include <algorithm>
@@ -11,25 +9,13 @@
 #include "absl/strings/str_cat.h"
 #include "base/digest.h"
 #include "base/status.h"
-#include "evidence/comparison.h"
+#include "evidence/leaf.h"
 #include "evidence/verdict.h"
 
 namespace lethe {
 namespace {
 
 constexpr std::string_view kMalformed = "REPORT_MALFORMED";
-
-// Maps in the order of their keys, so that equal messages give equal bytes.
-std::string Canonical(const google::protobuf::MessageLite& message) {
-  std::string bytes;
-  {
-    google::protobuf::io::StringOutputStream stream(&bytes);
-    google::protobuf::io::CodedOutputStream coded(&stream);
-    coded.SetSerializationDeterministic(true);
-    message.SerializeToCodedStream(&coded);
-  }
-  return bytes;
-}
 
 bool ParseBytes(std::string_view bytes, google::protobuf::MessageLite* message) {
   constexpr size_t kMost = size_t{1} << 30;
@@ -54,7 +40,7 @@ void CompareGates(const v1::Verdict& claimed, const v1::Verdict& follows,
   for (int i = 0; i < common; ++i) {
     const v1::Gate& c = claimed.gates(i);
     const v1::Gate& f = follows.gates(i);
-    if (Canonical(c) == Canonical(f)) continue;
+    if (CanonicalBytes(c) == CanonicalBytes(f)) continue;
     if (c.name() != f.name()) {
       out.push_back(absl::StrCat("gate ", i + 1, " should be ", f.name()));
     } else if (c.result() != f.result()) {
@@ -79,7 +65,7 @@ void CompareTickets(const v1::Verdict& claimed, const v1::Verdict& follows,
   for (int i = 0; i < follows.tickets_size(); ++i) {
     const v1::TicketOutcome& c = claimed.tickets(i);
     const v1::TicketOutcome& f = follows.tickets(i);
-    if (Canonical(c) == Canonical(f)) continue;
+    if (CanonicalBytes(c) == CanonicalBytes(f)) continue;
     out.push_back(absl::StrCat("ticket ", f.ticket_id(), " is shown as ", Word(c.outcome()), ", ",
                                Word(f.outcome()), " follows, or its wording differs"));
   }
@@ -96,7 +82,7 @@ void Compare(const v1::Verdict& claimed, const v1::Verdict& follows,
   }
   CompareGates(claimed, follows, out);
   CompareTickets(claimed, follows, out);
-  if (out.empty() && Canonical(claimed) != Canonical(follows)) {
+  if (out.empty() && CanonicalBytes(claimed) != CanonicalBytes(follows)) {
     out.push_back("the verdict holds something that does not follow");
   }
 }
@@ -113,7 +99,7 @@ absl::StatusOr<v1::VerificationReport> BuildReport(std::string_view measurements
   report.set_version(kReportVersion);
   report.set_report_id(Sha256Hex(measurements));
   report.set_measurements(measurements.data(), measurements.size());
-  report.set_policy(Canonical(WithDefaults(policy)));
+  report.set_policy(CanonicalBytes(WithDefaults(policy)));
   *report.mutable_verdict() = std::move(verdict);
   const int64_t nanoseconds = absl::ToUnixNanos(now);
   report.mutable_create_time()->set_seconds(absl::ToUnixSeconds(now));
@@ -165,7 +151,7 @@ absl::StatusOr<v1::VerificationReport> ParseReport(std::string_view file_content
 }
 
 std::string ReportDigest(const v1::VerificationReport& report) {
-  return Sha256Hex(Canonical(report));
+  return Sha256Hex(CanonicalBytes(report));
 }
 
 }  // namespace lethe

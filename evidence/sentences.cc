@@ -57,7 +57,53 @@ std::string Meaning(const Comparison& c, v1::GateResult result) {
   }
 }
 
-// The first gate that failed with this outcome, and how many did.
+bool StartsWith(const std::string& name, const char* start) { return name.rfind(start, 0) == 0; }
+
+bool EndsWith(const std::string& name, std::string_view end) {
+  return name.size() >= end.size() && name.compare(name.size() - end.size(), end.size(), end) == 0;
+}
+
+// The attack in "extraction.greedy_extraction.mean", in words.
+std::string AttackIn(const std::string& name) {
+  const size_t first = name.find('.');
+  const size_t last = name.rfind('.');
+  return Title(name.substr(first + 1, last - first - 1));
+}
+
+// A failed gate in a few plain words, without what is wanted.
+std::string Shortly(const v1::Gate& gate) {
+  const std::string& name = gate.name();
+  const std::string value = Figure(gate.value());
+  const std::string whole = absl::StrFormat("%.0f", gate.value());
+  if (name == "measured.control") return absl::StrCat("control sequences measured: ", whole);
+  if (name == "measured.retain") return absl::StrCat("sets of text to keep measured: ", whole);
+  if (name == "measured.power") return absl::StrCat("attacks that succeeded before: ", whole);
+  if (StartsWith(name, "tickets.")) return absl::StrCat("tickets that fail alone: ", whole);
+  if (name == "collateral.control.nll") {
+    return absl::StrCat("unseen text of the same kind moved by ", value, " nats a token");
+  }
+  if (StartsWith(name, "collateral.control.")) {
+    return absl::StrCat(Title(name.substr(19)), " of unseen text moved by ", value);
+  }
+  if (StartsWith(name, "collateral.text.")) {
+    return absl::StrCat("text '", name.substr(16), "' moved by ", value, " nats a token");
+  }
+  if (EndsWith(name, ".likely"))
+    return absl::StrCat("one sequence costs only ", value, " nats a token");
+  if (EndsWith(name, ".unlikely"))
+    return absl::StrCat("one sequence costs ", value, " nats a token");
+  if (EndsWith(name, ".below")) {
+    return absl::StrCat("the forgotten text is strangely unlikely, ", AttackIn(name), " has AUC ",
+                        value);
+  }
+  if (StartsWith(name, "membership.")) {
+    return absl::StrCat(AttackIn(name), " tells it apart with AUC ", value);
+  }
+  return absl::StrCat(AttackIn(name), " gets ", value,
+                      EndsWith(name, ".worst") ? " of one sequence" : " of it on average");
+}
+
+// The first gate that failed with this outcome, and how many more did.
 std::string FirstOf(const v1::Verdict& verdict, v1::Outcome outcome) {
   const v1::Gate* first = nullptr;
   size_t count = 0;
@@ -67,9 +113,11 @@ std::string FirstOf(const v1::Verdict& verdict, v1::Outcome outcome) {
     ++count;
   }
   if (first == nullptr) return "";
-  std::string text = absl::StrCat(first->name(), " is ", Figure(first->value()), ", ",
-                                  first->at_least() ? "at least " : "at most ",
-                                  Figure(first->limit()), " was wanted");
+  const bool whole =
+      StartsWith(first->name(), "measured.") || StartsWith(first->name(), "tickets.");
+  std::string text = absl::StrCat(
+      Shortly(*first), ", ", first->at_least() ? "at least " : "at most ",
+      whole ? absl::StrFormat("%.0f", first->limit()) : Figure(first->limit()), " is wanted");
   if (count > 1)
     absl::StrAppend(&text, "; ", Count(count - 1, "more gate", "more gates"), " failed");
   return text;
@@ -86,11 +134,10 @@ bool AnyFailed(const v1::Verdict& verdict, v1::Outcome outcome) {
 
 std::string ComparisonSentence(const Comparison& comparison, const Finding& before,
                                const Finding& after, v1::GateResult result) {
-  return absl::StrCat(
-      Found(comparison, before, after), " ", after.at_least ? "At least " : "At most ",
-      Figure(after.limit), " is wanted",
-      after.by_chance ? ", as far as chance alone would carry so few sequences" : "", ". ",
-      Meaning(comparison, result));
+  return absl::StrCat(Found(comparison, before, after), " ",
+                      after.at_least ? "At least " : "At most ", Figure(after.limit), " is wanted",
+                      after.by_chance ? ", as far as chance alone may carry it" : "", ". ",
+                      Meaning(comparison, result));
 }
 
 std::string LikelihoodSentence(const std::string& set, double before, double after, double allowed,

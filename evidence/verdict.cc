@@ -139,8 +139,11 @@ class Judge {
         " got more from the forgotten text than from control before unlearning; the policy wants ",
         p_.min_powerful_attacks(), ". ");
     if (gate.result() == v1::GATE_RESULT_PASS) {
-      absl::StrAppend(&found, powerful > 0 ? "Their failure now is evidence of forgetting."
-                                           : "None was asked for.");
+      absl::StrAppend(
+          &found,
+          powerful > 0
+              ? "Where they find no more than in control now, that is evidence of forgetting."
+              : "None was asked for.");
     } else if (LookedLikeControl()) {
       nothing_to_forget_ = true;
       gate.set_result(v1::GATE_RESULT_NO_POWER);

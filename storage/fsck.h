@@ -44,6 +44,8 @@ struct Finding {
 struct FsckOptions {
   std::filesystem::path store;
   std::filesystem::path models;  // empty: folders are not looked at
+  bool digests =
+      false;  // also read every promoted folder and compare its digest: as slow as the disk
   rocksdb::Env* env = nullptr;
 };
 

@@ -26,17 +26,14 @@ LetheText AsText(std::string_view text) { return {Bytes(text), text.size()}; }
 absl::Status FromCode(int code, char* message, std::string_view reason) {
   const std::string text = message != nullptr ? message : "no message";
   lethe_error_free(message);
-  switch (code) {
-    case LETHE_TOK_NOT_UTF8:
-      return Error(absl::StatusCode::kInvalidArgument, "TEXT_NOT_UTF8",
-                   absl::StrCat("the text is ", text));
-    case LETHE_TOK_PANICKED:
-      return Error(absl::StatusCode::kInternal, reason, text);
-    default:
-      return Error(reason == "TOKENIZER_FAILED" ? absl::StatusCode::kInternal
-                                                : absl::StatusCode::kInvalidArgument,
-                   reason, text);
+  if (code == LETHE_TOK_NOT_UTF8) {
+    return Error(absl::StatusCode::kInvalidArgument, "TEXT_NOT_UTF8",
+                 absl::StrCat("the text is ", text));
   }
+  // A file or a wish that the library chokes on is the caller's; a text that it chokes on is not.
+  return Error(reason == "TOKENIZER_FAILED" ? absl::StatusCode::kInternal
+                                            : absl::StatusCode::kInvalidArgument,
+               reason, text);
 }
 
 // A buffer of bytes that the library gave out.

@@ -1,16 +1,20 @@
 // Tokenizer: text to token ids and back, as the tokenizer.json of a Hugging Face folder says.
 //
 //   LETHE_ASSIGN_OR_RETURN(Tokenizer tokenizer, Tokenizer::Load("/models/m"));
-//   LETHE_ASSIGN_OR_RETURN(std::vector<int32_t> ids, tokenizer.Encode("Once upon a time", /*add_special=*/true));
+//   LETHE_ASSIGN_OR_RETURN(auto ids, tokenizer.Encode("Once upon a time", /*add_special=*/true));
 //   LETHE_ASSIGN_OR_RETURN(std::string text, tokenizer.Decode(ids));
 //
-// Whole      a text is always tokenised whole: `truncation` and `padding` of tokenizer.json are set aside.
+// Whole      a text is always tokenised whole: `truncation` and `padding` of tokenizer.json are set
+//            aside.
 // Specials   the name of a special token inside a text becomes that token, as Hugging Face does it.
-// Threads    a Tokenizer never changes: any number of threads may call its methods. Copies are cheap and share it.
-// Memory     the library remembers words it has met (up to 10,000), so text lives in memory until the last copy is gone.
-// Errors     INVALID_ARGUMENT: TEXT_NOT_UTF8; TOKENIZER_INVALID tokenizer.json cannot be used; TOKEN_INVALID a negative
-//            id; VOCABULARY_INVALID (training). INTERNAL/TOKENIZER_FAILED the library gave up on this text. NOT_FOUND or
-//            the file system's code with FILE_ERROR. No message quotes the text.
+// Threads    a Tokenizer never changes: any number of threads may call its methods. Copies are
+//            cheap and share it.
+// Memory     the library remembers words it has met (up to 10,000), so text lives in memory until
+//            the last copy is gone.
+// Errors     INVALID_ARGUMENT: TEXT_NOT_UTF8; TOKENIZER_INVALID tokenizer.json cannot be used;
+//            TOKEN_INVALID a negative id; VOCABULARY_INVALID (training). INTERNAL/TOKENIZER_FAILED
+//            the library gave up on this text. NOT_FOUND or the file system's code with FILE_ERROR.
+//            No message quotes the text.
 #ifndef LETHE_TEXT_TOKENIZER_H_
 #define LETHE_TEXT_TOKENIZER_H_
 
@@ -28,8 +32,8 @@
 
 namespace lethe {
 
-// Ids with the bytes [begin, end) of the text that each stands for; special tokens that were added have (0, 0). A token
-// may share bytes with its neighbour where several tokens make one character.
+// Ids with the bytes [begin, end) of the text that each stands for; special tokens that were added
+// have (0, 0). A token may share bytes with its neighbour where several tokens make one character.
 struct Encoding {
   std::vector<int32_t> ids;
   std::vector<Span> bytes;
@@ -46,8 +50,8 @@ class Tokenizer {
   absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text, bool add_special) const;
   absl::StatusOr<Encoding> EncodeWithBytes(std::string_view text, bool add_special) const;
 
-  // Ids that the tokenizer does not know decode to nothing (a model's vocabulary may be larger than its tokenizer's).
-  // Bytes that make no UTF-8 come out as U+FFFD.
+  // Ids that the tokenizer does not know decode to nothing (a model's vocabulary may be larger than
+  // its tokenizer's). Bytes that make no UTF-8 come out as U+FFFD.
   absl::StatusOr<std::string> Decode(std::span<const int32_t> ids, bool skip_special = true) const;
 
   std::optional<int32_t> TokenToId(std::string_view token) const;
@@ -73,8 +77,8 @@ struct BpeOptions {
       bos_token;  // one of them, put before a text that is encoded with special tokens; may be empty
 };
 
-// Trains a byte-level BPE (as GPT-2 has it: any text survives the round trip) and gives its tokenizer.json. The same
-// texts in the same order give the same bytes.
+// Trains a byte-level BPE (as GPT-2 has it: any text survives the round trip) and gives its
+// tokenizer.json. The same texts in the same order give the same bytes.
 absl::StatusOr<std::string> TrainBpe(std::span<const std::string> texts, const BpeOptions& options);
 
 }  // namespace lethe

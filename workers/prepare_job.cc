@@ -5,7 +5,6 @@
 #include <system_error>
 #include <vector>
 
-#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "base/status.h"
@@ -13,6 +12,7 @@
 #include "text/sequence.h"
 #include "text/tokenizer.h"
 #include "workers/host/job_input.h"
+#include "workers/incoming_work.h"
 
 namespace lethe {
 
@@ -25,18 +25,11 @@ struct NamedSet {
   std::vector<Sequence> sequences;
 };
 
-absl::Status FileSystemError(std::string_view what, const fs::path& path, std::error_code error) {
-  const bool full = error == std::errc::no_space_on_device;
-  return Error(full ? absl::StatusCode::kResourceExhausted : absl::StatusCode::kUnavailable,
-               full ? "DISK_FULL" : "FILE_ERROR",
-               absl::StrCat(std::string(what), " ", path.string(), ": ", error.message()));
-}
-
 absl::Status CopyCheckpoint(const fs::path& from, const fs::path& to,
                             const ProgressCallback& progress) {
   std::error_code error;
   fs::create_directories(to, error);
-  if (error) return FileSystemError("cannot create", to, error);
+  if (error) return SystemError("cannot create", to, error.value());
   int64_t copied = 0;
   for (auto it = fs::directory_iterator(from, error); !error && it != fs::directory_iterator();
        it.increment(error)) {
@@ -44,10 +37,10 @@ absl::Status CopyCheckpoint(const fs::path& from, const fs::path& to,
     LETHE_RETURN_IF_ERROR(Report(progress, {.phase = "loading", .step = copied++}));
     const fs::path copy = to / it->path().filename();
     fs::copy_file(it->path(), copy, error);
-    if (error) return FileSystemError("cannot copy to", copy, error);
+    if (error) return SystemError("cannot copy to", copy, error.value());
     fs::permissions(copy, fs::perms::owner_write, fs::perm_options::add, error);
   }
-  if (error) return FileSystemError("cannot read", from, error);
+  if (error) return SystemError("cannot read", from, error.value());
   return absl::OkStatus();
 }
 
@@ -79,7 +72,7 @@ absl::StatusOr<std::vector<NamedSet>> LoadSets(const v1::PrepareWork& work,
 absl::Status WriteSets(const std::vector<NamedSet>& sets, const fs::path& folder) {
   std::error_code error;
   fs::create_directories(folder, error);
-  if (error) return FileSystemError("cannot create", folder, error);
+  if (error) return SystemError("cannot create", folder, error.value());
   for (const NamedSet& set : sets) {
     LETHE_RETURN_IF_ERROR(WriteSequences(folder / absl::StrCat(set.name, ".jsonl"), set.sequences));
   }
@@ -112,15 +105,11 @@ absl::StatusOr<v1::PrepareResult> PrepareJob(const v1::Job& job, const fs::path&
   LETHE_ASSIGN_OR_RETURN(const ModelFacts facts, ReadModelFacts(work.source_path()));
   LETHE_ASSIGN_OR_RETURN(std::vector<NamedSet> sets, LoadSets(work, facts));
 
-  // A hidden name beside the output: whoever looks sees the whole checkpoint or none.
-  const fs::path staging =
-      output.parent_path() / absl::StrCat(".", output.filename().string(), ".incoming");
-  LETHE_RETURN_IF_ERROR(RemoveFolder(staging));
-  auto cleanup = absl::MakeCleanup([&] { RemoveFolder(staging).IgnoreError(); });
-  LETHE_RETURN_IF_ERROR(CopyCheckpoint(work.source_path(), staging, progress));
+  LETHE_ASSIGN_OR_RETURN(IncomingWork incoming, IncomingWork::Start(models, job));
+  LETHE_RETURN_IF_ERROR(CopyCheckpoint(work.source_path(), incoming.checkpoint(), progress));
 
   PrepareRequest request;
-  request.model_folder = staging;
+  request.model_folder = incoming.checkpoint();
   request.holdout = sets.front().sequences;
   for (const NamedSet& set : sets) {
     if (set.name == "retain") request.retain = set.sequences;
@@ -132,7 +121,7 @@ absl::StatusOr<v1::PrepareResult> PrepareJob(const v1::Job& job, const fs::path&
 
   LETHE_RETURN_IF_ERROR(Report(progress, {.phase = "saving"}));
   LETHE_RETURN_IF_ERROR(WriteSets(sets, data));
-  LETHE_RETURN_IF_ERROR(PublishFolder(staging, output));
+  LETHE_RETURN_IF_ERROR(incoming.Publish(output));
   v1::PrepareResult result;
   *result.mutable_facts() = ToProto(measured.facts);
   *result.mutable_thresholds() = ToProto(measured.thresholds);

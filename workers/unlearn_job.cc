@@ -9,6 +9,7 @@
 #include "engine/unlearn.h"
 #include "text/sequence.h"
 #include "workers/host/job_input.h"
+#include "workers/incoming_work.h"
 
 namespace lethe {
 
@@ -20,8 +21,10 @@ absl::StatusOr<v1::UnlearnResult> UnlearnJob(const v1::Job& job, const fs::path&
   const v1::UnlearnWork& work = job.unlearn();
   UnlearnRequest request;
   LETHE_ASSIGN_OR_RETURN(request.base_folder, UnderModels(models, work.base_folder()));
-  LETHE_ASSIGN_OR_RETURN(request.out_folder, UnderModels(models, work.output_folder()));
+  LETHE_ASSIGN_OR_RETURN(const fs::path output, UnderModels(models, work.output_folder()));
+  LETHE_ASSIGN_OR_RETURN(IncomingWork incoming, IncomingWork::Start(models, job));
   LETHE_ASSIGN_OR_RETURN(const fs::path data, UnderModels(models, work.data_folder()));
+  request.out_folder = incoming.checkpoint();
   request.base_digest = work.base_digest();
   request.forget = SequencesOf(work.tickets());
   std::error_code error;
@@ -41,8 +44,8 @@ absl::StatusOr<v1::UnlearnResult> UnlearnJob(const v1::Job& job, const fs::path&
                      {"base_digest", work.base_digest()}};
   request.device = device;
 
-  fs::create_directories(request.out_folder.parent_path(), error);
   LETHE_ASSIGN_OR_RETURN(const UnlearnResult made, Unlearn(request, progress));
+  LETHE_RETURN_IF_ERROR(incoming.Publish(output));
   v1::UnlearnResult result;
   result.set_candidate_digest(made.out_digest);
   *result.mutable_run() = ToProto(made.run);

@@ -1,6 +1,7 @@
 #include "workers/worker_runner.h"
 
 #include <string>
+#include <vector>
 
 #include "base/file.h"
 #include "base/log.h"
@@ -19,11 +20,11 @@ JobOutcome OutcomeOf(absl::StatusOr<Result> result, v1::JobKind kind) {
   return JobResult(*std::move(result));
 }
 
-// Where the job's checkpoint goes; "" for kinds that make none.
-std::string OutputFolder(const v1::Job& job) {
-  if (job.has_prepare()) return job.prepare().output_folder();
-  if (job.has_unlearn()) return job.unlearn().output_folder();
-  return "";
+// What the job publishes, relative to the model folder.
+std::vector<std::string> OutputFolders(const v1::Job& job) {
+  if (job.has_prepare()) return {job.prepare().output_folder(), job.prepare().data_folder()};
+  if (job.has_unlearn()) return {job.unlearn().output_folder()};
+  return {};
 }
 
 }  // namespace
@@ -43,12 +44,14 @@ JobOutcome WorkerRunner::Run(const v1::Job& job, JobControl* control) {
 }
 
 void WorkerRunner::Discard(const v1::Job& job) {
-  absl::StatusOr<std::filesystem::path> folder = UnderModels(models_, OutputFolder(job));
-  if (!folder.ok()) return;
-  const absl::Status removed = RemoveFolder(*folder);
-  if (!removed.ok()) {
-    LogWarning("cannot remove a folder that nobody wants",
-               {{"job", job.job_id()}, {"reason", ErrorReason(removed)}});
+  for (const std::string& output : OutputFolders(job)) {
+    absl::StatusOr<std::filesystem::path> folder = UnderModels(models_, output);
+    if (!folder.ok()) continue;
+    const absl::Status removed = RemoveFolder(*folder);
+    if (!removed.ok()) {
+      LogWarning("cannot remove a folder that nobody wants",
+                 {{"job", job.job_id()}, {"reason", ErrorReason(removed)}});
+    }
   }
 }
 

@@ -25,7 +25,8 @@ absl::Status Bad(const fs::path& path, std::string_view what) {
                absl::StrCat(path.string(), ": ", absl::string_view(what.data(), what.size())));
 }
 
-// A shard lies in the folder itself and has a plain name: what an index says is not a way out of it.
+// A shard lies in the folder itself and has a plain name: what an index says is not a way out of
+// it.
 bool IsShardName(std::string_view name) {
   constexpr std::string_view kEnding = ".safetensors";
   if (name.size() <= kEnding.size() || name.size() > 255 || name[0] == '.') return false;

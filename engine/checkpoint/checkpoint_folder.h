@@ -20,9 +20,10 @@
 //            and renames it. A killed process leaves only the hidden folder.
 // Memory     tensors are mapped, not read; a save needs what one provider hands over at a time.
 // Errors     INVALID_ARGUMENT: BAD_CHECKPOINT the folder's fault, naming file and tensor;
-//            MODEL_UNSUPPORTED no safetensors in it, or a dtype that is not known; OUT_FOLDER_EXISTS,
-//            TENSOR_UNKNOWN and BAD_TENSOR_BYTES (SaveLike). NOT_FOUND and the file system's codes
-//            with FILE_ERROR; RESOURCE_EXHAUSTED/DISK_FULL. Whatever a provider returns.
+//            MODEL_UNSUPPORTED no safetensors in it, or a dtype that is not known;
+//            OUT_FOLDER_EXISTS, TENSOR_UNKNOWN and BAD_TENSOR_BYTES (SaveLike). NOT_FOUND and the
+//            file system's codes with FILE_ERROR; RESOURCE_EXHAUSTED/DISK_FULL. Whatever a provider
+//            returns.
 // Threads    a CheckpointFolder never changes: any.
 #ifndef LETHE_ENGINE_CHECKPOINT_CHECKPOINT_FOLDER_H_
 #define LETHE_ENGINE_CHECKPOINT_CHECKPOINT_FOLDER_H_

@@ -3,16 +3,16 @@
 //   LETHE_ASSIGN_OR_RETURN(DecoderConfig config, ParseDecoderConfig(folder.config_json()));
 //   for (const TensorRule& t : DecoderTensors(config)) ...   // every weight by name and shape
 //
-// Families   are rows of a table in decoder_config.cc: architecture, model_type, tensor names, which
-//            fields change the computation. Now: LlamaForCausalLM.
+// Families   are rows of a table in decoder_families.cc: architecture, model_type, tensor names,
+//            which fields change the computation. Now: LlamaForCausalLM.
 // Dialects   `rope_parameters` and `dtype` (transformers 5) and `rope_theta`, `rope_scaling` and
 //            `torch_dtype` (before). Both at once must agree.
 // Refused    whatever is not understood: another architecture, activation or RoPE, quantised
 //            weights, custom code. Fields that Llama does not read change nothing; those that are
 //            not known even by name are listed in `unknown_fields`, for a log line.
-// Errors     INVALID_ARGUMENT: BAD_CHECKPOINT a field is missing, of the wrong kind or out of range;
-//            MODEL_UNSUPPORTED it is well-formed, and this engine cannot compute it. Both name the
-//            field, in the message and in metadata "field".
+// Errors     INVALID_ARGUMENT: BAD_CHECKPOINT a field is missing, of the wrong kind or out of
+//            range; MODEL_UNSUPPORTED it is well-formed, and this engine cannot compute it. Both
+//            name the field, in the message and in metadata "field".
 // Threads    values; any.
 #ifndef LETHE_ENGINE_CHECKPOINT_DECODER_CONFIG_H_
 #define LETHE_ENGINE_CHECKPOINT_DECODER_CONFIG_H_

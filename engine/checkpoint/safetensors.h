@@ -3,7 +3,7 @@
 //   LETHE_ASSIGN_OR_RETURN(SafetensorsFile file, SafetensorsFile::Open("model.safetensors"));
 //   for (const TensorInfo& tensor : file.tensors()) Use(tensor.dtype, file.Bytes(tensor));
 //
-//   LETHE_ASSIGN_OR_RETURN(auto writer, SafetensorsWriter::Create(path, tensors, {{"format", "pt"}}));
+//   LETHE_ASSIGN_OR_RETURN(auto writer, SafetensorsWriter::Create(path, tensors, metadata));
 //   for (...) LETHE_RETURN_IF_ERROR(writer.Write(bytes));   // the tensors one after the other
 //   LETHE_RETURN_IF_ERROR(writer.Finish());                 // only now the name shows
 //
@@ -14,8 +14,9 @@
 //            is JSON of just this form, every number's range, the product of every shape, dtype and
 //            shape against the offsets, names that come twice, and that the tensors cover the data
 //            once: no overlap, no hole, nothing behind the last.
-// Errors     INVALID_ARGUMENT: BAD_CHECKPOINT what is wrong with the file, by name; MODEL_UNSUPPORTED
-//            a dtype that is not known. The file system's code with FILE_ERROR or DISK_FULL.
+// Errors     INVALID_ARGUMENT: BAD_CHECKPOINT what is wrong with the file, by name;
+//            MODEL_UNSUPPORTED a dtype that is not known. The file system's code with FILE_ERROR or
+//            DISK_FULL.
 // Threads    a SafetensorsFile never changes: any. A writer: one at a time.
 // Lifetime   Bytes() live as long as any copy of the SafetensorsFile. The file must not be changed
 //            in place meanwhile (published checkpoints never are): to cut a mapped file off is to
@@ -137,8 +138,8 @@ class SafetensorsWriter {
   uint64_t missing_ = 0;
 };
 
-// The bytes of a tensor of this type and shape; nothing where a dimension is negative or the product
-// leaves 63 bits.
+// The bytes of a tensor of this type and shape; nothing where a dimension is negative or the
+// product leaves 63 bits.
 std::optional<uint64_t> TensorBytes(DType dtype, std::span<const int64_t> shape);
 
 }  // namespace lethe

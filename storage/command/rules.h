@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "lethe/v1/policy.pb.h"
 #include "lethe/v1/report.pb.h"
@@ -13,8 +14,10 @@
 namespace lethe::storage {
 
 struct Rules {
-  // The verdict: evidence/verdict.h's ComputeVerdict. Pure.
-  std::function<lethe::v1::Verdict(const lethe::v1::Measurements&, const lethe::v1::VerdictPolicy&)>
+  // The verdict: evidence/verdict.h's ComputeVerdict. Pure. A refusal is the answer to the
+  // CompleteVerify and changes nothing.
+  std::function<absl::StatusOr<lethe::v1::Verdict>(const lethe::v1::Measurements&,
+                                                   const lethe::v1::VerdictPolicy&)>
       judge;
   int32_t max_losses = 5;  // so many lost leases of one job count as a failure of the method
   absl::Duration backoff_first =

@@ -71,6 +71,10 @@ class Recorder : public LeaseObserver {
   bool Failing() const { return bad_ > 0; }
   bool CannotAcquire() const { return acquire_failures_ >= 3; }
   bool Ended() const { return !ends_.empty(); }
+  bool failing() {
+    absl::MutexLock lock(&mu_);
+    return Failing();
+  }
   std::vector<LeaseEnd> ends() {
     absl::MutexLock lock(&mu_);
     return ends_;
@@ -223,6 +227,27 @@ TEST_F(LeaseLoopTest, TheResultIsRepeatedUnchangedUntilItIsAnswered) {
   EXPECT_THAT(recorder_.ends(), ElementsAre(LeaseEnd::kCompleted));
   ASSERT_THAT(work_.completes, SizeIs(3));
   EXPECT_EQ(work_.completes[0].SerializeAsString(), work_.completes[2].SerializeAsString());
+}
+
+TEST_F(LeaseLoopTest, AnAcceptedResultWhoseAnswerWasLostIsNotDiscarded) {
+  // The server accepted the result and died before it could say so. Back again, it refuses
+  // heartbeats, since a finished job has no lease, and says OK to the repeat.
+  bool refused = false;  // under the service's mutex
+  work_.on_heartbeat = [&](const v1::HeartbeatRequest&, v1::HeartbeatResponse*) {
+    if (work_.completes.empty()) return grpc::Status::OK;
+    refused = true;
+    return WireError(grpc::StatusCode::ABORTED, "LEASE_LOST");
+  };
+  work_.on_complete = [&](const v1::CompleteJobRequest&) {
+    return refused && recorder_.failing() ? grpc::Status::OK
+                                          : grpc::Status(grpc::StatusCode::UNAVAILABLE, "gone");
+  };
+  Offer(7);
+  StartLoop([](const v1::Job&, JobControl*) { return Digest("abc"); });
+  ASSERT_TRUE(recorder_.Wait(&Recorder::Ended));
+  EXPECT_TRUE(Finish().ok());
+  EXPECT_THAT(recorder_.ends(), ElementsAre(LeaseEnd::kCompleted));
+  EXPECT_THAT(runner_->discarded, SizeIs(0));
 }
 
 TEST_F(LeaseLoopTest, ARefusedResultBecomesAFailure) {

@@ -1,5 +1,6 @@
 #include "workers/host/host.h"
 
+#include <grpcpp/generic/async_generic_service.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server.h>
@@ -26,6 +27,9 @@ absl::StatusOr<std::unique_ptr<grpc::Server>> OpenHealth(const std::string& addr
   grpc::EnableDefaultHealthCheckService(true);
   grpc::ServerBuilder builder;
   builder.AddListeningPort(address, grpc::InsecureServerCredentials(), port);
+  // A server needs a service whose calls it polls for; this one refuses everything else.
+  static grpc::CallbackGenericService refuses_the_rest;
+  builder.RegisterCallbackGenericService(&refuses_the_rest);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   if (server == nullptr || *port == 0) {
     return Error(absl::StatusCode::kUnavailable, "ADDRESS_IN_USE",

@@ -19,8 +19,8 @@ namespace lethe {
 namespace {
 namespace fs = std::filesystem;
 
-// Not crash-safe, unlike base/file.h: thousands of syncs are not what is tested here. Removed first,
-// because ext4 also syncs a file that is cut to nothing and written again.
+// Not crash-safe, unlike base/file.h: thousands of syncs are not what is tested here. Removed
+// first, because ext4 also syncs a file that is cut to nothing and written again.
 void Put(const fs::path& file, const std::string& content) {
   fs::remove(file);
   std::ofstream(file, std::ios::binary | std::ios::trunc) << content;
@@ -172,6 +172,7 @@ TEST(Fuzz, TwoThousandDamagedTokenizers) {
     const auto tokenizer = Tokenizer::FromJson(mutator.Json(sources[mutator.Pick(sources.size())]));
     if (!tokenizer.ok()) {
       ASSERT_EQ(ErrorReason(tokenizer.status()), "TOKENIZER_INVALID") << tokenizer.status();
+      ASSERT_EQ(tokenizer.status().code(), absl::StatusCode::kInvalidArgument);
       ++outcomes["refused"];
       continue;
     }

@@ -62,7 +62,8 @@ TEST(SaveKill, LeavesNoVisibleHalfFolder) {
     const pid_t child = fork();
     if (child == 0) SaveForEver(source, out, ends[1]);
     close(ends[1]);
-    // The moment: after so many tensors, and then some part of the time that syncs and renames take.
+    // The moment: after so many tensors, and then some part of the time that syncs and renames
+    // take.
     char byte;
     for (uint64_t left = 1 + random() % (2 * kTensors); left > 0; --left) {
       ASSERT_EQ(read(ends[0], &byte, 1), 1);

@@ -1,9 +1,9 @@
-//! The Hugging Face `tokenizers` crate behind a small C ABI. `lethe_tokenizers.h` beside this crate is the contract:
-//! who frees what, which codes come back, which thread may call.
+//! The Hugging Face `tokenizers` crate behind a small C ABI. `lethe_tokenizers.h` beside this crate
+//! is the contract: who frees what, which codes come back, which thread may call.
 //!
-//! Every entry point goes through `guarded`, so no panic crosses the C border. The panic hook is silenced: the standard
-//! one would print slices of the text that was being tokenised to standard error, and that text may be what a person
-//! asked to forget.
+//! Every entry point goes through `guarded`, so no panic crosses the C border. The panic hook is
+//! silenced: the standard one would print slices of the text that was being tokenised to standard
+//! error, and that text may be what a person asked to forget.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -70,17 +70,21 @@ fn silence_panics() {
     });
 }
 
-/// Runs `body`; what goes wrong becomes a code and, when `error` is not null, a message that the caller frees.
+/// Runs `body`; what goes wrong becomes a code and, when `error` is not null, a message that the
+/// caller frees.
 fn guarded(error: *mut *mut c_char, body: impl FnOnce() -> Result<(), Failure>) -> c_int {
     silence_panics();
     let Failure(code, message) = match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(())) => return OK,
         Ok(Err(failure)) => failure,
         Err(payload) => {
-            // The payload may quote the text, and dropping a foreign payload may panic again: leave both alone.
-            std::mem::forget(payload);
+            // Not shown: it may quote the text. Dropping a foreign payload may panic again.
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
             let place = PANIC_PLACE.with(|slot| slot.borrow().clone());
-            Failure(PANICKED, format!("the tokenizer library panicked at {place}"))
+            Failure(
+                PANICKED,
+                format!("the tokenizer library panicked at {place}"),
+            )
         }
     };
     if !error.is_null() {
@@ -99,12 +103,20 @@ unsafe fn bytes<'a>(data: *const u8, size: usize) -> &'a [u8] {
 }
 
 unsafe fn text<'a>(data: *const u8, size: usize) -> Result<&'a str, Failure> {
-    std::str::from_utf8(bytes(data, size))
-        .map_err(|e| Failure(NOT_UTF8, format!("not UTF-8 from byte {} on", e.valid_up_to())))
+    std::str::from_utf8(bytes(data, size)).map_err(|e| {
+        Failure(
+            NOT_UTF8,
+            format!("not UTF-8 from byte {} on", e.valid_up_to()),
+        )
+    })
 }
 
 unsafe fn texts<'a>(items: *const LetheText, count: usize) -> Result<Vec<&'a str>, Failure> {
-    let items: &[LetheText] = if count == 0 { &[] } else { std::slice::from_raw_parts(items, count) };
+    let items: &[LetheText] = if count == 0 {
+        &[]
+    } else {
+        std::slice::from_raw_parts(items, count)
+    };
     items.iter().map(|t| text(t.data, t.size)).collect()
 }
 
@@ -117,7 +129,9 @@ unsafe fn give<T>(items: Vec<T>, out: *mut *mut T, count: *mut usize) {
 
 unsafe fn take_back<T>(data: *mut T, count: usize) {
     if !data.is_null() {
-        drop(Box::from_raw(std::ptr::slice_from_raw_parts_mut(data, count)));
+        drop(Box::from_raw(std::ptr::slice_from_raw_parts_mut(
+            data, count,
+        )));
     }
 }
 
@@ -130,7 +144,7 @@ pub unsafe extern "C" fn lethe_tokenizer_from_bytes(
 ) -> c_int {
     guarded(error, || {
         let mut inner = Tokenizer::from_bytes(bytes(json, size))?;
-        // Training leftovers of some files. They would cut or lengthen a text behind the caller's back.
+        // Leftovers of training: they would cut or lengthen a text behind the caller's back.
         inner.with_truncation(None)?;
         inner.with_padding(None);
         let highest = inner.get_vocab(true).into_values().max();
@@ -167,12 +181,18 @@ pub unsafe extern "C" fn lethe_tokenizer_encode(
         if size > u32::MAX as usize {
             return Err(Failure(FAILED, "the text is longer than 4 GiB".to_string()));
         }
-        let encoding = (*tokenizer).inner.encode(text(data, size)?, add_special != 0)?;
+        let encoding = (*tokenizer)
+            .inner
+            .encode(text(data, size)?, add_special != 0)?;
         let tokens: Vec<LetheToken> = encoding
             .get_ids()
             .iter()
             .zip(encoding.get_offsets())
-            .map(|(id, (begin, end))| LetheToken { id: *id, begin: *begin as u32, end: *end as u32 })
+            .map(|(id, (begin, end))| LetheToken {
+                id: *id,
+                begin: *begin as u32,
+                end: *end as u32,
+            })
             .collect();
         give(tokens, out, count);
         Ok(())
@@ -195,8 +215,19 @@ pub unsafe extern "C" fn lethe_tokenizer_decode(
     error: *mut *mut c_char,
 ) -> c_int {
     guarded(error, || {
-        let ids: &[u32] = if ids_count == 0 { &[] } else { std::slice::from_raw_parts(ids, ids_count) };
-        give((*tokenizer).inner.decode(ids, skip_special != 0)?.into_bytes(), out, size);
+        let ids: &[u32] = if ids_count == 0 {
+            &[]
+        } else {
+            std::slice::from_raw_parts(ids, ids_count)
+        };
+        give(
+            (*tokenizer)
+                .inner
+                .decode(ids, skip_special != 0)?
+                .into_bytes(),
+            out,
+            size,
+        );
         Ok(())
     })
 }
@@ -248,13 +279,21 @@ pub unsafe extern "C" fn lethe_error_free(error: *mut c_char) {
 }
 
 /// A byte-level BPE, as GPT-2 has it: no unknown token, every byte string survives the round trip.
-fn train(corpus: &[&str], vocab_size: usize, special: &[&str], bos: &str) -> Result<String, Failure> {
+fn train(
+    corpus: &[&str],
+    vocab_size: usize,
+    special: &[&str],
+    bos: &str,
+) -> Result<String, Failure> {
     if vocab_size < 256 + special.len() {
         let least = 256 + special.len();
-        let why = format!("a byte-level vocabulary holds 256 bytes and the special tokens: at least {least} entries");
+        let why = format!(
+            "256 bytes and the special tokens need a vocabulary of at least {least} entries"
+        );
         return Err(Failure(FAILED, why));
     }
-    let special_tokens: Vec<AddedToken> = special.iter().map(|s| AddedToken::from(*s, true)).collect();
+    let special_tokens: Vec<AddedToken> =
+        special.iter().map(|s| AddedToken::from(*s, true)).collect();
     let trainer = BpeTrainer::builder()
         .vocab_size(vocab_size)
         .min_frequency(2)
@@ -269,7 +308,8 @@ fn train(corpus: &[&str], vocab_size: usize, special: &[&str], bos: &str) -> Res
     tokenizer.train(&mut wrapped, corpus.iter().copied())?;
     if !bos.is_empty() {
         let Some(id) = tokenizer.get_model().token_to_id(bos) else {
-            return Err(Failure(FAILED, "the token to begin with is not among the special tokens".to_string()));
+            let why = "the token to begin with is not among the special tokens";
+            return Err(Failure(FAILED, why.to_string()));
         };
         let template = TemplateProcessing::builder()
             .try_single(format!("{bos} $A"))

@@ -1,0 +1,82 @@
+#include "cli/exit_code.h"
+
+#include <string>
+#include <string_view>
+
+#include "base/status.h"
+
+namespace lethe {
+namespace {
+
+struct Hint {
+  std::string_view reason;
+  std::string_view sentence;
+};
+constexpr Hint kHints[] = {
+    {"NOT_REACHABLE",
+     "is lethe-server running there? `lethe up` starts one on this machine; --server or "
+     "LETHE_SERVER names another"},
+    {"NO_ANSWER",
+     "the server is there but slow; repeat the command, with the same --request-id if it creates a "
+     "ticket"},
+    {"SERVER_DRAINING", "the server is restarting; repeat the command in a few seconds"},
+    {"STORE_READ_ONLY", "the server's disk failed a write: see its log, make room, restart it"},
+    {"STORE_BUSY", "repeat the command in a few seconds"},
+    {"TOO_MANY_CALLS", "repeat the command in a few seconds"},
+    {"TICKET_NOT_FOUND", "`lethe ticket list` shows the tickets"},
+    {"MODEL_NOT_FOUND", "`lethe model list` shows the models; `lethe model register` adds one"},
+    {"MODEL_NOT_READY", "`lethe model get NAME` says how far it is; repeat when it is READY"},
+    {"MODEL_EXISTS", "choose another name; `lethe model get NAME` shows the one that is there"},
+    {"REPORT_NOT_FOUND",
+     "a report exists once a candidate was verified: `lethe ticket get ID` lists them"},
+    {"WRONG_STATE",
+     "`lethe ticket get ID` (or `lethe model checkpoints NAME`) shows the present state"},
+    {"ETAG_MISMATCH",
+     "somebody changed it meanwhile: look at it again and repeat with its new etag"},
+    {"GENERATION_MISMATCH",
+     "another promotion came between: `lethe model get NAME` shows the present generation"},
+    {"REQUEST_ID_REUSED",
+     "this --request-id was used for another request: leave it out to get a new one"},
+    {"ROLLBACK_REEXPOSES_FORGOTTEN",
+     "that checkpoint still knows what was forgotten since; add --acknowledge-reexposed if that is "
+     "meant"},
+    {"TEXT_NOT_UTF8", "convert the text, for example with iconv -t UTF-8"},
+    {"TARGET_TOO_LONG", "split the text into several targets no longer than the model's context"},
+    {"TEXT_TOO_LARGE", "split the text into several targets"},
+    {"SPAN_OUT_OF_RANGE",
+     "spans are byte offsets in the text (or the answer), half-open, ascending and apart"},
+    {"HOLDOUT_TOO_SMALL", "give at least 16 sequences that the model never saw"},
+    {"ADDRESS_MALFORMED", "write the server as host:port, 127.0.0.1:7700 for example"},
+};
+
+}  // namespace
+
+ExitCode ExitCodeOf(const absl::Status& status) {
+  if (status.ok()) return kExitOk;
+  const std::string reason = ErrorReason(status);
+  if (reason == "USAGE" || reason == "ADDRESS_MALFORMED" || reason == "TLS_INCOMPLETE")
+    return kExitUsage;
+  if (reason == "STOPPED") return kExitInterrupted;
+  switch (status.code()) {
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kDeadlineExceeded:
+    case absl::StatusCode::kCancelled:
+      return kExitUnreachable;
+    default:
+      return kExitRefused;
+  }
+}
+
+absl::Status UsageError(std::string_view message) {
+  return Error(absl::StatusCode::kInvalidArgument, "USAGE", message);
+}
+
+std::string HintFor(const absl::Status& status) {
+  const std::string reason = ErrorReason(status);
+  for (const Hint& hint : kHints) {
+    if (hint.reason == reason) return std::string(hint.sentence);
+  }
+  return "";
+}
+
+}  // namespace lethe

@@ -1,0 +1,23 @@
+// lethe: the command line.
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <system_error>
+
+#include "base/log.h"
+#include "cli/command.h"
+
+int main(int argc, char** argv) {
+  using namespace lethe;
+  Stop stop;
+  StopOnSignals signals(&stop);
+  InitLogging({.process = "lethe", .level = "warn"});
+  CliIo io;
+  io.terminal = isatty(STDERR_FILENO) != 0;
+  io.colour = isatty(STDOUT_FILENO) != 0 && std::getenv("NO_COLOR") == nullptr;
+  io.stop = &stop;
+  std::error_code error;
+  io.program_folder = std::filesystem::read_symlink("/proc/self/exe", error).parent_path().string();
+  return Cli(io).Main(argc, argv);
+}

@@ -1,0 +1,151 @@
+#include "server/job_message.h"
+
+#include <set>
+
+#include "base/model_layout.h"
+#include "server/convert.h"
+
+namespace lethe {
+namespace {
+
+using storage::JobKind;
+using storage::JobRecord;
+
+// The checkpoint that registration made: the oldest. The tokenised sets carry its id.
+absl::StatusOr<CheckpointId> RegisteredCheckpoint(const storage::Snapshot& snapshot,
+                                                  const ModelId& model) {
+  LETHE_ASSIGN_OR_RETURN(const std::vector<CheckpointId> all, snapshot.CheckpointsOf(model));
+  if (all.empty()) {
+    return Error(absl::StatusCode::kFailedPrecondition, "MODEL_NOT_READY",
+                 "the model has no checkpoint yet", {{"model", model.value}});
+  }
+  return all.back();
+}
+
+template <typename Work>
+absl::Status AddPayloads(const Core& core, const storage::Snapshot& snapshot,
+                         const JobRecord& record, Work* work) {
+  for (const std::string& ticket : record.ticket_ids()) {
+    const TicketId id{ticket};
+    LETHE_ASSIGN_OR_RETURN(const auto payload, snapshot.FindPayload(id));
+    LETHE_ASSIGN_OR_RETURN(const auto key, snapshot.FindKey(id));
+    if (!payload.has_value() || !key.has_value()) {
+      return Error(absl::StatusCode::kDataLoss, "PAYLOAD_MISSING",
+                   "a ticket of the job has no payload", {{"ticket", ticket}});
+    }
+    LETHE_ASSIGN_OR_RETURN(std::string plain, core.vault->Unseal(id, *payload, *key));
+    v1::TicketPayload* out = work->add_tickets();
+    const bool parsed = out->ParseFromString(plain);
+    storage::Cleanse(&plain);
+    if (!parsed) {
+      return Error(absl::StatusCode::kDataLoss, "PAYLOAD_TAMPERED",
+                   "a ticket's payload does not parse", {{"ticket", ticket}});
+    }
+    out->set_ticket_id(ticket);
+  }
+  return absl::OkStatus();
+}
+
+// Every n that an attack or a stop rule of the policy may ask for, and the paper's own.
+std::set<int32_t> ElLengths(const v1::ModelPolicy& policy) {
+  std::set<int32_t> lengths = {3, 5, 10};
+  const auto add = [&](const auto& values, const char* name) {
+    const auto it = values.find(name);
+    if (it != values.end() && it->second >= 1 && it->second <= 100) {
+      lengths.insert(static_cast<int32_t>(it->second));
+    }
+  };
+  for (const v1::AttackSpec& attack : policy.attacks()) add(attack.parameters(), "n");
+  for (const v1::Rung& rung : policy.ladder()) add(rung.overrides(), "el_n");
+  return lengths;
+}
+
+void FillPrepare(const JobRecord& record, const storage::ModelRecord& model,
+                 const v1::ModelPolicy& policy, v1::PrepareWork* work) {
+  const ModelId id{record.model_id()};
+  const CheckpointId made{record.candidate_checkpoint_id()};
+  work->set_source_path(model.source_path());
+  work->set_retain_path(model.retain_path());
+  work->set_holdout_path(model.holdout_path());
+  for (const auto& [name, path] : model.other_paths()) (*work->mutable_other_paths())[name] = path;
+  work->set_output_folder(CheckpointFolder(id, made));
+  work->set_data_folder(DataFolder(id, made));
+  for (const int32_t n : ElLengths(policy)) work->add_el_n(n);
+}
+
+absl::Status FillUnlearn(const Core& core, const storage::Snapshot& snapshot,
+                         const JobRecord& record, const storage::ModelRecord& model,
+                         v1::UnlearnWork* work) {
+  const ModelId id{record.model_id()};
+  LETHE_RETURN_IF_ERROR(AddPayloads(core, snapshot, record, work));
+  work->mutable_rung()->set_method(record.method());
+  work->mutable_rung()->set_preset(record.preset());
+  for (const auto& [name, value] : record.overrides()) {
+    (*work->mutable_rung()->mutable_overrides())[name] = value;
+  }
+  LETHE_ASSIGN_OR_RETURN(const auto base,
+                         snapshot.GetCheckpoint(CheckpointId{record.base_checkpoint_id()}));
+  LETHE_ASSIGN_OR_RETURN(const CheckpointId registered, RegisteredCheckpoint(snapshot, id));
+  work->set_base_folder(base.folder());
+  work->set_base_digest(base.digest());
+  work->set_output_folder(CheckpointFolder(id, CheckpointId{record.candidate_checkpoint_id()}));
+  work->set_data_folder(DataFolder(id, registered));
+  work->mutable_thresholds()->ParseFromString(model.thresholds());
+  return absl::OkStatus();
+}
+
+absl::Status FillVerify(const Core& core, const storage::Snapshot& snapshot,
+                        const JobRecord& record, const v1::ModelPolicy& policy,
+                        v1::VerifyWork* work) {
+  LETHE_RETURN_IF_ERROR(AddPayloads(core, snapshot, record, work));
+  LETHE_ASSIGN_OR_RETURN(const auto candidate,
+                         snapshot.GetCheckpoint(CheckpointId{record.candidate_checkpoint_id()}));
+  LETHE_ASSIGN_OR_RETURN(const auto base,
+                         snapshot.GetCheckpoint(CheckpointId{record.base_checkpoint_id()}));
+  LETHE_ASSIGN_OR_RETURN(const CheckpointId registered,
+                         RegisteredCheckpoint(snapshot, ModelId{record.model_id()}));
+  work->set_candidate_checkpoint_id(candidate.checkpoint_id());
+  work->set_candidate_folder(candidate.folder());
+  work->set_candidate_digest(candidate.digest());
+  work->set_base_checkpoint_id(base.checkpoint_id());
+  work->set_base_folder(base.folder());
+  work->set_base_digest(base.digest());
+  work->set_base_generation(record.base_generation());
+  work->set_data_folder(DataFolder(ModelId{record.model_id()}, registered));
+  *work->mutable_attacks() = policy.attacks();
+  work->mutable_unlearn_run()->ParseFromString(record.run());
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<v1::Job> BuildJob(const Core& core, const JobRecord& record) {
+  const auto snapshot = core.store->Snapshot();
+  LETHE_ASSIGN_OR_RETURN(const auto model, snapshot->GetModel(ModelId{record.model_id()}));
+  v1::ModelPolicy policy;
+  policy.ParseFromString(model.policy());
+  v1::Job job;
+  job.set_job_id(record.job_id());
+  job.set_fence(record.fence());
+  job.set_kind(static_cast<v1::JobKind>(record.kind()));
+  job.set_model_id(record.model_id());
+  ToTimestamp(absl::FromUnixMicros(record.lease_expire_us()), job.mutable_lease_expire_time());
+  ToDuration(core.config->HeartbeatInterval(), job.mutable_heartbeat_interval());
+  job.set_seed(record.seed());
+  // The same at each attempt, and known to nobody who has only the reports.
+  job.set_digest_key(core.vault->BodyDigest("lethe job digest key\n" + record.job_id()));
+  switch (static_cast<JobKind>(record.kind())) {
+    case JobKind::kPrepare:
+      FillPrepare(record, model, policy, job.mutable_prepare());
+      break;
+    case JobKind::kUnlearn:
+      LETHE_RETURN_IF_ERROR(FillUnlearn(core, *snapshot, record, model, job.mutable_unlearn()));
+      break;
+    case JobKind::kVerify:
+      LETHE_RETURN_IF_ERROR(FillVerify(core, *snapshot, record, policy, job.mutable_verify()));
+      break;
+  }
+  return job;
+}
+
+}  // namespace lethe

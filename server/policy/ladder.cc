@@ -1,0 +1,97 @@
+#include "server/policy/ladder.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "engine/catalog.h"
+#include "evidence/policy.h"
+#include "server/convert.h"
+#include "server/errors.h"
+
+namespace lethe {
+namespace {
+
+// The ladder of a policy that names none.
+constexpr std::pair<const char*, const char*> kDefaultLadder[] = {{"gradient_ascent", "calibrated"},
+                                                                  {"gradient_ascent", "careful"}};
+
+ParameterValues Values(const google::protobuf::Map<std::string, double>& map) {
+  return ParameterValues(map.begin(), map.end());
+}
+
+absl::Status Invalid(const std::string& field, const std::string& message) {
+  return FieldError("POLICY_INVALID", absl::StrCat("policy.", field), message);
+}
+
+absl::Status CheckRung(const v1::Rung& rung, int index) {
+  const std::string field = absl::StrCat("ladder[", index, "]");
+  const MethodEntry* method = FindMethod(rung.method());
+  if (method == nullptr) return Invalid(field + ".method", "the catalogue has no such method");
+  if (FindPreset(*method, rung.preset()) == nullptr) {
+    return Invalid(field + ".preset", "the method has no such preset");
+  }
+  if (auto wrong = CheckParameters(method->parameters, Values(rung.overrides()))) {
+    return Invalid(field + ".overrides",
+                   "a parameter is unknown or out of range; see the catalogue");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckAttack(const v1::AttackSpec& spec, int index) {
+  const std::string field = absl::StrCat("attacks[", index, "]");
+  const AttackEntry* attack = FindAttack(spec.attack());
+  if (attack == nullptr) return Invalid(field + ".attack", "the catalogue has no such attack");
+  if (auto wrong = CheckParameters(attack->parameters, Values(spec.parameters()))) {
+    return Invalid(field + ".parameters",
+                   "a parameter is unknown or out of range; see the catalogue");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+v1::Rung RungOf(const v1::ModelPolicy& policy, int rung) {
+  if (policy.ladder().empty()) return v1::Rung();
+  return policy.ladder(std::clamp(rung, 0, policy.ladder_size() - 1));
+}
+
+std::string RungName(const v1::Rung& rung) {
+  return absl::StrCat(rung.method(), "/", rung.preset());
+}
+
+absl::StatusOr<v1::ModelPolicy> ResolvePolicy(const v1::ModelPolicy& asked,
+                                              const ServerConfig& config) {
+  for (int i = 0; i < asked.ladder_size(); ++i) {
+    LETHE_RETURN_IF_ERROR(CheckRung(asked.ladder(i), i));
+  }
+  for (int i = 0; i < asked.attacks_size(); ++i) {
+    LETHE_RETURN_IF_ERROR(CheckAttack(asked.attacks(i), i));
+  }
+  v1::ModelPolicy policy = asked;
+  for (v1::Rung& rung : *policy.mutable_ladder()) {
+    if (rung.preset().empty()) {
+      rung.set_preset(std::string(FindMethod(rung.method())->presets.front().name));
+    }
+  }
+  LETHE_RETURN_IF_ERROR(ValidatePolicy(policy));
+  std::vector<v1::Rung> ladder;
+  for (const auto& [method, preset] : kDefaultLadder) {
+    v1::Rung& rung = ladder.emplace_back();
+    rung.set_method(method);
+    rung.set_preset(preset);
+  }
+  std::vector<v1::AttackSpec> attacks;
+  for (const AttackEntry& entry : Attacks()) {
+    attacks.emplace_back().set_attack(std::string(entry.name));
+  }
+  if (policy.max_tickets_per_job() == 0) {
+    policy.set_max_tickets_per_job(static_cast<int32_t>(config.max_tickets_per_job));
+  }
+  if (!policy.has_max_batch_wait())
+    ToDuration(config.max_batch_wait, policy.mutable_max_batch_wait());
+  policy = WithDefaults(std::move(policy), ladder, attacks);
+  LETHE_RETURN_IF_ERROR(ValidatePolicy(policy));
+  return policy;
+}
+
+}  // namespace lethe

@@ -1,0 +1,54 @@
+// A CreateTicketRequest checked and turned into what the store and the vault take.
+//
+//   LETHE_RETURN_IF_ERROR(CheckForm(request, config, now));                      // needs no model
+//   LETHE_ASSIGN_OR_RETURN(CheckedTicket ticket,
+//                          Resolve(request, *model, tokenizer, config));         // ids, or text with a tokenizer
+//
+// Errors     those of DeletionService.CreateTicket, each with the field it is about. No message repeats what a
+//            caller wrote.
+// Threads    pure functions. Resolve tokenises text: on a background thread, unless NeedsTokenizer says no.
+#ifndef LETHE_SERVER_TICKET_REQUEST_H_
+#define LETHE_SERVER_TICKET_REQUEST_H_
+
+#include <lethe/v1/deletion_service.pb.h>
+#include <lethe/v1/job.pb.h>
+
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "server/config.h"
+#include "server/model_index.h"
+#include "text/tokenizer.h"
+
+namespace lethe {
+
+struct TicketTimes {
+  v1::Regulation regulation;
+  absl::Time asked;
+  absl::Time due;
+};
+
+struct CheckedTicket {
+  v1::TicketPayload payload;  // without the ticket's id
+  int64_t tokens = 0;
+  std::vector<int32_t> target_tokens;
+};
+
+absl::Status CheckForm(const v1::CreateTicketRequest& request, const ServerConfig& config);
+absl::StatusOr<TicketTimes> ResolveTimes(const v1::CreateTicketRequest& request,
+                                         const ServerConfig& config, absl::Time now);
+
+bool NeedsTokenizer(const v1::CreateTicketRequest& request);
+
+// `tokenizer` may be null when NeedsTokenizer says no.
+absl::StatusOr<CheckedTicket> Resolve(const v1::CreateTicketRequest& request,
+                                      const v1::Model& model, const Tokenizer* tokenizer,
+                                      const ServerConfig& config);
+
+// True for 1 to 64 of [A-Za-z0-9._:-], with `more` allowed too.
+bool IsPlainName(const std::string& text, std::string_view more = {});
+
+}  // namespace lethe
+
+#endif  // LETHE_SERVER_TICKET_REQUEST_H_

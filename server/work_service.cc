@@ -1,0 +1,306 @@
+#include "server/work_service.h"
+
+#include <lethe/v1/work_service.grpc.pb.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/digest.h"
+#include "base/log.h"
+#include "base/model_layout.h"
+#include "server/convert.h"
+#include "server/core.h"
+#include "server/dispatcher.h"
+#include "server/ticket_request.h"
+
+namespace lethe {
+namespace {
+
+using Bytes = grpc::ByteBuffer;
+using Context = grpc::CallbackServerContext;
+using Unary = grpc::ServerUnaryReactor;
+using S = v1::WorkService;
+
+using Raw = S::WithRawCallbackMethod_AcquireJob<S::WithRawCallbackMethod_Heartbeat<
+    S::WithRawCallbackMethod_CompleteJob<S::WithRawCallbackMethod_FailJob<S::Service>>>>;
+
+constexpr absl::Duration kLongestWait = absl::Seconds(60);
+// An answer needs so long to get back to the caller.
+constexpr absl::Duration kAnswerMargin = absl::Milliseconds(500);
+
+// `job` is repeated only when it is an id of ours.
+absl::Status LeaseLost(const std::string& job) {
+  const bool known = IsRandomId(job, 'j');
+  return Error(absl::StatusCode::kAborted, "LEASE_LOST",
+               "the lease of this job is not yours; drop the work and acquire again",
+               known ? ErrorMetadata{{"job", job}} : ErrorMetadata{});
+}
+
+absl::StatusOr<JobId> ParseJobId(const std::string& text) {
+  if (IsRandomId(text, 'j')) return JobId{text};
+  return LeaseLost(text);
+}
+
+bool IsReason(const std::string& text) {
+  if (text.empty() || text.size() > 63 || !(text[0] >= 'A' && text[0] <= 'Z')) return false;
+  return std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+  });
+}
+
+absl::StatusOr<std::set<storage::JobKind>> ParseKinds(const v1::AcquireJobRequest& request) {
+  std::set<storage::JobKind> kinds;
+  for (const int kind : request.kinds()) {
+    // A kind of a newer worker that this server does not know is simply never offered.
+    if (kind >= v1::JOB_KIND_PREPARE && kind <= v1::JOB_KIND_VERIFY) {
+      kinds.insert(static_cast<storage::JobKind>(kind));
+    }
+  }
+  if (kinds.empty()) {
+    return FieldError("NO_KINDS", "kinds",
+                      "name at least one kind of job that this process can do");
+  }
+  return kinds;
+}
+
+absl::Status Mismatch(const char* message) {
+  return FieldError("RESULT_MISMATCH", "result", message);
+}
+
+absl::Status CheckFacts(const v1::PrepareResult& result) {
+  const v1::ModelFacts& facts = result.facts();
+  if (facts.vocab_size() < 1 || facts.context_length() < 2 ||
+      facts.tokenizer_digest().size() != 64 || facts.folder_digest().size() != 64 ||
+      !result.has_thresholds()) {
+    return FieldError("RESULT_MALFORMED", "prepare",
+                      "facts and thresholds must be filled in, digests as 64 hex digits");
+  }
+  return absl::OkStatus();
+}
+
+class WorkServiceImpl final : public Raw {
+ public:
+  WorkServiceImpl(Core* core, Dispatcher* dispatcher) : core_(core), dispatcher_(dispatcher) {}
+
+  Unary* AcquireJob(Context* c, const Bytes* in, Bytes* out) override {
+    return StartUnary<v1::AcquireJobRequest, v1::AcquireJobResponse>(
+        acquire_, c, in, out, [this](auto* call) { Acquire(call); });
+  }
+  Unary* Heartbeat(Context* c, const Bytes* in, Bytes* out) override {
+    return StartUnary<v1::HeartbeatRequest, v1::HeartbeatResponse>(
+        heartbeat_, c, in, out, [this](auto* call) { Beat(call); });
+  }
+  Unary* CompleteJob(Context* c, const Bytes* in, Bytes* out) override {
+    return StartUnary<v1::CompleteJobRequest, v1::CompleteJobResponse>(
+        complete_, c, in, out, [this](auto* call) { Complete(call); });
+  }
+  Unary* FailJob(Context* c, const Bytes* in, Bytes* out) override {
+    return StartUnary<v1::FailJobRequest, v1::FailJobResponse>(fail_, c, in, out,
+                                                               [this](auto* call) { Fail(call); });
+  }
+
+ private:
+  RpcMethod Method(const char* name, CallGate* gate) {
+    return core_->Method("lethe.v1.WorkService", name, gate);
+  }
+
+  template <typename Call>
+  void Acquire(Call* call) {
+    const v1::AcquireJobRequest& request = call->request;
+    auto kinds = ParseKinds(request);
+    const auto wait = FromDuration(request.wait());
+    if (!IsPlainName(request.worker_id())) {
+      call->Finish(FieldError("WORKER_ID_MALFORMED", "worker_id", "1 to 64 of [A-Za-z0-9._-]"));
+    } else if (!kinds.ok()) {
+      call->Finish(kinds.status());
+    } else if (!wait.has_value() || *wait < absl::ZeroDuration() || *wait > kLongestWait) {
+      call->Finish(FieldError("WAIT_INVALID", "wait", "0 to 60 seconds"));
+    } else {
+      // gRPC's deadlines are of the machine's clock, whatever clock decides about leases.
+      const absl::Duration left = call->deadline() - absl::Now() - kAnswerMargin;
+      dispatcher_->Acquire(call, *std::move(kinds),
+                           std::max(std::min(*wait, left), absl::ZeroDuration()));
+    }
+  }
+
+  // Ends the call. A job that nobody knows is a lease that nobody holds; refusals of stale fences are counted.
+  template <typename Call>
+  void FinishWork(Call* call, const absl::Status& status) {
+    const std::string reason = ErrorReason(status);
+    if (reason == "LEASE_LOST" || reason == "JOB_NOT_FOUND") {
+      core_->metrics->stale_fences->Increment();
+      call->Finish(reason == "LEASE_LOST" ? status : LeaseLost(call->request.job_id()));
+    } else {
+      call->Finish(status);
+    }
+  }
+
+  template <typename Call>
+  void Beat(Call* call) {
+    const auto job = ParseJobId(call->request.job_id());
+    if (!job.ok()) {
+      FinishWork(call, job.status());
+      return;
+    }
+    storage::Heartbeat beat{.actor = call->principal().name,
+                            .job = *job,
+                            .fence = Fence{call->request.fence()},
+                            .ttl = core_->config->lease_duration};
+    core_->Post(std::move(beat), [this, call](absl::StatusOr<storage::Receipt> receipt) {
+      if (receipt.ok()) {
+        const storage::JobRecord& job = *receipt->job;
+        const bool cancel = receipt->directive == storage::Directive::kCancel;
+        call->response.set_directive(cancel ? v1::DIRECTIVE_CANCEL : v1::DIRECTIVE_CONTINUE);
+        ToTimestamp(absl::FromUnixMicros(job.lease_expire_us()),
+                    call->response.mutable_lease_expire_time());
+        if (!cancel && call->request.has_progress()) {
+          std::vector<TicketId> tickets;
+          for (const std::string& ticket : job.ticket_ids()) tickets.push_back(TicketId{ticket});
+          core_->hub->SetProgress(JobId{job.job_id()}, call->request.progress(), tickets);
+        }
+      }
+      FinishWork(call, receipt.status());
+    });
+  }
+
+  // The job as it is now; LEASE_LOST when the call's fence is not its own. A cheap look before files are read: the
+  // command checks again.
+  absl::StatusOr<storage::JobRecord> Look(const v1::CompleteJobRequest& request) const {
+    LETHE_ASSIGN_OR_RETURN(const JobId id, ParseJobId(request.job_id()));
+    LETHE_ASSIGN_OR_RETURN(const auto job, core_->store->Snapshot()->FindJob(id));
+    const bool current = job.has_value() && job->fence() == request.fence() && request.fence() != 0;
+    if (!current) return LeaseLost(id.value);
+    return *job;
+  }
+
+  template <typename Call>
+  void Complete(Call* call) {
+    const v1::CompleteJobRequest& request = call->request;
+    const auto job = Look(request);
+    if (!job.ok()) {
+      FinishWork(call, job.status());
+      return;
+    }
+    const auto kind = static_cast<storage::JobKind>(job->kind());
+    if (request.has_verify() && kind == storage::JobKind::kVerify) {
+      PostResult(call, storage::CompleteVerify{.measurements = request.verify().measurements()});
+    } else if (request.has_unlearn() && kind == storage::JobKind::kUnlearn) {
+      core_->RunFor(call, core_->digests, [this, call, job = *job] { CompleteUnlearn(call, job); });
+    } else if (request.has_prepare() && kind == storage::JobKind::kPrepare) {
+      core_->RunFor(call, core_->digests, [this, call, job = *job] { CompletePrepare(call, job); });
+    } else {
+      FinishWork(call, Mismatch("the result must be that of the job's kind"));
+    }
+  }
+
+  // The folder that the lease was to make must be there and be what the worker says.
+  absl::Status CheckArtefact(const storage::JobRecord& job, const std::string& digest) const {
+    const std::filesystem::path folder =
+        std::filesystem::path(core_->config->model_folder) /
+        CheckpointFolder(ModelId{job.model_id()}, CheckpointId{job.candidate_checkpoint_id()});
+    const absl::StatusOr<std::string> found = FolderDigest(folder);
+    if (found.ok() && *found == digest) return absl::OkStatus();
+    return Error(absl::StatusCode::kFailedPrecondition, "ARTEFACT_MISMATCH",
+                 found.ok() ? "the folder's digest is not the one handed in: write it whole, sync "
+                              "it, digest it again"
+                            : "the folder is not there or cannot be read by this server",
+                 {{"job", job.job_id()}, {"checkpoint", job.candidate_checkpoint_id()}});
+  }
+
+  template <typename Call>
+  void CompleteUnlearn(Call* call, const storage::JobRecord& job) {
+    const v1::UnlearnResult& result = call->request.unlearn();
+    const bool done = job.state() != static_cast<int>(storage::JobState::kLeased);
+    // A repeat of a result that was taken is not digested again: its folder may be gone by now.
+    const absl::Status status =
+        done ? absl::OkStatus() : CheckArtefact(job, result.candidate_digest());
+    if (!status.ok()) {
+      FinishWork(call, status);
+      return;
+    }
+    PostResult(call, storage::CompleteUnlearn{.digest = result.candidate_digest(),
+                                              .run = DeterministicBytes(result.run()),
+                                              .verify_job = JobId{NewId(core_->random, 'j')}});
+  }
+
+  absl::Status CheckPrepared(const storage::JobRecord& job, const v1::PrepareResult& result) const {
+    LETHE_RETURN_IF_ERROR(CheckFacts(result));
+    LETHE_RETURN_IF_ERROR(CheckArtefact(job, result.facts().folder_digest()));
+    const std::filesystem::path data =
+        std::filesystem::path(core_->config->model_folder) /
+        DataFolder(ModelId{job.model_id()}, CheckpointId{job.candidate_checkpoint_id()});
+    std::error_code ec;
+    for (const char* name : {"retain.jsonl", "holdout.jsonl"}) {
+      if (std::filesystem::is_regular_file(data / name, ec)) continue;
+      return Error(absl::StatusCode::kFailedPrecondition, "ARTEFACT_MISMATCH",
+                   absl::StrCat("the data folder has no ", name), {{"job", job.job_id()}});
+    }
+    return absl::OkStatus();
+  }
+
+  template <typename Call>
+  void CompletePrepare(Call* call, const storage::JobRecord& job) {
+    const v1::PrepareResult& result = call->request.prepare();
+    const bool done = job.state() != static_cast<int>(storage::JobState::kLeased);
+    const absl::Status status = done ? absl::OkStatus() : CheckPrepared(job, result);
+    if (!status.ok()) {
+      FinishWork(call, status);
+      return;
+    }
+    PostResult(call, storage::CompletePrepare{.facts = DeterministicBytes(result.facts()),
+                                              .thresholds = DeterministicBytes(result.thresholds()),
+                                              .run = DeterministicBytes(result.run()),
+                                              .digest = result.facts().folder_digest()});
+  }
+
+  template <typename Call, typename Command>
+  void PostResult(Call* call, Command command) {
+    command.actor = call->principal().name;
+    command.job = JobId{call->request.job_id()};
+    command.fence = Fence{call->request.fence()};
+    core_->Post(std::move(command), [this, call](absl::StatusOr<storage::Receipt> receipt) {
+      FinishWork(call, receipt.status());
+    });
+  }
+
+  template <typename Call>
+  void Fail(Call* call) {
+    const v1::FailJobRequest& request = call->request;
+    const auto job = ParseJobId(request.job_id());
+    if (!job.ok()) {
+      FinishWork(call, job.status());
+    } else if (request.cause() < v1::FAILURE_CAUSE_METHOD ||
+               request.cause() > v1::FAILURE_CAUSE_DRAINED) {
+      call->Finish(FieldError("RESULT_MALFORMED", "cause", "say whose fault it is"));
+    } else if (!IsReason(request.reason())) {
+      call->Finish(FieldError("RESULT_MALFORMED", "reason", "UPPER_SNAKE, at most 63 characters"));
+    } else {
+      // The worker's message is free text: it is neither stored nor logged here. The worker's own log has it.
+      LogInfo("job handed back", {{"job", job->value},
+                                  {"fence", request.fence()},
+                                  {"cause", v1::FailureCause_Name(request.cause())},
+                                  {"reason", request.reason()}});
+      PostResult(call,
+                 storage::FailJob{.cause = static_cast<storage::FailureCause>(request.cause()),
+                                  .reason = request.reason()});
+    }
+  }
+
+  Core* const core_;
+  Dispatcher* const dispatcher_;
+  const RpcMethod acquire_ = Method("AcquireJob", core_->polls);
+  const RpcMethod heartbeat_ = Method("Heartbeat", core_->calls);
+  const RpcMethod complete_ = Method("CompleteJob", core_->calls);
+  const RpcMethod fail_ = Method("FailJob", core_->calls);
+};
+
+}  // namespace
+
+std::unique_ptr<grpc::Service> MakeWorkService(Core* core, Dispatcher* dispatcher) {
+  return std::make_unique<WorkServiceImpl>(core, dispatcher);
+}
+
+}  // namespace lethe
