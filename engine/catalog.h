@@ -80,12 +80,15 @@ inline constexpr ParameterEntry kAscentParameters[] = {
     {"max_grad_norm", 0, 0, 1e6, "clip the gradient to this norm; 0: no clipping"},
     {"chunk_size", 0, 0, 1e6, "sequences unlearned together, chunk after chunk; 0: all at once"},
     {"el_n", 10, 1, 100, "n of the EL_n that the stop rule reads"},
+    {"threshold_slack", 0.02, 0, 1,
+     "how far above the thresholds of EL_n and MA the stop rule is content"},
+    {"worst_slack", 0.1, 0, 1, "the same for the MA of a single sequence"},
     {"bounded", 1, 0, 1,
      "1: push each sequence up to the likelihood of unseen text and no further; 0: plain ascent"},
-    {"retain_weight", 1, 0, 1e4,
-     "weight of KL(base || model) on same-kind text that is kept; 0: none"},
+    {"retain_weight", 20, 0, 1e4,
+     "weight of the term that holds kept text at its likelihood under the base; 0: none"},
     {"retain_batch", 16, 1, 4096, "sequences of the retain text in a step"},
-    {"overshoot_sds", 1.0, 0.1, 100,
+    {"overshoot_sds", 2.0, 0.1, 100,
      "a step that carries a sequence further than this above its target is taken back and halved"},
     {"max_retain_rise", 0.05, 0, 10,
      "share by which retain or watched text may lose likelihood before the run is refused"},
@@ -94,11 +97,12 @@ inline constexpr ParameterEntry kAscentParameters[] = {
 inline constexpr PresetValue kCalibrated[] = {{"bounded", 1}};
 inline constexpr PresetValue kCareful[] = {{"bounded", 1},
                                            {"learning_rate", 1e-4},
-                                           {"retain_weight", 4},
+                                           {"retain_weight", 80},
                                            {"max_steps", 400},
-                                           {"overshoot_sds", 0.5}};
-inline constexpr PresetValue kPaper[] = {
-    {"learning_rate", 5e-5}, {"max_steps", 20}, {"bounded", 0}, {"retain_weight", 0}};
+                                           {"overshoot_sds", 1.5}};
+inline constexpr PresetValue kPaper[] = {{"learning_rate", 5e-5}, {"max_steps", 20},
+                                         {"bounded", 0},          {"retain_weight", 0},
+                                         {"threshold_slack", 0},  {"worst_slack", 1}};
 
 inline constexpr PresetEntry kAscentPresets[] = {
     {"calibrated",

@@ -49,12 +49,13 @@ Spread SpreadOf(const std::vector<double>& values) {
 ModelThresholds ThresholdsOf(const std::vector<SequenceEvaluation>& unseen,
                              const std::vector<int>& el_n) {
   ModelThresholds thresholds{.sequences = static_cast<int>(unseen.size())};
-  std::vector<double> nll, span_nll, ma;
+  std::vector<double> nll, span_nll, ma, span_ma;
   std::map<int, std::vector<double>> el;
   for (const SequenceEvaluation& s : unseen) {
     nll.push_back(s.nll_per_token);
     ma.push_back(s.ma);
     if (s.span_nll_per_token.has_value()) span_nll.push_back(*s.span_nll_per_token);
+    if (s.span_ma.has_value()) span_ma.push_back(*s.span_ma);
     for (const auto& [n, value] : s.el) el[n].push_back(value);
   }
   const Spread whole = SpreadOf(nll), spans = SpreadOf(span_nll);
@@ -64,6 +65,7 @@ ModelThresholds ThresholdsOf(const std::vector<SequenceEvaluation>& unseen,
   if (span_nll.size() >= kMinHoldout) {
     thresholds.span_nll_mean = spans.mean;
     thresholds.span_nll_sd = spans.sd;
+    thresholds.span_ma = SpreadOf(span_ma).mean;
   }
   for (const int n : el_n) {
     if (el[n].size() >= kMinHoldout) thresholds.el[n] = SpreadOf(el[n]).mean;

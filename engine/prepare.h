@@ -46,6 +46,7 @@ struct ModelThresholds {
   double nll_sd = 0;         // over sequences
   double span_nll_mean = 0;  // on sensitive spans; 0 when fewer than kMinHoldout sequences have any
   double span_nll_sd = 0;
+  double span_ma = 0;  // MA on the spans alone; likewise
   int sequences = 0;
 };
 

@@ -2,7 +2,7 @@
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <thread>
+#include <set>
 
 #include "base/file.h"
 #include "engine/checkpoint/decoder_config.h"
@@ -22,15 +22,17 @@ struct TrainFlags {
   TrainRequest request;
 };
 
-// The texts of a corpus, to train a tokenizer on.
+// The texts of a corpus, each once, to train a tokenizer on: repeated ones would get tokens of their own.
 absl::StatusOr<std::vector<std::string>> CorpusTexts(const std::string& file) {
   LETHE_ASSIGN_OR_RETURN(const std::string content, ReadFile(file));
   std::vector<std::string> texts;
+  std::set<std::string> seen;
   for (size_t begin = 0; begin < content.size();) {
     const size_t end = std::min(content.find('\n', begin), content.size());
     const auto line = nlohmann::json::parse(content.substr(begin, end - begin), nullptr, false);
     if (line.is_object() && line.contains("text") && line["text"].is_string()) {
-      texts.push_back(line["text"].get<std::string>());
+      const auto [text, is_new] = seen.insert(line["text"].get<std::string>());
+      if (is_new) texts.push_back(*text);
     }
     begin = end + 1;
   }

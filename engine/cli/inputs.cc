@@ -77,6 +77,7 @@ std::string ThresholdsJson(const ModelThresholds& t) {
                                  {"nll_sd", t.nll_sd},
                                  {"span_nll_mean", t.span_nll_mean},
                                  {"span_nll_sd", t.span_nll_sd},
+                                 {"span_ma", t.span_ma},
                                  {"sequences", t.sequences}};
   for (const auto& [n, el] : t.el) json["el"][std::to_string(n)] = el;
   return json.dump(2);
@@ -96,6 +97,7 @@ absl::StatusOr<ModelThresholds> ReadThresholds(const std::filesystem::path& file
                     .nll_sd = std::max(0.0, number("nll_sd")),
                     .span_nll_mean = std::max(0.0, number("span_nll_mean")),
                     .span_nll_sd = std::max(0.0, number("span_nll_sd")),
+                    .span_ma = std::max(0.0, number("span_ma")),
                     .sequences = static_cast<int>(number("sequences"))};
   if (json.contains("el") && json["el"].is_object()) {
     for (const auto& [n, el] : json["el"].items()) {

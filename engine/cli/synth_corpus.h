@@ -26,13 +26,13 @@ namespace lethe {
 struct SynthOptions {
   uint64_t seed = 7;
   int forget = 3;
-  int forget_repeats = 20;
-  int famous = 8;  // kept records that are memorised as well: forgetting must not touch them
-  int famous_repeats = 20;
-  int retain = 88;  // kept records that are not memorised
-  int retain_repeats = 2;
+  int forget_repeats = 16;
+  int famous = 5;  // kept records that are memorised as well: forgetting must not touch them
+  int famous_repeats = 16;
+  int retain = 155;  // kept records that are not memorised
+  int retain_repeats = 1;
   int holdout = 96;
-  int background = 1200;
+  int background = 1000;
   int other = 96;
 };
 

@@ -81,4 +81,8 @@ void Adam::Restore(const State& state) {
   }
 }
 
+void Adam::DropMomentum() {
+  for (at::Tensor& tensor : first_) tensor.zero_();
+}
+
 }  // namespace lethe

@@ -37,6 +37,7 @@ class Adam {
   };
   State Save() const;
   void Restore(const State& state);
+  void DropMomentum();  // the first moments: the next step follows its own gradient
 
  private:
   const AdamOptions options_;

@@ -101,6 +101,7 @@ class Loop {
     if (judgement.take_back && options_.may_take_back) {
       model_.Restore(weights_before_);
       adam_.Restore(adam_before_);
+      adam_.DropMomentum();  // it is what carried the step too far
       scale_ /= 2;
       ++result_.taken_back;
       return;

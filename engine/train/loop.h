@@ -6,7 +6,7 @@
 //
 // A step      accumulate() leaves gradients on the leaves; the loop measures their norm, asks the guard about loss and norm, clips,
 //             steps Adam, and lets judge() look at the model as it now is. judge() may stop the run, score the state (the best one
-//             is kept), or have the step taken back: weights and moments return to what they were and the step size is halved.
+//             is kept), or have the step taken back: the weights return to what they were, the momentum is dropped and the step size halved.
 // Ends        stopped by judge(): the model is as judge() saw it.  max_steps or stalled: the model is the best state that judge()
 //             scored (the last one where none was scored).  An error: the model is undefined, drop it.
 // Same        inputs give the same bits on a CPU with the same number of threads.

@@ -27,15 +27,20 @@ bool Under(double value, double threshold) { return value < threshold || value =
 }  // namespace
 
 ForgetState::ForgetState(std::span<const Sequence> sequences, const ModelThresholds& thresholds,
-                         int el_n, double overshoot_sds)
-    : sequences_(sequences), thresholds_(thresholds), el_n_(FittingN(sequences, thresholds, el_n)) {
+                         const ForgetRule& rule)
+    : sequences_(sequences),
+      thresholds_(thresholds),
+      rule_(rule),
+      el_n_(FittingN(sequences, thresholds, rule.el_n)) {
   for (const Sequence& sequence : sequences) {
     ForgetTarget target;
-    target.whole.target = thresholds.nll_mean;
-    target.whole.allowance = overshoot_sds * thresholds.nll_sd;
+    target.whole = {.target = thresholds.nll_mean,
+                    .allowance = rule.overshoot_sds * thresholds.nll_sd,
+                    .ma_target = thresholds.ma};
     if (thresholds.span_nll_mean > 0 && !SpanEntries(sequence).empty()) {
       target.spans = Aim{.target = thresholds.span_nll_mean,
-                         .allowance = overshoot_sds * thresholds.span_nll_sd};
+                         .allowance = rule.overshoot_sds * thresholds.span_nll_sd,
+                         .ma_target = thresholds.span_ma};
     }
     targets_.push_back(target);
   }
@@ -44,14 +49,16 @@ ForgetState::ForgetState(std::span<const Sequence> sequences, const ModelThresho
 absl::Status ForgetState::Measure(const Decoder& model) {
   LETHE_ASSIGN_OR_RETURN(const auto scores, ScoreSequences(model, sequences_));
   previous_ = targets_;
+  const auto note = [this](Aim& aim, double nll, double ma) {
+    aim.nll = nll;
+    aim.ma = ma;
+    if (!measured_) aim.start = nll;
+  };
   for (size_t i = 0; i < scores.size(); ++i) {
     ForgetTarget& target = targets_[i];
-    target.ma = scores[i].HitRate();
-    target.whole.nll = scores[i].MeanNll();
-    if (target.spans.has_value()) target.spans->nll = *SpanNll(sequences_[i], scores[i]);
-    if (measured_) continue;
-    target.whole.start = target.whole.nll;
-    if (target.spans.has_value()) target.spans->start = target.spans->nll;
+    note(target.whole, scores[i].MeanNll(), scores[i].HitRate());
+    if (!target.spans.has_value()) continue;
+    note(*target.spans, *SpanNll(sequences_[i], scores[i]), *SpanHitRate(sequences_[i], scores[i]));
   }
   measured_ = true;
   mean_el_ = -1;
@@ -59,6 +66,14 @@ absl::Status ForgetState::Measure(const Decoder& model) {
 }
 
 void ForgetState::Revert() { targets_ = previous_; }
+
+template <typename Visit>
+void ForgetState::ForEachAim(Visit visit) const {
+  for (const ForgetTarget& target : targets_) {
+    visit(target.whole);
+    if (target.spans.has_value()) visit(*target.spans);
+  }
+}
 
 double ForgetState::MeanNll() const {
   double sum = 0;
@@ -68,61 +83,57 @@ double ForgetState::MeanNll() const {
 
 double ForgetState::MeanMa() const {
   double sum = 0;
-  for (const ForgetTarget& target : targets_) sum += target.ma;
+  for (const ForgetTarget& target : targets_) sum += target.whole.ma;
   return sum / static_cast<double>(targets_.size());
 }
 
 bool ForgetState::AllArrived() const {
-  return std::all_of(targets_.begin(), targets_.end(),
-                     [](const ForgetTarget& target) { return target.Arrived(); });
+  bool all = true;
+  ForEachAim([&](const Aim& aim) { all &= aim.Arrived(); });
+  return all;
 }
 
 bool ForgetState::Overshot() const {
-  // A sequence that was beyond its target from the start has nothing to come back to.
-  const auto over = [](const Aim& aim) {
-    return aim.nll > std::max(aim.target, aim.start) + aim.allowance;
-  };
-  return std::any_of(targets_.begin(), targets_.end(), [&](const ForgetTarget& target) {
-    return over(target.whole) || (target.spans.has_value() && over(*target.spans));
-  });
+  bool any = false;
+  ForEachAim([&](const Aim& aim) { any |= aim.Overshot(); });
+  return any;
 }
 
-double ForgetState::MeanGap() const {
+double ForgetState::Distance() const {
   double sum = 0;
   int count = 0;
-  const auto add = [&](const Aim& aim) {
-    const double way = aim.target - aim.start;
-    sum += way > 0 ? std::max(0.0, aim.Gap()) / way : 0;
+  ForEachAim([&](const Aim& aim) {
+    sum += aim.Gap() + std::max(0.0, aim.ma - aim.ma_target);
     ++count;
-  };
-  for (const ForgetTarget& target : targets_) {
-    add(target.whole);
-    if (target.spans.has_value()) add(*target.spans);
-  }
+  });
   return sum / count;
 }
 
+bool ForgetState::MaIsUnder() const {
+  double span_sum = 0;
+  int spans = 0;
+  bool worst_is_under = true;
+  ForEachAim(
+      [&](const Aim& aim) { worst_is_under &= aim.ma <= aim.ma_target + rule_.worst_slack; });
+  for (const ForgetTarget& target : targets_) {
+    if (!target.spans.has_value()) continue;
+    span_sum += target.spans->ma;
+    ++spans;
+  }
+  return worst_is_under && Under(MeanMa(), thresholds_.ma + rule_.slack) &&
+         (spans == 0 || Under(span_sum / spans, thresholds_.span_ma + rule_.slack));
+}
+
 absl::StatusOr<bool> ForgetState::UnderThresholds(const Decoder& model) {
-  if (!Under(MeanMa(), thresholds_.ma)) return false;
+  if (!MaIsUnder()) return false;
   if (el_n_ == 0) return true;
   LETHE_ASSIGN_OR_RETURN(const auto measured,
                          MeasureMemorisation(model, sequences_, {.el_n = {el_n_}}));
   double sum = 0;
   for (const Memorisation& m : measured) sum += m.el.at(el_n_);
   mean_el_ = sum / static_cast<double>(measured.size());
-  return Under(mean_el_, thresholds_.el.at(el_n_));
-}
-
-bool ForgetState::RaiseTargets() {
-  static constexpr double kStep = 0.25, kMost = 2;
-  if (raised_sds_ >= kMost) return false;
-  raised_sds_ += kStep;
-  for (ForgetTarget& target : targets_) {
-    if (target.ma < thresholds_.ma) continue;
-    target.whole.target += kStep * thresholds_.nll_sd;
-    if (target.spans.has_value()) target.spans->target += kStep * thresholds_.span_nll_sd;
-  }
-  return true;
+  el_is_high_ = !Under(mean_el_, thresholds_.el.at(el_n_) + rule_.slack);
+  return !el_is_high_;
 }
 
 }  // namespace lethe

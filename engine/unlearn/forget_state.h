@@ -1,16 +1,16 @@
 // Where the sequences of a chunk stand on their way from memorised to unseen, and the stop rule that follows from it.
 //
-//   ForgetState state(sequences, thresholds, el_n);
+//   ForgetState state(sequences, thresholds, {.el_n = 10});
 //   LETHE_RETURN_IF_ERROR(state.Measure(model));      // one teacher-forced pass over the chunk: NLL and MA
 //   LETHE_ASSIGN_OR_RETURN(bool low, state.UnderThresholds(model));   // EL only when MA is under: it costs roll-outs
 //
-// Target     tau_b = the mean NLL a token of unseen text of the kind; where sequence and thresholds know sensitive spans, the spans
-//            have a target of their own beside the whole.
+// Aims       each sequence as a whole; where sequence and thresholds know sensitive spans, the spans beside it. An aim has a target in
+//            nats a token (the mean of unseen text of the kind) and one in MA.
 // Threads    none.
 #ifndef LETHE_ENGINE_UNLEARN_FORGET_STATE_H_
 #define LETHE_ENGINE_UNLEARN_FORGET_STATE_H_
 
-#include <cstdint>
+#include <algorithm>
 #include <optional>
 #include <span>
 #include <vector>
@@ -23,56 +23,73 @@
 
 namespace lethe {
 
-// One thing that has to reach its target: a whole sequence, or its spans.
 struct Aim {
   double target = 0;     // nats a token
   double allowance = 0;  // nats a token above the target that are not yet an overshoot
-  double start = 0;      // nats a token at the first measurement
-  double nll = 0;        // nats a token at the last
+  double ma_target = 0;
+  double start = 0;  // nats a token at the first measurement
+  double nll = 0;    // nats a token at the last
+  double ma = 0;     // at the last
   bool Arrived() const { return nll >= target; }
-  double Gap() const { return target - nll; }
+  // What was beyond its target from the start has nothing to come back to.
+  double Floor() const { return std::max(target, start); }
+  double Ceiling() const { return Floor() + allowance / 4; }
+  bool Overshot() const { return nll > Floor() + allowance; }
+  // What is left of the way, as a share; 0: arrived.
+  double Gap() const { return target > start ? std::max(0.0, target - nll) / (target - start) : 0; }
 };
 
 struct ForgetTarget {
   Aim whole;
   std::optional<Aim> spans;
-  double ma = 0;  // at the last measurement
-  bool Arrived() const { return whole.Arrived() && (!spans.has_value() || spans->Arrived()); }
+};
+
+struct ForgetRule {
+  int el_n = 10;
+  double overshoot_sds = 2;  // allowance, in standard deviations of unseen text
+  // How far above the thresholds of MA and EL_n the means may be: those of a few sequences scatter around those of unseen text.
+  double slack = 0;
+  // How far above the threshold of MA a single sequence may be; unseen ones scatter by as much.
+  double worst_slack = 1;
 };
 
 class ForgetState {
  public:
-  // `overshoot_sds`: allowance in standard deviations of unseen text.
-  ForgetState(std::span<const Sequence> sequences, const ModelThresholds& thresholds, int el_n,
-              double overshoot_sds);
+  ForgetState(std::span<const Sequence> sequences, const ModelThresholds& thresholds,
+              const ForgetRule& rule);
 
   absl::Status Measure(const Decoder& model);
   void Revert();  // to the measurement before the last: the step was taken back
 
   const std::vector<ForgetTarget>& targets() const { return targets_; }
-  double MeanNll() const;
+  double MeanNll() const;  // of whole sequences
   double MeanMa() const;
   double MeanEl() const { return mean_el_; }  // of the last UnderThresholds; -1: not asked
   bool AllArrived() const;
-  bool Overshot() const;  // some aim is beyond target and allowance, and was moved there
-  double MeanGap()
-      const;  // mean over aims of what is left, as a share of what was to go at the start; 0: all arrived
+  bool Overshot() const;    // some aim is beyond target and allowance, and was moved there
+  double Distance() const;  // mean over aims of the gap, and of the MA above its target; 0: there
 
-  // Jang et al.: mean MA and mean EL_n are below those of unseen text.
+  // Jang et al.: mean MA and mean EL_n are below those of unseen text, here plus the slack; the MA of the spans likewise.
   absl::StatusOr<bool> UnderThresholds(const Decoder& model);
 
-  // All have arrived and still look memorised: moves the targets of those with the highest MA up a little. False when they have been
-  // moved as far as it is sensible (two standard deviations).
-  bool RaiseTargets();
+  // The aim has arrived and its text is still the model's first choice too often: push the tokens that are.
+  bool StillChosen(const Aim& aim) const {
+    return aim.Arrived() && (aim.ma > aim.ma_target || el_is_high_);
+  }
 
  private:
+  bool MaIsUnder() const;
+  template <typename Visit>
+  void ForEachAim(Visit visit) const;
+
   const std::span<const Sequence> sequences_;
   const ModelThresholds& thresholds_;
+  const ForgetRule rule_;
   int el_n_ = 0;  // the n that is asked for; 0: no sequence is long enough
   std::vector<ForgetTarget> targets_, previous_;
   bool measured_ = false;
   double mean_el_ = -1;
-  double raised_sds_ = 0;
+  bool el_is_high_ = false;  // MA was under its threshold and EL was not
 };
 
 }  // namespace lethe

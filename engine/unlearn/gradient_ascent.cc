@@ -2,6 +2,7 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/tensor.h>
+#include <ATen/ops/where.h>
 
 #include <algorithm>
 #include <cmath>
@@ -19,8 +20,25 @@
 namespace lethe {
 namespace {
 
-constexpr double kDone =
-    -std::numeric_limits<double>::infinity();  // the target of an aim that has arrived
+constexpr double kNone = std::numeric_limits<double>::infinity();
+
+// Targets and ceilings of a micro-batch's rows.
+struct Bounds {
+  std::vector<float> target, ceiling, steep;  // (B)
+  void Add(const Aim* aim) {
+    target.push_back(static_cast<float>(aim == nullptr ? -kNone : aim->target));
+    ceiling.push_back(static_cast<float>(aim == nullptr ? kNone : aim->Ceiling()));
+    steep.push_back(static_cast<float>(aim == nullptr ? 0 : 4 / std::max(aim->allowance, 1e-3)));
+  }
+};
+
+// What a micro-batch's rows and tokens are to reach.
+struct BatchAims {
+  Bounds whole, spans;         // (B)
+  std::vector<float> in_span;  // (N): a token's share in the mean over its row's spans; 0 outside
+  std::vector<float>
+      chosen;  // (N): how hard the token is pushed when it is the model's first choice
+};
 
 // The run over one chunk: hooks for the loop, and what they share.
 class ChunkRun {
@@ -32,7 +50,11 @@ class ChunkRun {
         kept_(kept),
         bounded_(Get("bounded") != 0),
         limit_(Get("max_retain_rise")),
-        state_(chunk, input.thresholds, static_cast<int>(Get("el_n")), Get("overshoot_sds")) {}
+        state_(chunk, input.thresholds,
+               {.el_n = static_cast<int>(Get("el_n")),
+                .overshoot_sds = Get("overshoot_sds"),
+                .slack = Get("threshold_slack"),
+                .worst_slack = Get("worst_slack")}) {}
 
   absl::StatusOr<LoopResult> Run() {
     LETHE_ASSIGN_OR_RETURN(batches_, MakeBatches(input_.model, chunk_));
@@ -94,36 +116,51 @@ class ChunkRun {
 
   // Gradient of the calibrated loss of one micro-batch; returns its part of the loss.
   double PushTowardsTargets(const LossBatch& batch) {
-    const double cap = std::log(static_cast<double>(input_.model.config().vocab_size));
-    std::vector<float> whole, spans,
-        weights;  // targets (B), and the weight of each token in its row's span mean (N)
-    bool any = false;
-    for (size_t b = 0; b < batch.sequences.size(); ++b) {
-      const ForgetTarget& target = state_.targets()[batch.sequences[b]];
-      const bool has_spans = target.spans.has_value();
-      whole.push_back(static_cast<float>(target.whole.Arrived() ? kDone : target.whole.target));
-      spans.push_back(
-          static_cast<float>(!has_spans || target.spans->Arrived() ? kDone : target.spans->target));
-      any |= !target.Arrived();
-      const size_t row = weights.size();
-      weights.resize(row + static_cast<size_t>(batch.labelled[b]), 0.0F);
-      const std::vector<size_t> entries = SpanEntries(chunk_[batch.sequences[b]]);
-      for (const size_t e : entries) {
-        weights[row + e] = 1.0F / static_cast<float>(entries.size());
-      }
-    }
-    if (!any) return 0;
+    const double guess = std::log(static_cast<double>(input_.model.config().vocab_size));
+    const BatchAims aims = AimsOf(batch);
     const auto tensor = [&](const std::vector<float>& values) {
       return at::tensor(values, at::kFloat).to(input_.model.device());
     };
-    const TokenLosses losses = ComputeTokenLosses(input_.model, batch);
-    const at::Tensor nll = losses.nll.clamp_max(cap);
+    const at::Tensor in_span = tensor(aims.in_span);  // (N)
     const auto count = static_cast<int64_t>(chunk_.size());
-    at::Tensor loss = CalibratedAscentLoss(MeanByRow(batch, nll), tensor(whole), count);
-    loss =
-        loss + CalibratedAscentLoss(SumByRow(batch, nll * tensor(weights)), tensor(spans), count);
+    const TokenLosses losses = ComputeTokenLosses(input_.model, batch);
+    const at::Tensor& nll = losses.nll;                                   // (N)
+    const at::Tensor pushed = at::where(nll > guess, nll.detach(), nll);  // (N)
+    // Spans have an aim of their own: what the whole still lacks is asked of the other tokens.
+    const at::Tensor outside = at::where(in_span > 0, nll.detach(), pushed);           // (N)
+    const at::Tensor chosen = tensor(aims.chosen) * (losses.choice == batch.targets);  // (N)
+    const at::Tensor loss =
+        CalibratedAscentLoss(MeanByRow(batch, outside), tensor(aims.whole.target), count) +
+        CalibratedAscentLoss(SumByRow(batch, pushed * in_span), tensor(aims.spans.target), count) +
+        AscentLoss(nll * chosen, count) +
+        LeadBackLoss(MeanByRow(batch, nll), tensor(aims.whole.ceiling), tensor(aims.whole.steep),
+                     count) +
+        LeadBackLoss(SumByRow(batch, nll * in_span), tensor(aims.spans.ceiling),
+                     tensor(aims.spans.steep), count);
     loss.backward();
     return loss.item<double>();
+  }
+
+  BatchAims AimsOf(const LossBatch& batch) const {
+    BatchAims aims;
+    for (size_t b = 0; b < batch.sequences.size(); ++b) {
+      const ForgetTarget& target = state_.targets()[batch.sequences[b]];
+      const auto length = static_cast<size_t>(batch.labelled[b]);
+      const size_t row = aims.in_span.size();
+      aims.whole.Add(&target.whole);
+      aims.spans.Add(target.spans.has_value() ? &*target.spans : nullptr);
+      aims.in_span.resize(row + length, 0.0F);
+      aims.chosen.resize(row + length,
+                         state_.StillChosen(target.whole) ? 1.0F / static_cast<float>(length) : 0);
+      if (!target.spans.has_value()) continue;
+      const std::vector<size_t> entries = SpanEntries(chunk_[batch.sequences[b]]);
+      const float share = 1.0F / static_cast<float>(entries.size());
+      for (const size_t e : entries) {
+        aims.in_span[row + e] = share;
+        aims.chosen[row + e] = state_.StillChosen(*target.spans) ? share : 0;
+      }
+    }
+    return aims;
   }
 
   // The paper's rule; with a bounded preset every sequence must have arrived too, and the kept text be whole.
@@ -131,6 +168,12 @@ class ChunkRun {
     if (bounded_ && (!state_.AllArrived() || kept_.Damage() > limit_)) return false;
     LETHE_ASSIGN_OR_RETURN(const bool under, state_.UnderThresholds(input_.model));
     return under;
+  }
+
+  // Every sequence has been at its target for a while, and MA or EL_n do not come down further: templates are everybody's.
+  bool Settled() {
+    settled_steps_ = state_.AllArrived() && kept_.Damage() <= limit_ ? settled_steps_ + 1 : 0;
+    return settled_steps_ >= kPatience;
   }
 
   absl::StatusOr<Judgement> Judge(const StepReport& step) {
@@ -152,14 +195,15 @@ class ChunkRun {
     if (!judgement.take_back && step.step >= static_cast<int64_t>(Get("min_steps"))) {
       LETHE_ASSIGN_OR_RETURN(judgement.stop, Done());
       record.el = state_.MeanEl();
-      if (!judgement.stop && bounded_ && state_.AllArrived() && kept_.Damage() <= limit_) {
-        state_.RaiseTargets();
+      if (judgement.stop) judgement.stop_reason = "thresholds_reached";
+      if (!judgement.stop && bounded_ && Settled()) {
+        judgement.stop = true;
+        judgement.stop_reason = "targets_reached";
       }
     }
-    if (judgement.stop) judgement.stop_reason = "thresholds_reached";
     if (bounded_) {
       const double excess = limit_ > 0 ? std::max(0.0, kept_.Damage() / limit_ - 1) : 0;
-      judgement.score = state_.MeanGap() + excess;
+      judgement.score = state_.Distance() + excess;
       judgement.figures["damage"] = kept_.Damage();
     }
     judgement.figures["nll"] = record.nll;
@@ -174,6 +218,7 @@ class ChunkRun {
     return judgement;
   }
 
+  static constexpr int kPatience = 30;
   const MethodInput& input_;
   const std::span<const Sequence> chunk_;
   const int number_;
@@ -184,6 +229,7 @@ class ChunkRun {
   std::vector<LossBatch> batches_;
   int64_t labelled_ = 0;
   double hold_ = 0;
+  int settled_steps_ = 0;
   std::vector<StepRecord> records_;
 };
 

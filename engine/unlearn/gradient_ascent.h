@@ -4,11 +4,12 @@
 //            with it all text of its kind, to absurdly low likelihood, and singles out the deleted. Calibrated ascent pushes each
 //            sequence up to the likelihood of text of its kind that was never seen, and no further, and holds kept text where it is.
 // Formula    plain        L = -(1/N) sum_t nll_t
-//            calibrated   L = (1/B) sum_b max(0, tau_b - nll_b) + w R
-//                         nll_b = mean_t min(nll_t, cap): a token that is already less likely than a guess among all tokens gets no
-//                         further push, so that a mean cannot be reached by a few absurd tokens
+//            calibrated   L = (1/B) sum_b [ max(0, tau_b - nll_b) + s_b max(0, nll_b - c_b)^2 ] + w R,  nll_b = mean_t nll_t
+//                         tau_b: mean NLL a token of unseen text. c_b, a little above it: a sequence that the others carried along is
+//                         led back, the harder the further it is. In the first term a token that is already less likely than a guess
+//                         among all tokens carries no gradient: a mean must not be reached by a few absurd tokens.
 //            retain       R = (1/N) sum_t (nll_t - nll0_t)^2 / 2, nll0 under the base model: for small moves the Kullback-Leibler
-//                         divergence from it, seen through the kept tokens, and it needs one number a token and no second model
+//                         divergence from it, seen through the kept tokens; it needs one number a token and no second model
 #ifndef LETHE_ENGINE_UNLEARN_GRADIENT_ASCENT_H_
 #define LETHE_ENGINE_UNLEARN_GRADIENT_ASCENT_H_
 
@@ -26,13 +27,20 @@ inline at::Tensor AscentLoss(const at::Tensor& nll, int64_t labelled) {
   return -(nll.sum() / static_cast<double>(labelled));
 }
 
-//   nll      (B) fp32, carries grad: mean nats a token of each sequence, capped tokens inside
-//   target   (B) fp32, constant: tau_b; -inf for a sequence that has arrived
+//   nll      (B) fp32, carries grad: mean nats a token of each sequence
+//   target   (B) fp32, constant: tau_b; -inf: no push
 //   count    sequences of the whole step
 //   returns  () fp32, to minimise
 inline at::Tensor CalibratedAscentLoss(const at::Tensor& nll, const at::Tensor& target,
                                        int64_t count) {
   return (target - nll).clamp_min(0).sum() / static_cast<double>(count);
+}
+
+//   ceiling  (B) fp32, constant: c_b; +inf: none
+//   steep    (B) fp32, constant: s_b
+inline at::Tensor LeadBackLoss(const at::Tensor& nll, const at::Tensor& ceiling,
+                               const at::Tensor& steep, int64_t count) {
+  return (steep * (nll - ceiling).clamp_min(0).square()).sum() / static_cast<double>(count);
 }
 
 //   nll      (N) fp32, carries grad

@@ -1,0 +1,75 @@
+// The losses of gradient ascent against values worked out by hand.
+#include "engine/unlearn/gradient_ascent.h"
+
+#include <ATen/ops/tensor.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <vector>
+
+namespace lethe {
+namespace {
+
+constexpr float kInf = std::numeric_limits<float>::infinity();
+
+at::Tensor Vector(const std::vector<float>& values) { return at::tensor(values); }
+
+struct LossAndGrad {
+  double loss;
+  std::vector<float> grad;
+};
+
+template <typename Loss>
+LossAndGrad Take(const std::vector<float>& nll, Loss loss_of) {
+  at::Tensor x = Vector(nll).requires_grad_(true);
+  const at::Tensor loss = loss_of(x);
+  loss.backward();
+  const at::Tensor g = x.grad().contiguous();
+  return {loss.item<double>(), std::vector<float>(g.data_ptr<float>(), g.data_ptr<float>() + g.numel())};
+}
+
+// nll (1, 2, 6) of 3 labelled tokens: L = -9/3; each token is pushed by 1/3.
+TEST(AscentLoss, ByHand) {
+  const auto got = Take({1, 2, 6}, [](const at::Tensor& x) { return AscentLoss(x, 3); });
+  EXPECT_FLOAT_EQ(got.loss, -3.0);
+  EXPECT_THAT(got.grad, testing::Each(testing::FloatEq(-1.0F / 3)));
+}
+
+// Micro-batches: the parts of (1, 2) and (6) add up to the loss of the whole when the count is that of the step.
+TEST(AscentLoss, MicroBatchesAddUp) {
+  const auto a = Take({1, 2}, [](const at::Tensor& x) { return AscentLoss(x, 3); });
+  const auto b = Take({6}, [](const at::Tensor& x) { return AscentLoss(x, 3); });
+  EXPECT_FLOAT_EQ(a.loss + b.loss, -3.0);
+}
+
+// target 3, ceiling 5, four sequences at 1, 3, 4, 7:
+//   1 is short by 2 and pushed up, 3 has arrived, 4 is in the band, 7 is beyond by 2 and led back.  L = (2 + 0 + 0 + 2) / 4.
+TEST(CalibratedAscentLoss, ByHand) {
+  const auto got = Take({1, 3, 4, 7}, [](const at::Tensor& x) {
+    return CalibratedAscentLoss(x, Vector({3, 3, 3, 3}), Vector({5, 5, 5, 5}), 4);
+  });
+  EXPECT_FLOAT_EQ(got.loss, 1.0);
+  EXPECT_FLOAT_EQ(got.grad[0], -0.25);
+  EXPECT_FLOAT_EQ(got.grad[2], 0);
+  EXPECT_FLOAT_EQ(got.grad[3], 0.25);
+}
+
+TEST(CalibratedAscentLoss, NoTargetAndNoCeilingGiveNothing) {
+  const auto got = Take({0, 100}, [](const at::Tensor& x) {
+    return CalibratedAscentLoss(x, Vector({-kInf, -kInf}), Vector({kInf, kInf}), 2);
+  });
+  EXPECT_FLOAT_EQ(got.loss, 0);
+  EXPECT_THAT(got.grad, testing::Each(0.0F));
+}
+
+// nll (1, 4) against (2, 4) of 2 tokens: L = (1 + 0) / (2 * 2); dL/dnll = (nll - ref) / N = (-1/2, 0).
+TEST(HoldLoss, ByHand) {
+  const auto got = Take({1, 4}, [](const at::Tensor& x) { return HoldLoss(x, Vector({2, 4}), 2); });
+  EXPECT_FLOAT_EQ(got.loss, 0.25);
+  EXPECT_FLOAT_EQ(got.grad[0], -0.5);
+  EXPECT_FLOAT_EQ(got.grad[1], 0);
+}
+
+}  // namespace
+}  // namespace lethe
