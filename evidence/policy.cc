@@ -128,7 +128,7 @@ absl::Status ValidatePolicy(const v1::ModelPolicy& policy) {
   for (int i = 0; i < policy.ladder_size(); ++i) {
     const std::string at = absl::StrCat("ladder[", i, "]");
     faults.Name(at + ".method", policy.ladder(i).method());
-    faults.Name(at + ".preset", policy.ladder(i).preset());
+    if (!policy.ladder(i).preset().empty()) faults.Name(at + ".preset", policy.ladder(i).preset());
     faults.Finite(at + ".overrides", policy.ladder(i).overrides());
   }
   faults.Range("max_tickets_per_job", policy.max_tickets_per_job() != 0,

@@ -176,7 +176,7 @@ std::vector<std::string> ConfigMistakes(const ServerConfig& config) {
   want(HasPort(config.listen_address),
        "listen_address: wants HOST:PORT, [IPV6]:PORT or unix:/path");
   want(config.metrics_address.empty() || HasPort(config.metrics_address),
-       "metrics_address: wants HOST:PORT, or empty for none");
+       "metrics_address: wants HOST:PORT, or none");
   want(
       config.allow_insecure || !HasPort(config.listen_address) || IsLoopback(config.listen_address),
       absl::StrCat("listen_address: ", config.listen_address,
@@ -236,6 +236,7 @@ absl::StatusOr<LoadedConfig> LoadConfig(const ConfigValues& flags,
     loaded.sources[name] = source;
   }
   ServerConfig& config = loaded.config;
+  if (config.metrics_address == "none") config.metrics_address.clear();
   if (!config.data_folder.empty()) {
     std::string bare = config.data_folder;
     while (bare.size() > 1 && bare.back() == '/') bare.pop_back();

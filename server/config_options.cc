@@ -19,7 +19,7 @@ const std::vector<ConfigOption>& ConfigOptions() {
        "Address and port of the gRPC services; port 0 takes a free one. unix:/path is a local "
        "socket."},
       {"metrics_address", &C::metrics_address, 0, 0, "Where it listens",
-       "Address and port of Prometheus' /metrics; empty: none."},
+       "Address and port of Prometheus' /metrics; \"none\" or empty: no metrics."},
       {"port_file", &C::port_file, 0, 0, "Where it listens",
        "File that gets one line, \"PORT METRICS_PORT\" (0: none), once both are open. For port 0; "
        "empty: no file."},

@@ -32,8 +32,8 @@ std::shared_ptr<const ModelInfo> ModelIndex::Find(const ModelId& id) const {
 absl::StatusOr<std::shared_ptr<const ModelInfo>> ModelIndex::GetReady(const ModelId& id) const {
   std::shared_ptr<const ModelInfo> info = Find(id);
   if (info == nullptr) {
-    return Error(absl::StatusCode::kNotFound, "MODEL_NOT_FOUND", "no model has this name",
-                 {{"model", id.value}});
+    // The name is not repeated: what no model is called may be anything.
+    return Error(absl::StatusCode::kNotFound, "MODEL_NOT_FOUND", "no model has this name");
   }
   if (!info->ready()) {
     const bool failed = info->model.state() == v1::MODEL_STATE_FAILED;

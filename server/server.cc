@@ -5,6 +5,7 @@
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/impl/service_type.h>
 #include <prometheus/exposer.h>
+#include <prometheus/text_serializer.h>
 
 #include <atomic>
 #include <filesystem>
@@ -301,6 +302,9 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerConfig& config
 
 int Server::port() const { return parts_->port_; }
 int Server::metrics_port() const { return parts_->metrics_port_; }
+std::string Server::MetricsText() const {
+  return prometheus::TextSerializer().Serialize(parts_->metrics_.registry()->Collect());
+}
 void Server::Drain() { parts_->Drain(); }
 void Server::Tick() { parts_->upkeep_->Tick(); }
 storage::TicketStore* Server::store() { return parts_->store_.get(); }

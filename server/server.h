@@ -12,6 +12,7 @@
 #define LETHE_SERVER_SERVER_H_
 
 #include <memory>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "base/clock.h"
@@ -48,6 +49,9 @@ class Server {
 
   // One round of upkeep: lost leases, batching deadlines, old request ids, gauges.
   void Tick();
+
+  // What /metrics shows.
+  std::string MetricsText() const;
 
   // For tests: the truth behind the RPCs, and a wait until folders show it.
   storage::TicketStore* store();

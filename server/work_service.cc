@@ -31,11 +31,17 @@ constexpr absl::Duration kLongestWait = absl::Seconds(60);
 // An answer needs so long to get back to the caller.
 constexpr absl::Duration kAnswerMargin = absl::Milliseconds(500);
 
-// Whatever is not an id of ours names no lease.
+// `job` is repeated only when it is an id of ours.
+absl::Status LeaseLost(const std::string& job) {
+  const bool known = IsRandomId(job, 'j');
+  return Error(absl::StatusCode::kAborted, "LEASE_LOST",
+               "the lease of this job is not yours; drop the work and acquire again",
+               known ? ErrorMetadata{{"job", job}} : ErrorMetadata{});
+}
+
 absl::StatusOr<JobId> ParseJobId(const std::string& text) {
   if (IsRandomId(text, 'j')) return JobId{text};
-  return Error(absl::StatusCode::kAborted, "LEASE_LOST",
-               "no job has this id; drop the work and acquire again");
+  return LeaseLost(text);
 }
 
 bool IsReason(const std::string& text) {
@@ -120,11 +126,16 @@ class WorkServiceImpl final : public Raw {
     }
   }
 
-  // Counts refusals of stale fences, then ends the call.
+  // Ends the call. A job that nobody knows is a lease that nobody holds; refusals of stale fences are counted.
   template <typename Call>
   void FinishWork(Call* call, const absl::Status& status) {
-    if (ErrorReason(status) == "LEASE_LOST") core_->metrics->stale_fences->Increment();
-    call->Finish(status);
+    const std::string reason = ErrorReason(status);
+    if (reason == "LEASE_LOST" || reason == "JOB_NOT_FOUND") {
+      core_->metrics->stale_fences->Increment();
+      call->Finish(reason == "LEASE_LOST" ? status : LeaseLost(call->request.job_id()));
+    } else {
+      call->Finish(status);
+    }
   }
 
   template <typename Call>
@@ -161,11 +172,7 @@ class WorkServiceImpl final : public Raw {
     LETHE_ASSIGN_OR_RETURN(const JobId id, ParseJobId(request.job_id()));
     LETHE_ASSIGN_OR_RETURN(const auto job, core_->store->Snapshot()->FindJob(id));
     const bool current = job.has_value() && job->fence() == request.fence() && request.fence() != 0;
-    if (!current) {
-      return Error(absl::StatusCode::kAborted, "LEASE_LOST",
-                   "the lease of this job is not yours; drop the work and acquire again",
-                   {{"job", id.value}});
-    }
+    if (!current) return LeaseLost(id.value);
     return *job;
   }
 

@@ -5,6 +5,7 @@
 #include "base/digest.h"
 #include "base/model_layout.h"
 #include "base/status.h"
+#include "evidence/policy.h"
 #include "lethe/v1/model.pb.h"
 #include "lethe/v1/report.pb.h"
 #include "storage/command/decide_internal.h"
@@ -231,10 +232,11 @@ Decision Decide(const CompleteVerify& c, const Context& context) {
   LETHE_ASSIGN_OR_RETURN(lethe::v1::ModelPolicy policy, PolicyOf(*model));
   if (!context.rules.judge) return Malformed("this store was opened without a judge");
 
-  LETHE_ASSIGN_OR_RETURN(lethe::v1::Verdict verdict,
-                         context.rules.judge(measurements, policy.verdict()));
+  // Defaults filled in: the report must say what follows from it even when a later version has other defaults.
+  const lethe::v1::VerdictPolicy gates = WithDefaults(policy.verdict());
+  LETHE_ASSIGN_OR_RETURN(lethe::v1::Verdict verdict, context.rules.judge(measurements, gates));
   const lethe::v1::VerificationReport report =
-      MakeReport(c.measurements, policy.verdict(), std::move(verdict), draft.now_us());
+      MakeReport(c.measurements, gates, std::move(verdict), draft.now_us());
   ReportRecord& record = draft.changes().reports[report.report_id()];
   record.set_report_id(report.report_id());
   record.set_report(Serialize(report));

@@ -1,9 +1,7 @@
 #include "storage/command/draft.h"
 
-#include <google/protobuf/io/coded_stream.h>
-#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
-
 #include "base/status.h"
+#include "evidence/leaf.h"
 #include "storage/state/checkpoint_state.h"
 #include "storage/state/job_state.h"
 #include "storage/state/ticket_state.h"
@@ -234,14 +232,7 @@ std::string ReasonName(lethe::v1::TicketReason reason) {
 }
 
 std::string Serialize(const google::protobuf::MessageLite& message) {
-  std::string bytes;
-  {
-    google::protobuf::io::StringOutputStream out(&bytes);
-    google::protobuf::io::CodedOutputStream coded(&out);
-    coded.SetSerializationDeterministic(true);
-    message.SerializeToCodedStream(&coded);
-  }
-  return bytes;
+  return CanonicalBytes(message);
 }
 
 }  // namespace lethe::storage

@@ -5,7 +5,9 @@
 
 #include <limits>
 
+#include "base/file.h"
 #include "base/status.h"
+#include "engine/catalog.h"
 
 namespace lethe {
 namespace {
@@ -58,6 +60,7 @@ TEST(Policy, LadderAndAttacksComeFromTheCaller) {
 TEST(Policy, AllFaultsAtOnce) {
   v1::ModelPolicy p;
   p.add_ladder()->set_method("gradient ascent");
+  p.mutable_ladder(0)->set_preset("*");
   p.set_max_tickets_per_job(-1);
   p.mutable_verdict()->set_extraction_margin(std::numeric_limits<double>::quiet_NaN());
   p.mutable_verdict()->set_min_control(1);
@@ -109,6 +112,33 @@ TEST(Policy, JsonRoundTrip) {
   const auto again = ParsePolicy(PolicyToJson(p));
   ASSERT_TRUE(again.ok()) << again.status();
   EXPECT_EQ(again->SerializeAsString(), p.SerializeAsString());
+}
+
+TEST(Policy, AnEmptyPresetIsTheMethodsFirst) {
+  v1::ModelPolicy p;
+  p.add_ladder()->set_method("gradient_ascent");
+  EXPECT_TRUE(ValidatePolicy(p).ok());
+}
+
+// deploy/policy/default.json writes out what an absent policy means: the catalogue's attacks and the defaults of policy.proto.
+TEST(Policy, TheDefaultFileIsTheDefault) {
+  const auto file = ReadFile(LETHE_SOURCE_DIR "/deploy/policy/default.json");
+  ASSERT_TRUE(file.ok()) << file.status();
+  const auto policy = ParsePolicy(*file);
+  ASSERT_TRUE(policy.ok()) << policy.status();
+  std::vector<v1::Rung> ladder(2);
+  ladder[0].set_preset("calibrated");
+  ladder[1].set_preset("careful");
+  for (v1::Rung& rung : ladder) {
+    rung.set_method("gradient_ascent");
+    ASSERT_NE(FindPreset(*FindMethod(rung.method()), rung.preset()), nullptr);
+  }
+  std::vector<v1::AttackSpec> attacks;
+  for (const AttackEntry& entry : Attacks()) {
+    attacks.emplace_back().set_attack(std::string(entry.name));
+  }
+  EXPECT_EQ(PolicyToJson(WithDefaults(*policy)),
+            PolicyToJson(WithDefaults(v1::ModelPolicy(), ladder, attacks)));
 }
 
 }  // namespace

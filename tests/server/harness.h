@@ -89,7 +89,7 @@ class Harness {
 
   // Every record of the store, as text: equal dumps are equal stores.
   std::string Dump();
-  // The body of /metrics, and one sample of it ("" when there is none).
+  // What /metrics shows, and one sample of it ("" when there is none).
   std::string Metrics();
   std::string Metric(const std::string& series);
   // Where `current` of a model points.

@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 
 #include "base/model_layout.h"
+#include "evidence/report.h"
+#include "evidence/verdict.h"
 #include "lethe/v1/ticket.pb.h"
 #include "tests/support/store_fixture.h"
 
@@ -50,6 +52,58 @@ TEST_F(Jobs, TheWholeWay) {
     EXPECT_FALSE(HasPayload(id));
   }
   EXPECT_EQ(done.tickets.size(), 2u);
+}
+
+// With the real judge: what is stored is a report that a third party finds sound.
+TEST_F(Jobs, TheStoredReportSaysWhatFollowsFromIt) {
+  StoreOptions options = Options();
+  options.rules.judge = ComputeVerdict;
+  store_ = OpenMemoryStore(options);
+  world_ = std::make_unique<World>(store_.get(), vault_.get(), &clock_, 1);
+  const ModelId model = world_->ReadyModel("m");
+  const TicketId id = world_->File(model);
+  const JobRecord verify = world_->Lease(world_->Unlearn(world_->Lease(world_->Form(model, {id}))));
+  CompleteVerify command = world_->VerifyCommand(verify, {});
+  EXPECT_EQ(Refusal(command), "REPORT_MALFORMED");  // the world's measurements name no attack
+  lethe::v1::Measurements m;
+  ASSERT_TRUE(m.ParseFromString(command.measurements));
+  const auto fill = [](lethe::v1::BeforeAfter* figures, int count, double before, double after) {
+    figures->Clear();
+    for (int i = 0; i < count; ++i) {
+      figures->add_before(before + 0.01 * i);
+      figures->add_after(after + 0.01 * i);
+    }
+  };
+  for (auto& sequence : *m.mutable_forgotten()) sequence.set_tokens(20);
+  for (int i = 0; i < 12; ++i) m.add_control_tokens(20);
+  lethe::v1::AttackResult* attack = m.add_attacks();
+  attack->set_attack("greedy_extraction");
+  attack->set_family(lethe::v1::ATTACK_FAMILY_EXTRACTION);
+  fill(attack->mutable_forgotten(), 2, 0.9, 0.05);
+  fill(attack->mutable_control(), 12, 0.05, 0.05);
+  fill(m.mutable_forgotten_nll(), 2, 0.1, 3.0);
+  fill(m.mutable_control_nll(), 12, 3.0, 3.0);
+  m.clear_utility();
+  for (auto [name, role] : {std::pair("retain", lethe::v1::TEXT_ROLE_RETAIN),
+                            std::pair("control", lethe::v1::TEXT_ROLE_CONTROL)}) {
+    lethe::v1::TextUtility* u = m.add_utility();
+    u->set_name(name);
+    u->set_role(role);
+    u->set_sequences(12);
+    u->set_tokens(240);
+    u->set_nll_before(2.0);
+    u->set_nll_after(2.0);
+  }
+  command.measurements = m.SerializeAsString();
+  world_->Must(command);
+  EXPECT_EQ(world_->State(id), TicketState::kCompleted);
+  lethe::v1::VerificationReport report;
+  ASSERT_TRUE(report.ParseFromString(
+      store_->Snapshot()->GetReport(world_->Ticket(id).report_ids(0))->report()));
+  const absl::StatusOr<ReportCheck> check = CheckReport(report);
+  ASSERT_TRUE(check.ok()) << check.status();
+  EXPECT_THAT(check->differences, testing::IsEmpty());
+  EXPECT_EQ(check->verdict.outcome(), lethe::v1::OUTCOME_PASS);
 }
 
 TEST_F(Jobs, OneJobAModel) {
