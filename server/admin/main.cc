@@ -16,10 +16,9 @@
 #include "base/random.h"
 #include "base/status.h"
 #include "base/version.h"
+#include "storage/audit_reader.h"
 #include "storage/compact.h"
 #include "storage/fsck.h"
-#include "storage/rocksdb/rocks_driver.h"
-#include "storage/rocksdb/rocks_reader.h"
 #include "storage/ticket_store.h"
 #include "storage/vault.h"
 
@@ -29,7 +28,6 @@ namespace {
 namespace fs = std::filesystem;
 
 enum { kOk = 0, kFindings = 1, kUsage = 2, kCannotOpen = 3 };
-constexpr int32_t kLeavesAtOnce = 1000;
 
 struct Folders {
   std::string up;  // of `lethe up`: holds db, models and keys
@@ -132,27 +130,20 @@ nlohmann::json LeafJson(uint64_t index, const storage::AuditLeaf& leaf) {
 
 // A JSON object a line; `only` keeps those that name this id.
 int Audit(const Folders& folders, const std::string& only) {
-  auto folder = storage::OpenRocksReadOnly(folders.store(), nullptr);
-  if (!folder.ok()) return CannotOpen(folder.status());
-  const storage::RocksReader reader((*folder)->db(), (*folder)->families(), /*moment=*/false);
-  for (uint64_t index = 0;;) {
-    auto leaves = reader.AuditLeaves(LogIndex{index}, kLeavesAtOnce);
-    if (!leaves.ok()) return CannotOpen(leaves.status());
-    if (leaves->empty()) return kOk;
-    for (const std::string& bytes : *leaves) {
-      storage::AuditLeaf leaf;
-      if (!leaf.ParseFromString(bytes)) {
-        std::cerr << "lethe-admin: leaf " << index << " cannot be read\n";
-        return kFindings;
-      }
-      const nlohmann::json line = LeafJson(index++, leaf);
-      bool wanted = only.empty();
-      for (const char* name : {"ticket", "job", "checkpoint", "model"}) {
-        wanted = wanted || line.value(name, "") == only;
-      }
-      if (wanted) std::cout << line.dump() << "\n";
-    }
-  }
+  const absl::Status status = storage::ForEachAuditLeaf(
+      folders.store(), [&](LogIndex index, const storage::AuditLeaf& leaf) {
+        const nlohmann::json line = LeafJson(index.value, leaf);
+        bool wanted = only.empty();
+        for (const char* name : {"ticket", "job", "checkpoint", "model"}) {
+          wanted = wanted || line.value(name, "") == only;
+        }
+        if (wanted) std::cout << line.dump() << "\n";
+        return absl::OkStatus();
+      });
+  if (status.ok()) return kOk;
+  if (status.code() != absl::StatusCode::kDataLoss) return CannotOpen(status);
+  std::cerr << "lethe-admin: " << status.message() << "\n";
+  return kFindings;
 }
 
 int Main(int argc, char** argv) {
