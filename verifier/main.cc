@@ -2,10 +2,12 @@
 #include <memory>
 
 #include "verifier/verify_job.h"
+#include "engine/device.h"
 #include "workers/host/host.h"
 
 int main(int argc, char** argv) {
   using namespace lethe;
+  LetThreadsSleep(argv);
   HostOptions options;
   const char kWhat[] =
       "Leases verification jobs from lethe-server and attacks candidate checkpoints.\n"

@@ -1,11 +1,13 @@
 // lethe-worker: leases PREPARE and UNLEARN jobs and runs them on this machine's GPU or CPU.
 #include <memory>
 
+#include "engine/device.h"
 #include "workers/host/host.h"
 #include "workers/worker_runner.h"
 
 int main(int argc, char** argv) {
   using namespace lethe;
+  LetThreadsSleep(argv);
   HostOptions options;
   const char kWhat[] =
       "Leases jobs from lethe-server: prepares registered models and unlearns tickets.\n"

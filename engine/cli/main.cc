@@ -37,6 +37,7 @@ int ExitCode(const absl::Status& status) {
 
 int main(int argc, char** argv) {
   using namespace lethe;
+  LetThreadsSleep(argv);
   CLI::App app{"Trains, measures, unlearns and attacks language models in Hugging Face folders."};
   app.footer(kFooter);
   app.require_subcommand(1);
