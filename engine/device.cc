@@ -4,8 +4,8 @@
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
 #include <dlfcn.h>
-#include <unistd.h>
 #include <torch/version.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <thread>

@@ -1,8 +1,8 @@
 // lethe-verifier: leases VERIFY jobs, attacks candidates and hands in what it measured.
 #include <memory>
 
-#include "verifier/verify_job.h"
 #include "engine/device.h"
+#include "verifier/verify_job.h"
 #include "workers/host/host.h"
 
 int main(int argc, char** argv) {

@@ -17,10 +17,10 @@ constexpr int64_t kTokensAPass = 4096;  // of sequences that are read together, 
 
 // A greedy mistake that has to be rolled out: it stands for the prefixes first..mistake.
 struct Rollout {
-  size_t sequence;      // index among those read together
-  int64_t first;        // shortest prefix that it stands for
-  int64_t mistake;      // m: the model's choice after x[:m] is not x[m]
-  std::vector<int32_t> text;        // z: x[:m], then the continuation; -1 what was not generated
+  size_t sequence;            // index among those read together
+  int64_t first;              // shortest prefix that it stands for
+  int64_t mistake;            // m: the model's choice after x[:m] is not x[m]
+  std::vector<int32_t> text;  // z: x[:m], then the continuation; -1 what was not generated
   int64_t longest_run;  // longest run of text that ends here and is in x, as far as it matters
 };
 

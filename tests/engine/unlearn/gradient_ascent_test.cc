@@ -26,7 +26,8 @@ LossAndGrad Take(const std::vector<float>& nll, Loss loss_of) {
   const at::Tensor loss = loss_of(x);
   loss.backward();
   const at::Tensor g = x.grad().contiguous();
-  return {loss.item<double>(), std::vector<float>(g.data_ptr<float>(), g.data_ptr<float>() + g.numel())};
+  return {loss.item<double>(),
+          std::vector<float>(g.data_ptr<float>(), g.data_ptr<float>() + g.numel())};
 }
 
 // nll (1, 2, 6) of 3 labelled tokens: L = -9/3; each token is pushed by 1/3.
