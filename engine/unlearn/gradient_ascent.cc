@@ -54,7 +54,8 @@ class ChunkRun {
                {.el_n = static_cast<int>(Get("el_n")),
                 .overshoot_sds = Get("overshoot_sds"),
                 .slack = Get("threshold_slack"),
-                .worst_slack = Get("worst_slack")}) {}
+                .worst_slack = Get("worst_slack"),
+                .spans = Get("bounded") != 0}) {}
 
   absl::StatusOr<LoopResult> Run() {
     LETHE_ASSIGN_OR_RETURN(batches_, MakeBatches(input_.model, chunk_));
@@ -105,7 +106,7 @@ class ChunkRun {
     }
     LETHE_ASSIGN_OR_RETURN(hold_, Hold());
     total += Get("retain_weight") * hold_;
-    return StepLoss{total, total};
+    return StepLoss{total, hold_};  // the push comes and goes; what is held must not run away
   }
 
   absl::StatusOr<double> Hold() {
@@ -116,7 +117,9 @@ class ChunkRun {
 
   // Gradient of the calibrated loss of one micro-batch; returns its part of the loss.
   double PushTowardsTargets(const LossBatch& batch) {
-    const double guess = std::log(static_cast<double>(input_.model.config().vocab_size));
+    // Unseen text has surprises far beyond a uniform guess; a cap at the guess itself would leave
+    // the forgotten without any, and Min-K% would know them by that.
+    const double guess = 1.5 * std::log(static_cast<double>(input_.model.config().vocab_size));
     const BatchAims aims = AimsOf(batch);
     const auto tensor = [&](const std::vector<float>& values) {
       return at::tensor(values, at::kFloat).to(input_.model.device());
