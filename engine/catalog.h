@@ -70,11 +70,11 @@ struct AttackEntry {
 namespace catalog {
 
 inline constexpr ParameterEntry kAscentParameters[] = {
-    {"learning_rate", 2e-4, 1e-8, 1.0,
+    {"learning_rate", 1e-4, 1e-8, 1.0,
      "of Adam; for a bounded preset the largest that the step control may choose"},
     {"beta1", 0.9, 0.0, 0.9999, "of Adam"},
     {"beta2", 0.98, 0.0, 0.99999, "of Adam"},
-    {"max_steps", 200, 1, 100000,
+    {"max_steps", 400, 1, 100000,
      "optimizer steps for each chunk; one step is one epoch over the chunk"},
     {"min_steps", 1, 0, 100000, "steps before the stop rule is asked"},
     {"max_grad_norm", 0, 0, 1e6, "clip the gradient to this norm; 0: no clipping"},
@@ -85,10 +85,10 @@ inline constexpr ParameterEntry kAscentParameters[] = {
     {"worst_slack", 0.1, 0, 1, "the same for the MA of a single sequence"},
     {"bounded", 1, 0, 1,
      "1: push each sequence up to the likelihood of unseen text and no further; 0: plain ascent"},
-    {"retain_weight", 20, 0, 1e4,
+    {"retain_weight", 80, 0, 1e4,
      "weight of the term that holds kept text at its likelihood under the base; 0: none"},
     {"retain_batch", 16, 1, 4096, "sequences of the retain text in a step"},
-    {"overshoot_sds", 2.0, 0.1, 100,
+    {"overshoot_sds", 1.5, 0.1, 100,
      "a step that carries a sequence further than this above its target is taken back and halved"},
     {"max_retain_rise", 0.05, 0, 10,
      "share by which retain or watched text may lose likelihood before the run is refused"},
@@ -96,10 +96,10 @@ inline constexpr ParameterEntry kAscentParameters[] = {
 
 inline constexpr PresetValue kCalibrated[] = {{"bounded", 1}};
 inline constexpr PresetValue kCareful[] = {{"bounded", 1},
-                                           {"learning_rate", 1e-4},
-                                           {"retain_weight", 80},
-                                           {"max_steps", 400},
-                                           {"overshoot_sds", 1.5}};
+                                           {"learning_rate", 5e-5},
+                                           {"retain_weight", 160},
+                                           {"max_steps", 800},
+                                           {"overshoot_sds", 1.0}};
 inline constexpr PresetValue kPaper[] = {{"learning_rate", 5e-5}, {"max_steps", 20},
                                          {"bounded", 0},          {"retain_weight", 0},
                                          {"threshold_slack", 0},  {"worst_slack", 1}};
@@ -109,7 +109,7 @@ inline constexpr PresetEntry kAscentPresets[] = {
      "each sequence is pushed up to the likelihood of unseen text of its kind; same-kind text is "
      "held in place",
      kCalibrated},
-    {"careful", "as calibrated with smaller steps and four times the weight on what is kept",
+    {"careful", "as calibrated with steps half as long and twice the weight on what is kept",
      kCareful},
     {"paper",
      "Jang et al. 2023 to the letter: Adam at 5e-5, at most 20 epochs, no retain term; it damages "
