@@ -379,6 +379,7 @@ std::string Harness::Metric(const std::string& series) {
 }
 
 std::string Harness::Current(const std::string& model_id) {
+  server->WaitForFolders();  // the link follows the commit
   std::error_code ec;
   const fs::path link = fs::path(config.model_folder) / CurrentLink(ModelId{model_id});
   return fs::read_symlink(link, ec).string();
