@@ -66,12 +66,16 @@ class ChunkRun {
       if (done) return LoopResult{.stop_reason = "thresholds_reached"};
     }
     const double rate = Get("learning_rate");
-    LoopOptions options{.phase = "unlearning",
-                        .max_steps = static_cast<int64_t>(Get("max_steps")),
-                        .learning_rate = [rate](int64_t) { return rate; },
-                        .adam = {.beta1 = Get("beta1"), .beta2 = Get("beta2")},
-                        .max_grad_norm = Get("max_grad_norm"),
-                        .may_take_back = bounded_};
+    LoopOptions options{
+        .phase = "unlearning",
+        .max_steps = static_cast<int64_t>(Get("max_steps")),
+        .learning_rate = [rate](int64_t) { return rate; },
+        .adam = {.beta1 = Get("beta1"), .beta2 = Get("beta2")},
+        .max_grad_norm = Get("max_grad_norm"),
+        .may_take_back = bounded_,
+        // A bounded step that goes too far is taken back, whatever its norm was: the
+        // band is left to refuse what no taking back can mend.
+        .norm_band = {.width = bounded_ ? 1000.0 : 50.0, .floor = 0.2}};
     LoopHooks hooks{
         .accumulate =
             [this](int64_t) { return bounded_ ? AccumulateBounded() : AccumulatePlain(); },
