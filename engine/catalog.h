@@ -71,13 +71,13 @@ namespace catalog {
 
 inline constexpr ParameterEntry kAscentParameters[] = {
     {"learning_rate", 2e-4, 1e-8, 1.0,
-     "of Adam; for a bounded preset the largest that the step control may choose"},
+     "of Adam; a bounded preset takes a third to three times of it, as steps turn out"},
     {"beta1", 0.9, 0.0, 0.9999, "of Adam"},
     {"beta2", 0.98, 0.0, 0.99999, "of Adam"},
-    {"max_steps", 200, 1, 100000,
+    {"max_steps", 300, 1, 100000,
      "optimizer steps for each chunk; one step is one epoch over the chunk"},
     {"min_steps", 1, 0, 100000, "steps before the stop rule is asked"},
-    {"max_grad_norm", 0, 0, 1e6, "clip the gradient to this norm; 0: no clipping"},
+    {"max_grad_norm", 1, 0, 1e6, "clip the gradient to this norm; 0: no clipping"},
     {"chunk_size", 0, 0, 1e6, "sequences unlearned together, chunk after chunk; 0: all at once"},
     {"el_n", 10, 1, 100, "n of the EL_n that the stop rule reads"},
     {"threshold_slack", 0.02, 0, 1,
@@ -98,18 +98,18 @@ inline constexpr PresetValue kCalibrated[] = {{"bounded", 1}};
 inline constexpr PresetValue kCareful[] = {{"bounded", 1},
                                            {"learning_rate", 1e-4},
                                            {"retain_weight", 80},
-                                           {"max_steps", 400},
+                                           {"max_steps", 600},
                                            {"overshoot_sds", 1.5}};
-inline constexpr PresetValue kPaper[] = {{"learning_rate", 5e-5}, {"max_steps", 20},
-                                         {"bounded", 0},          {"retain_weight", 0},
-                                         {"threshold_slack", 0},  {"worst_slack", 1}};
+inline constexpr PresetValue kPaper[] = {
+    {"learning_rate", 5e-5}, {"max_steps", 20},      {"max_grad_norm", 0}, {"bounded", 0},
+    {"retain_weight", 0},    {"threshold_slack", 0}, {"worst_slack", 1}};
 
 inline constexpr PresetEntry kAscentPresets[] = {
     {"calibrated",
      "each sequence is pushed up to the likelihood of unseen text of its kind; same-kind text is "
      "held in place",
      kCalibrated},
-    {"careful", "as calibrated with smaller steps and four times the weight on what is kept",
+    {"careful", "as calibrated with smaller steps and four times the hold on what is kept",
      kCareful},
     {"paper",
      "Jang et al. 2023 to the letter: Adam at 5e-5, at most 20 epochs, no retain term; it damages "

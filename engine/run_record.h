@@ -24,7 +24,7 @@ struct RunRecord {
   std::string device;  // "cpu", "cuda:0"
   int threads = 0;
   std::map<std::string, std::string> libraries;  // versions by name
-  std::string stop_reason;  // "thresholds_reached", "max_steps"; empty where nothing was trained
+  std::string stop_reason;  // as unlearn.h lists them; empty where nothing was trained
   int64_t steps = 0;        // optimizer steps that count
   double seconds = 0;
 };

@@ -33,9 +33,11 @@ absl::StatusOr<Plan> MakePlan(const UnlearnRequest& request) {
   if (request.forget.empty()) {
     return Refused("NOTHING_TO_FORGET", "no sequence was given to forget");
   }
-  if (plan.method->needs_thresholds && request.thresholds.sequences == 0) {
+  // Plain ascent without thresholds runs to its last epoch; a bounded preset has nowhere to go without.
+  if (plan.method->needs_thresholds && plan.parameters.at("bounded") != 0 &&
+      request.thresholds.sequences == 0) {
     return Refused("THRESHOLDS_NEEDED",
-                   "the method needs the thresholds that PrepareModel measures");
+                   "the preset needs the thresholds that PrepareModel measures");
   }
   if (plan.method->needs_retain && plan.parameters.at("retain_weight") > 0 &&
       request.retain.empty()) {

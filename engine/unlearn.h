@@ -7,23 +7,20 @@
 //   LETHE_ASSIGN_OR_RETURN(UnlearnResult result, Unlearn(request, progress));
 //   result.run.stop_reason;   // "thresholds_reached"
 //
-// Guarantee  `out_folder` appears whole (Hugging Face folder and lethe.json, synced) or not at all;
-// what was in its parent before is
-//            untouched. The same request gives the same folder digest: bit for bit on a CPU with
-//            the same number of threads, so a run that was killed or stopped simply starts again
-//            from the base.
-// Stops      "thresholds_reached"  mean MA and mean EL_n are under those of unseen text, and with a
-// bounded preset every sequence has
-//                                  arrived at its target
-//            "max_steps"           not so; the best state so far is written, and the verifier
-//            decides
-// Errors     INVALID_ARGUMENT/UNKNOWN_METHOD, UNKNOWN_PRESET, BAD_PARAMETER, BAD_SEQUENCE,
-// NOTHING_TO_FORGET, RETAIN_NEEDED,
-//            THRESHOLDS_NEEDED, OUT_FOLDER_EXISTS, and what loading the folder says: no retry
-//            helps. FAILED_PRECONDITION/METHOD_DIVERGED: loss or gradient left its band or is not
-//            finite; UTILITY_LOST: nothing could be forgotten without losing more of the retain or
-//            watched text than max_retain_rise. Try the next rung. CANCELLED/STOPPED within one
-//            optimizer step of the callback's refusal. RESOURCE_EXHAUSTED/OUT_OF_MEMORY, DISK_FULL.
+// Guarantee  `out_folder` appears whole (Hugging Face folder and lethe.json, synced) or not at all; what was in its
+//            parent before is untouched. The same request gives the same folder digest: bit for bit on a CPU with the
+//            same number of threads, so a run that was killed or stopped simply starts again from the base.
+// Stops      "thresholds_reached"  mean MA and mean EL_n are under those of unseen text, and with a bounded preset
+//                                  every sequence has arrived at its target
+//            "targets_reached"     every sequence has, and MA or EL_n come down no further: templates are everybody's
+//            "max_steps"           not so; the best state so far is written, and the verifier decides
+//            "stalled"             likewise: no step, however small, went without overshooting or harming kept text
+// Errors     INVALID_ARGUMENT: UNKNOWN_METHOD, UNKNOWN_PRESET, BAD_PARAMETER, NOTHING_TO_FORGET, RETAIN_NEEDED,
+//            THRESHOLDS_NEEDED, OUT_FOLDER_EXISTS, CheckSequence's reasons (metadata "set", "index"), and what loading
+//            the folder says: no retry helps.
+//            FAILED_PRECONDITION: METHOD_DIVERGED loss or gradient left its band or is not finite, try the next rung;
+//            BASE_CHANGED.  CANCELLED/STOPPED within one optimizer step of the callback's refusal.
+//            RESOURCE_EXHAUSTED: OUT_OF_MEMORY, DISK_FULL.
 // Privacy    lethe.json, progress and errors hold no token and no text.
 #ifndef LETHE_ENGINE_UNLEARN_H_
 #define LETHE_ENGINE_UNLEARN_H_

@@ -106,7 +106,13 @@ class Loop {
       ++result_.taken_back;
       return;
     }
-    scale_ = std::min(1.0, scale_ * options_.regrow);
+    if (scale_ < 1) {
+      scale_ = std::min(1.0, scale_ * options_.regrow);
+    } else if (judgement.speed_up) {
+      scale_ = std::min(options_.max_scale, scale_ * 1.1);
+    } else {
+      scale_ = 1;
+    }
     if (judgement.score.has_value()) best_.Offer(*judgement.score, model_);
   }
 

@@ -46,6 +46,7 @@ struct StepReport {
 struct Judgement {
   bool stop = false;
   std::string stop_reason;                // with stop
+  bool speed_up = false;        // it went well: the next may be larger than the schedule's
   bool take_back = false;                 // the step went too far
   std::optional<double> score;            // of the state; lower is better
   std::map<std::string, double> figures;  // for progress
@@ -64,6 +65,7 @@ struct LoopOptions {
   double max_grad_norm = 0;    // 0: no clipping
   bool may_take_back = false;  // keeps a copy of weights and moments from before each step
   double regrow = 1.25;  // after a step that stands, the step size grows by this, up to the whole
+  double max_scale = 1;       // how far above the whole speed_up may carry the step size
   double stall_scale = 1e-3;  // a step size below this share of the whole: stop reason "stalled"
   BandOptions loss_band{.floor = 0.1};
   BandOptions norm_band{.width = 50, .floor = 0.2};  // norms are spikier than losses

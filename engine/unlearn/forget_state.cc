@@ -37,7 +37,7 @@ ForgetState::ForgetState(std::span<const Sequence> sequences, const ModelThresho
     target.whole = {.target = thresholds.nll_mean,
                     .allowance = rule.overshoot_sds * thresholds.nll_sd,
                     .ma_target = thresholds.ma};
-    if (thresholds.span_nll_mean > 0 && !SpanEntries(sequence).empty()) {
+    if (rule.spans && thresholds.span_nll_mean > 0 && !SpanEntries(sequence).empty()) {
       target.spans = Aim{.target = thresholds.span_nll_mean,
                          .allowance = rule.overshoot_sds * thresholds.span_nll_sd,
                          .ma_target = thresholds.span_ma};
@@ -125,6 +125,7 @@ bool ForgetState::MaIsUnder() const {
 }
 
 absl::StatusOr<bool> ForgetState::UnderThresholds(const Decoder& model) {
+  if (thresholds_.sequences == 0) return false;  // none were measured
   if (!MaIsUnder()) return false;
   if (el_n_ == 0) return true;
   LETHE_ASSIGN_OR_RETURN(const auto measured,

@@ -51,6 +51,7 @@ struct ForgetRule {
   double slack = 0;
   // How far above the threshold of MA a single sequence may be; unseen ones scatter by as much.
   double worst_slack = 1;
+  bool spans = true;  // sensitive spans have aims of their own; the paper knows none
 };
 
 class ForgetState {

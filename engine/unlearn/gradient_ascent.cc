@@ -54,7 +54,8 @@ class ChunkRun {
                {.el_n = static_cast<int>(Get("el_n")),
                 .overshoot_sds = Get("overshoot_sds"),
                 .slack = Get("threshold_slack"),
-                .worst_slack = Get("worst_slack")}) {}
+                .worst_slack = Get("worst_slack"),
+                .spans = Get("bounded") != 0}) {}
 
   absl::StatusOr<LoopResult> Run() {
     LETHE_ASSIGN_OR_RETURN(batches_, MakeBatches(input_.model, chunk_));
@@ -71,6 +72,9 @@ class ChunkRun {
                         .adam = {.beta1 = Get("beta1"), .beta2 = Get("beta2")},
                         .max_grad_norm = Get("max_grad_norm"),
                         .may_take_back = bounded_};
+    // Steps that go too far are taken back, so a spike is no harm here: only the absurd is refused.
+    if (bounded_) options.loss_band.floor = options.norm_band.floor = 2;
+    options.max_scale = bounded_ ? 3 : 1;
     LoopHooks hooks{
         .accumulate =
             [this](int64_t) { return bounded_ ? AccumulateBounded() : AccumulatePlain(); },
@@ -97,19 +101,21 @@ class ChunkRun {
   }
 
   absl::StatusOr<StepLoss> AccumulateBounded() {
-    // What was lost of the kept text comes first: no push while it is beyond half of what is allowed.
-    const bool push = kept_.Damage() <= limit_ / 2;
+    // What was lost of the kept text comes first: no push while it is beyond what is allowed, and a firmer hold long before.
+    const bool push = kept_.Damage() <= limit_;
+    if (kept_.Damage() > limit_ / 2) firmness_ = std::min(firmness_ * 1.15, 8.0);
+    if (kept_.Damage() < limit_ / 4) firmness_ = std::max(firmness_ / 1.05, 1.0);
     double total = 0;
     if (push) {
       for (const LossBatch& batch : batches_) total += PushTowardsTargets(batch);
     }
     LETHE_ASSIGN_OR_RETURN(hold_, Hold());
-    total += Get("retain_weight") * hold_;
-    return StepLoss{total, total};
+    total += Get("retain_weight") * firmness_ * hold_;
+    return StepLoss{total, hold_};  // the push comes and goes; what is held must not run away
   }
 
   absl::StatusOr<double> Hold() {
-    const double weight = Get("retain_weight");
+    const double weight = Get("retain_weight") * firmness_;
     if (weight == 0 || !kept_.HasRetain()) return 0.0;
     return kept_.AccumulateHold(input_.model, static_cast<size_t>(Get("retain_batch")), weight);
   }
@@ -181,6 +187,7 @@ class ChunkRun {
     Judgement judgement;
     if (bounded_) {
       LETHE_RETURN_IF_ERROR(kept_.Probe(input_.model));
+      judgement.speed_up = !state_.AllArrived() && kept_.Damage() < limit_ / 2;
       judgement.take_back = state_.Overshot() || kept_.Damage() > 2 * limit_;
     }
     StepRecord record{.step = static_cast<int64_t>(records_.size()) + 1,
@@ -229,6 +236,7 @@ class ChunkRun {
   std::vector<LossBatch> batches_;
   int64_t labelled_ = 0;
   double hold_ = 0;
+  double firmness_ = 1;  // multiplies the weight of the hold
   int settled_steps_ = 0;
   std::vector<StepRecord> records_;
 };

@@ -64,6 +64,7 @@ ModelThresholds FromProto(const v1::Thresholds& given) {
   thresholds.nll_sd = given.nll_sd();
   thresholds.span_nll_mean = given.span_nll_mean();
   thresholds.span_nll_sd = given.span_nll_sd();
+  thresholds.span_ma = given.span_ma();
   thresholds.sequences = given.sequences();
   return thresholds;
 }
@@ -76,6 +77,7 @@ v1::Thresholds ToProto(const ModelThresholds& thresholds) {
   out.set_nll_sd(thresholds.nll_sd);
   out.set_span_nll_mean(thresholds.span_nll_mean);
   out.set_span_nll_sd(thresholds.span_nll_sd);
+  out.set_span_ma(thresholds.span_ma);
   out.set_sequences(thresholds.sequences);
   return out;
 }

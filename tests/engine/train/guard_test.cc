@@ -8,9 +8,9 @@ namespace lethe {
 namespace {
 
 TEST(RunningBand, NotFiniteIsAVerdictOfItsOwnFromTheFirstValueOn) {
-  for (const double bad : {std::numeric_limits<double>::quiet_NaN(),
-                           std::numeric_limits<double>::infinity(),
-                           -std::numeric_limits<double>::infinity()}) {
+  for (const double bad :
+       {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity(),
+        -std::numeric_limits<double>::infinity()}) {
     RunningBand band;
     EXPECT_EQ(band.Judge(bad), BandVerdict::kNotFinite);
     // It left nothing behind: the band works as if it had never come.

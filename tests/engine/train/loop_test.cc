@@ -62,7 +62,8 @@ TEST_F(LoopTest, AdamByHand) {
     weight -= rate * (m / (1 - std::pow(beta1, step))) /
               (std::sqrt(v / (1 - std::pow(beta2, step))) + epsilon);
     adam.Step(rate);
-    EXPECT_NEAR(leaf.detach().view({-1})[3].item<double>(), weight, 1e-6);  // fp32 of a weight below 2
+    EXPECT_NEAR(leaf.detach().view({-1})[3].item<double>(), weight,
+                1e-6);  // fp32 of a weight below 2
   }
 }
 
