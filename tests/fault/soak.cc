@@ -1,9 +1,9 @@
 // lethe-soak: kill -9 of server, workers and verifier at random and at nasty moments, while tickets
 // are being filed.
 //
-// Each round      several strikes (strikes.h), each followed by a restart; then everything is killed,
-//                 fsck must find no error, every acknowledged ticket must be there; a server is
-//                 started alone and drained, and fsck must find nothing at all.
+// Each round      several strikes (strikes.h), each followed by a restart; then everything is
+//                 killed, fsck must find no error, every acknowledged ticket must be there; a
+//                 server is started alone and drained, and fsck must find nothing at all.
 // At the end      everything may finish; then every acknowledged ticket has ended, none was
 //                 unlearned twice into `current`, promotions make one chain, nothing is left over
 //                 (checks.h).
@@ -259,8 +259,8 @@ class Soak {
 };
 
 int Main(int argc, char** argv) {
-  // An idle connection of ours hears the server's farewell when gRPC looks after it: every 5 s unless
-  // told otherwise, and so long a draining server would wait for us.
+  // An idle connection of ours hears the server's farewell when gRPC looks after it: every 5 s
+  // unless told otherwise, and so long a draining server would wait for us.
   setenv("GRPC_CLIENT_CHANNEL_BACKUP_POLL_INTERVAL_MS", "50", 1);
   Options options;
   options.seed = TestSeed(static_cast<uint64_t>(absl::ToUnixNanos(absl::Now())) % 1'000'000);

@@ -1,7 +1,7 @@
 // What must hold in the folders of a dead server: the soak's own eyes beside fsck.
 //
 //   for (const std::string& wrong : CheckPromises(store, ledger)) ...       // after each round
-//   for (const std::string& wrong : CheckEnd(store, models, ledger, &sums)) ...   // when all is over
+//   for (const std::string& wrong : CheckEnd(store, models, ledger, &sums)) ...   // at the end
 //
 // Independent of fsck and of the code that decides: the audit log and the folders are read here and
 // compared with what clients were told. Each line is one sentence; none: all is well.

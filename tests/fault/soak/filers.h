@@ -5,8 +5,8 @@
 //   filers.Allow(6);                                 // so many more tickets, as fast as they like
 //   LETHE_RETURN_IF_ERROR(filers.Finish());          // every allowed one is acknowledged
 //
-// What they do   single tickets and small batches; calls with a deadline so short that the answer is
-//                often lost, repeated with the same request id; repeats of what was answered;
+// What they do   single tickets and small batches; calls with a deadline so short that the answer
+//                is often lost, repeated with the same request id; repeats of what was answered;
 //                another body under a used request id; withdrawals; holds that are released again.
 // Threads        of their own; Allow and Finish from one.
 #ifndef LETHE_TESTS_FAULT_SOAK_FILERS_H_

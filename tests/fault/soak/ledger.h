@@ -1,6 +1,6 @@
 // Ledger: what the server has promised so far, and where it broke its word.
 //
-//   ledger.Acknowledge("r-17", ticket.ticket_id());   // the same request id must give the same ticket
+//   ledger.Acknowledge("r-17", ticket.ticket_id());   // the same request id: the same ticket
 //   for (const std::string& broken : ledger.broken()) ...
 //
 // Threads    any.

@@ -1,8 +1,8 @@
 // Process: a child that a fault test starts, freezes and kills.
 //
 //   LETHE_ASSIGN_OR_RETURN(Process server, Process::Start({bin / "lethe-server", ...}, log));
-//   server.Kill();                                  // SIGKILL; returns once the kernel has reaped it
-//   LETHE_ASSIGN_OR_RETURN(std::string end, server.Terminate(absl::Seconds(20)));   // "exit code 0"
+//   server.Kill();                    // SIGKILL; returns once the kernel has reaped it
+//   LETHE_ASSIGN_OR_RETURN(std::string end, server.Terminate(absl::Seconds(20)));
 //
 // Lifetime   the kernel kills the child when this process dies, the destructor does too: nothing
 //            is left running, whatever the test does.

@@ -12,8 +12,8 @@ struct Nasty {
   std::vector<std::vector<Role>> victims;  // one of these
 };
 
-// Whoever is at work in that moment, whoever waits for its answer, or both. Which of the two workers
-// has the job is not known here, so they often go together.
+// Whoever is at work in that moment, whoever waits for its answer, or both. Which of the two
+// workers has the job is not known here, so they often go together.
 const std::vector<Nasty>& NastyMoments() {
   static const auto* const table = new std::vector<Nasty>{
       {Moment::kAnyTime, {{S}, {W1}, {V}, {S, V}, {W1, W2}, {S, W1}}},

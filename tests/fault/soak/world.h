@@ -1,6 +1,6 @@
 // World: what the soak is about. A tiny Llama that has memorised a few invented phrases, the sets
-// that a registration needs, a policy under which most tickets end well and some do not, and tickets
-// to file.
+// that a registration needs, a policy under which most tickets end well and some do not, and
+// tickets to file.
 //
 //   LETHE_ASSIGN_OR_RETURN(World world, World::Make(folder, bin, seed));
 //   v1::CreateTicketRequest ticket = world.Ticket(random, "r-1", "soak-1");
