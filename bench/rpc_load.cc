@@ -95,9 +95,12 @@ class Connection {
   void Start() {
     auto* stream = new Stream{.body = WithPrefix((*pump_->make)(pump_->next++))};
     const nghttp2_nv headers[] = {
-        Header(":method", "POST"),           Header(":scheme", "http"),
-        Header(":path", pump_->path),        Header(":authority", pump_->authority),
-        Header("te", "trailers"),            Header("content-type", "application/grpc"),
+        Header(":method", "POST"),
+        Header(":scheme", "http"),
+        Header(":path", pump_->path),
+        Header(":authority", pump_->authority),
+        Header("te", "trailers"),
+        Header("content-type", "application/grpc"),
         Header("user-agent", "lethe-bench"),
     };
     const nghttp2_data_provider body{.source = {.ptr = stream}, .read_callback = ReadBody};

@@ -108,7 +108,8 @@ class Bench {
 
   absl::StatusOr<int> Run() {
     LETHE_ASSIGN_OR_RETURN(server_, ServerProcess::Start(folder_, {"--log-level=warn"}));
-    const auto channel = grpc::CreateChannel(server_->address(), grpc::InsecureChannelCredentials());
+    const auto channel =
+        grpc::CreateChannel(server_->address(), grpc::InsecureChannelCredentials());
     LETHE_RETURN_IF_ERROR(RegisterModel(channel, folder_, server_->model_folder()));
     LETHE_ASSIGN_OR_RETURN(load_, RpcLoad::Connect(server_->address(), kConnections));
     std::printf("durable submits, a ticket of %d token ids (folder %s)\n", kTokens,
@@ -120,7 +121,8 @@ class Bench {
     for (const int in_flight : {1, 16, 64, 256}) {
       const double cpu = server_->CpuSeconds();
       LETHE_ASSIGN_OR_RETURN(const Level level, Submit(in_flight, span_));
-      const double cpu_each = (server_->CpuSeconds() - cpu) / static_cast<double>(level.seconds.size());
+      const double cpu_each =
+          (server_->CpuSeconds() - cpu) / static_cast<double>(level.seconds.size());
       LETHE_ASSIGN_OR_RETURN(DiskSpeed after, MeasureFdatasync(folder_, absl::Seconds(1)));
       Compare(in_flight, level, cpu_each, before, after);
       before = std::move(after);
@@ -137,25 +139,24 @@ class Bench {
   absl::StatusOr<Level> Submit(int in_flight, absl::Duration span) {
     const std::string prefix = absl::StrCat("l", ++levels_, "-");
     LETHE_ASSIGN_OR_RETURN(
-        Level level,
-        load_->Run(
-            in_flight, span, "/lethe.v1.DeletionService/CreateTicket",
-            [&](int64_t i) {
-              v1::CreateTicketRequest request;
-              request.set_request_id(absl::StrCat(prefix, i));
-              request.set_model_id("bench");
-              v1::TokenIds* ids = request.add_targets()->mutable_ids();
-              for (int t = 0; t < kTokens; ++t)
-                ids->add_ids(static_cast<int32_t>((i * 31 + t * 7) % 50'000));
-              return request.SerializeAsString();
-            },
-            [&](std::string_view reply) {
-              ++acknowledged_;
-              if (ids_.size() >= 10'000) return;
-              v1::Ticket ticket;
-              if (ticket.ParseFromArray(reply.data(), static_cast<int>(reply.size())))
-                ids_.push_back(ticket.ticket_id());
-            }));
+        Level level, load_->Run(
+                         in_flight, span, "/lethe.v1.DeletionService/CreateTicket",
+                         [&](int64_t i) {
+                           v1::CreateTicketRequest request;
+                           request.set_request_id(absl::StrCat(prefix, i));
+                           request.set_model_id("bench");
+                           v1::TokenIds* ids = request.add_targets()->mutable_ids();
+                           for (int t = 0; t < kTokens; ++t)
+                             ids->add_ids(static_cast<int32_t>((i * 31 + t * 7) % 50'000));
+                           return request.SerializeAsString();
+                         },
+                         [&](std::string_view reply) {
+                           ++acknowledged_;
+                           if (ids_.size() >= 10'000) return;
+                           v1::Ticket ticket;
+                           if (ticket.ParseFromArray(reply.data(), static_cast<int>(reply.size())))
+                             ids_.push_back(ticket.ticket_id());
+                         }));
     return level;
   }
 
@@ -175,7 +176,8 @@ class Bench {
     return absl::OkStatus();
   }
 
-  void Compare(int in_flight, const Level& level, double cpu_each, const DiskSpeed& before, const DiskSpeed& after) {
+  void Compare(int in_flight, const Level& level, double cpu_each, const DiskSpeed& before,
+               const DiskSpeed& after) {
     const double syncs = (before.PerSecond() + after.PerSecond()) / 2;
     std::vector<double> all = before.seconds;
     all.insert(all.end(), after.seconds.begin(), after.seconds.end());
@@ -206,9 +208,8 @@ class Bench {
     v1::Ticket preview;
     grpc::ClientContext context;
     LETHE_RETURN_IF_ERROR(
-        FromGrpc(
-        "CreateTicket",
-        v1::DeletionService::NewStub(channel)->CreateTicket(&context, request, &preview)));
+        FromGrpc("CreateTicket",
+                 v1::DeletionService::NewStub(channel)->CreateTicket(&context, request, &preview)));
     if (preview.preview().tickets_ahead() == acknowledged_) return absl::OkStatus();
     return Error(absl::StatusCode::kDataLoss, "COUNT_DIFFERS",
                  absl::StrCat(acknowledged_, " tickets were acknowledged, ",

@@ -47,8 +47,7 @@ absl::StatusOr<std::string> Encrypt(std::string_view key, std::string_view nonce
   Cipher ctx = NewCipher();
   std::string out(plain.size() + kTagBytes, '\0');
   int n = 0;
-  if (!ctx ||
-      EVP_EncryptInit_ex(ctx.get(), Aes256Gcm(), nullptr, Bytes(key), Bytes(nonce)) != 1 ||
+  if (!ctx || EVP_EncryptInit_ex(ctx.get(), Aes256Gcm(), nullptr, Bytes(key), Bytes(nonce)) != 1 ||
       EVP_EncryptUpdate(ctx.get(), nullptr, &n, Bytes(aad), static_cast<int>(aad.size())) != 1 ||
       EVP_EncryptUpdate(ctx.get(), Bytes(out), &n, Bytes(plain), static_cast<int>(plain.size())) !=
           1 ||
@@ -72,8 +71,7 @@ absl::StatusOr<std::string> Decrypt(std::string_view key, std::string_view nonce
   std::string out(body.size(), '\0');
   Cipher ctx = NewCipher();
   int n = 0;
-  if (!ctx ||
-      EVP_DecryptInit_ex(ctx.get(), Aes256Gcm(), nullptr, Bytes(key), Bytes(nonce)) != 1 ||
+  if (!ctx || EVP_DecryptInit_ex(ctx.get(), Aes256Gcm(), nullptr, Bytes(key), Bytes(nonce)) != 1 ||
       EVP_DecryptUpdate(ctx.get(), nullptr, &n, Bytes(aad), static_cast<int>(aad.size())) != 1 ||
       EVP_DecryptUpdate(ctx.get(), Bytes(out), &n, Bytes(body), static_cast<int>(body.size())) !=
           1 ||
