@@ -1,15 +1,16 @@
-// Load on a gRPC server: unary calls over plain HTTP/2 with a fixed number in flight, from one thread.
+// Load on a gRPC server: unary calls over plain HTTP/2, a fixed number in flight, from one thread.
 //
 //   LETHE_ASSIGN_OR_RETURN(auto load, RpcLoad::Connect("127.0.0.1:7450", /*connections=*/2));
-//   LETHE_ASSIGN_OR_RETURN(Level level, load->Run(64, absl::Seconds(4), "/lethe.v1.DeletionService/CreateTicket",
+//   LETHE_ASSIGN_OR_RETURN(Level level, load->Run(64, absl::Seconds(4), "/package.Service/Method",
 //                                                 [](int64_t i) { return RequestBytes(i); },
 //                                                 [](std::string_view reply) { ... }));
 //   level.PerSecond();
 //
-// A client of gRPC's own library costs as much processor time as the server does, and on one machine they share
-// it; this one costs a fraction, so what is measured is the server. What goes over the wire is the same.
+// A client of gRPC's own library takes as much processor time as the server, and on one machine they
+// share it; this one takes a twentieth, so what is measured is the server. The bytes on the wire are
+// of the same kind.
 //
-// Errors     UNAVAILABLE/CONNECTION_LOST; INTERNAL/CALL_FAILED with the first reply that is not OK.
+// Errors     UNAVAILABLE/CONNECTION_LOST; INTERNAL/CALL_FAILED with the first status that is not OK.
 // Threads    one at a time.
 #ifndef LETHE_BENCH_RPC_LOAD_H_
 #define LETHE_BENCH_RPC_LOAD_H_
