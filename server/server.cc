@@ -23,6 +23,7 @@
 #include "server/folder_keeper.h"
 #include "server/model_service.h"
 #include "server/observer.h"
+#include "server/rpc/keep_polling.h"
 #include "server/upkeep.h"
 #include "server/work_service.h"
 #include "storage/model_folders.h"
@@ -121,6 +122,7 @@ class Server::Parts {
     for (CallGate* gate : {&calls_, &polls_, &watches_}) gate->Close();
     const bool idle = calls_.WaitUntilEmpty(config_.drain_grace);
     if (!idle) LogWarning("calls were cut off", {{"calls", calls_.inside()}});
+    keep_polling_.reset();
     grpc_->Shutdown(std::chrono::system_clock::now() +
                     absl::ToChronoMilliseconds(idle ? absl::Seconds(2) : absl::ZeroDuration()));
     grpc_->Wait();
@@ -229,6 +231,7 @@ class Server::Parts {
                                 ": is it in use?"));
     }
     port_ = port;
+    keep_polling_ = std::make_unique<KeepPolling>(grpc_.get());
     if (!config_.metrics_address.empty()) {
       LETHE_ASSIGN_OR_RETURN(exposer_, StartExposer(config_.metrics_address, metrics_));
       const std::vector<int> ports = exposer_->GetListeningPorts();
@@ -281,6 +284,7 @@ class Server::Parts {
   std::unique_ptr<Upkeep> upkeep_;
   std::vector<std::unique_ptr<grpc::Service>> services_;
   std::unique_ptr<grpc::Server> grpc_;
+  std::unique_ptr<KeepPolling> keep_polling_;
   std::unique_ptr<prometheus::Exposer> exposer_;
   absl::Mutex health_mu_;
   grpc::HealthCheckServiceInterface* health_ ABSL_GUARDED_BY(health_mu_) = nullptr;

@@ -6,7 +6,8 @@
 // While a group syncs, the next one collects; nothing lingers. Of a group every command is decided
 // in order against the store plus what the group has decided so far, then all of it is written and
 // synced at once. A second thread tells observers and callers of a group while the first is at the
-// next one; when no next one waits the first does that too. A refusal waits for the sync as well: it may rest on a command of its group.
+// next one; when no next one waits, the first does that too. A refusal waits for the sync as well:
+// it may rest on a command of its group.
 //
 // Order      observers hear of a group before its callers do, and of groups in their order.
 // Failure    a failed write or sync: every command of the group and all later ones are refused with
