@@ -3,8 +3,8 @@
 //   Fence next = store_fence.Next();
 //   if (call_fence != job_fence) return LeaseLost(job);
 //
-// Tickets, jobs and checkpoints have random 128-bit ids written as text: "t-", "j-" or "c-" and 32 hex digits. Models
-// are named by people: 1 to 63 of [a-z0-9-], beginning with a letter.
+// Tickets, jobs and checkpoints have random 128-bit ids written as text: "t-", "j-" or "c-" and 32
+// hex digits. Models are named by people: 1 to 63 of [a-z0-9-], beginning with a letter.
 #ifndef LETHE_BASE_IDS_H_
 #define LETHE_BASE_IDS_H_
 

@@ -1,4 +1,5 @@
-// Random bytes that are passed in. Ids, keys and nonces come from here; tests pass a seeded generator.
+// Random bytes that are passed in. Ids, keys and nonces come
+// from here; tests pass a seeded generator.
 //
 //   std::string id = NewId(random, 't');   // "t-" and 32 hex digits
 //
@@ -14,7 +15,8 @@ namespace lethe {
 class Random {
  public:
   virtual ~Random() = default;
-  // `count` bytes. The system's generator never fails silently: it ends the process when the kernel gives no entropy.
+  // `count` bytes. The system's generator never fails silently: it ends the
+  // process when the kernel gives no entropy.
   virtual std::string Bytes(size_t count) = 0;
 };
 

@@ -1,11 +1,13 @@
-// How many tickets a second are filed durably, and how long each takes, beside what the disk can do in the same minutes.
+// How many tickets a second are filed durably, and how long each takes, beside
+// what the disk can do in the same minutes.
 //
 //   bench_submit                       1, 16, 64 and 256 in flight, then reads at 1 and 64
 //   bench_submit --folder /mnt/ssd     on another disk
 //
-// One lethe-server process, one client process, two channels, both on this machine: they share its cores. A ticket names 64 token ids. Before and
-// after each level the same disk is asked for single fdatasyncs of 512 bytes; a level is compared with the mean of the two. At the
-// end the server's own count of waiting tickets must be the number of acknowledgements.
+// One lethe-server process, one client process, two channels, both on this machine: they share its
+// cores. A ticket names 64 token ids. Before and after each level the same disk is asked for single
+// fdatasyncs of 512 bytes; a level is compared with the mean of the two. At the end the server's
+// own count of waiting tickets must be the number of acknowledgements.
 #include <grpcpp/grpcpp.h>
 #include <lethe/v1/deletion_service.grpc.pb.h>
 #include <lethe/v1/model_service.grpc.pb.h>
@@ -46,7 +48,8 @@ absl::Status FromGrpc(const char* what, const grpc::Status& status) {
                absl::StrCat(what, ": ", status.error_message()));
 }
 
-// Registers a model and prepares it as a worker would, with a tokenizer and without weights: filing needs no more.
+// Registers a model and prepares it as a worker would, with a tokenizer
+// and without weights: filing needs no more.
 absl::Status RegisterModel(const std::shared_ptr<grpc::Channel>& channel, const fs::path& folder,
                            const fs::path& models) {
   std::vector<std::string> texts;
@@ -104,7 +107,8 @@ absl::Status RegisterModel(const std::shared_ptr<grpc::Channel>& channel, const 
   return FromGrpc("CompleteJob", work->CompleteJob(&complete_context, complete, &completed));
 }
 
-// Keeps `in_flight` calls going for a while. `start(i, done)` sends call i; done(ok) may come on any thread.
+// Keeps `in_flight` calls going for a while. `start(i, done)` sends
+// call i; done(ok) may come on any thread.
 struct Level {
   std::vector<double> seconds;
   int64_t failed = 0;

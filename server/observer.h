@@ -1,4 +1,5 @@
-// What follows from a commit: watchers hear of it, waiting polls are served, folders and metrics are brought up to date.
+// What follows from a commit: watchers hear of it, waiting polls are served,
+// folders and metrics are brought up to date.
 //
 // Threads    called on the committer's thread; nothing here blocks or does I/O.
 #ifndef LETHE_SERVER_OBSERVER_H_

@@ -1,4 +1,4 @@
-// Committer: one thread, one batch, one sync (DESIGN rules 1 to 3).
+// Committer: one thread, one batch, one sync.
 //
 //   Committer committer(driver, live_index, options);
 //   committer.Post(command, done);
@@ -9,9 +9,10 @@
 // command of its group.
 //
 // Failure    a failed write or sync: every command of the group and all later ones are refused with
-// UNAVAILABLE until the process restarts. Threads    any thread may call; `done` and observers run
-// on the committer's thread, without a lock that Post needs. Lifetime   the destructor commits what
-// was posted and joins.
+//            UNAVAILABLE until the process restarts.
+// Threads    any thread may call; `done` and observers run on the
+//            committer's thread, without a lock that Post needs.
+// Lifetime   the destructor commits what was posted and joins.
 #ifndef LETHE_STORAGE_COMMITTER_H_
 #define LETHE_STORAGE_COMMITTER_H_
 

@@ -1,4 +1,5 @@
-// Every RPC refuses every kind of bad input with a code and a reason, and the store is the same afterwards.
+// Every RPC refuses every kind of bad input with a code and a
+// reason, and the store is the same afterwards.
 #include <google/protobuf/unknown_field_set.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/support/proto_buffer_writer.h>
