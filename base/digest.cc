@@ -1,10 +1,12 @@
 #include "base/digest.h"
 
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
+#include <openssl/params.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <fstream>
+#include <memory>
 #include <vector>
 
 #include "absl/strings/escaping.h"
@@ -14,8 +16,18 @@
 namespace lethe {
 namespace fs = std::filesystem;
 
+namespace {
+
+// Fetched once: OpenSSL 3 looks an algorithm up by name, under a lock, wherever it is named anew.
+const EVP_MD* FetchedSha256() {
+  static EVP_MD* digest = EVP_MD_fetch(nullptr, "SHA256", nullptr);
+  return digest;
+}
+
+}  // namespace
+
 Sha256::Sha256() : context_(EVP_MD_CTX_new()) {
-  EVP_DigestInit_ex(static_cast<EVP_MD_CTX*>(context_), EVP_sha256(), nullptr);
+  EVP_DigestInit_ex(static_cast<EVP_MD_CTX*>(context_), FetchedSha256(), nullptr);
 }
 Sha256::~Sha256() { EVP_MD_CTX_free(static_cast<EVP_MD_CTX*>(context_)); }
 void Sha256::Update(std::string_view bytes) {
@@ -35,10 +47,21 @@ std::string Sha256Hex(std::string_view bytes) {
 }
 
 std::string HmacSha256Hex(std::string_view key, std::string_view bytes) {
+  static EVP_MAC* hmac = EVP_MAC_fetch(nullptr, "HMAC", nullptr);
+  char digest[] = "SHA256";
+  const OSSL_PARAM parameters[] = {OSSL_PARAM_construct_utf8_string("digest", digest, 0),
+                                   OSSL_PARAM_construct_end()};
   unsigned char out[EVP_MAX_MD_SIZE];
-  unsigned int size = 0;
-  HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()),
-       reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(), out, &size);
+  size_t size = 0;
+  const std::unique_ptr<EVP_MAC_CTX, decltype(&EVP_MAC_CTX_free)> context(EVP_MAC_CTX_new(hmac),
+                                                                          &EVP_MAC_CTX_free);
+  const auto* key_bytes = reinterpret_cast<const unsigned char*>(key.data());
+  const auto* data = reinterpret_cast<const unsigned char*>(bytes.data());
+  if (!context || EVP_MAC_init(context.get(), key_bytes, key.size(), parameters) != 1 ||
+      EVP_MAC_update(context.get(), data, bytes.size()) != 1 ||
+      EVP_MAC_final(context.get(), out, &size, sizeof out) != 1) {
+    std::abort();  // no memory, or an OpenSSL without SHA-256
+  }
   return absl::BytesToHexString(absl::string_view(reinterpret_cast<char*>(out), size));
 }
 

@@ -10,6 +10,8 @@
 #include <cstddef>
 #include <string>
 
+#include "absl/time/time.h"
+
 namespace lethe {
 
 class Random {
@@ -24,6 +26,10 @@ class Random {
 Random* SecureRandom();
 
 std::string NewId(Random* random, char prefix);
+// The same with the time (in ms since 1970) in the first 12 digits and 80 random bits
+// after it: what is made one after the other lies side by side in an ordered store,
+// where putting it costs a third.
+std::string NewOrderedId(Random* random, char prefix, absl::Time now);
 
 }  // namespace lethe
 

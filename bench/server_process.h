@@ -25,6 +25,8 @@ class ServerProcess {
   ServerProcess& operator=(const ServerProcess&) = delete;
 
   const std::string& address() const { return address_; }
+  // Processor time that it has used so far, all threads together.
+  double CpuSeconds() const;
   std::filesystem::path model_folder() const { return folder_ / "models"; }
 
  private:

@@ -63,7 +63,7 @@ absl::Status CheckBacklog(const Core& core, size_t count) {
 
 absl::StatusOr<NewTicket> Seal(Core* core, const v1::CreateTicketRequest& request,
                                const Prepared& prepared) {
-  NewTicket ticket{.id = TicketId{NewId(core->random, 't')},
+  NewTicket ticket{.id = TicketId{NewOrderedId(core->random, 't', core->clock->Now())},
                    .model = ModelId{request.model_id()},
                    .regulation = prepared.times.regulation,
                    .external_reference = request.external_reference(),

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 #include "base/log.h"
 #include "server/config.h"
 #include "server/server.h"
@@ -97,6 +98,8 @@ int Run(const ServerConfig& config) {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
   ForbidCoreDumps();
+  // Some builds of Abseil look for cycles at every lock, gRPC's own too; that is for debugging.
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   InitLogging({.process = "lethe-server", .level = config.log_level, .file = config.log_file});
   absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(config, {});
   if (!server.ok()) {

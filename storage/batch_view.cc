@@ -32,7 +32,10 @@ Found<JobRecord> BatchView::FindJob(const JobId& id) const {
 }
 Found<ModelRecord> BatchView::FindModel(const ModelId& id) const {
   if (auto* r = Pending(pending_.models, id.value)) return *r;
-  return store_.FindModel(id);
+  if (auto* r = Pending(models_, id.value)) return *r;
+  Found<ModelRecord> found = store_.FindModel(id);
+  if (found.ok() && found->has_value()) models_[id.value] = **found;
+  return found;
 }
 Found<CheckpointRecord> BatchView::FindCheckpoint(const CheckpointId& id) const {
   if (auto* r = Pending(pending_.checkpoints, id.value)) return *r;

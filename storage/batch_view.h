@@ -3,6 +3,7 @@
 #ifndef LETHE_STORAGE_BATCH_VIEW_H_
 #define LETHE_STORAGE_BATCH_VIEW_H_
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,8 @@ class BatchView : public View {
  private:
   const View& store_;
   const Changes& pending_;
+  // Models of the store that this group has read: every filing asks for its own, and there are few.
+  mutable std::map<std::string, ModelRecord> models_;
 };
 
 }  // namespace lethe::storage

@@ -1,6 +1,8 @@
 #include "storage/committer.h"
 
 #include <algorithm>
+#include <iterator>
+#include <utility>
 
 #include "absl/time/clock.h"
 #include "base/status.h"
@@ -16,7 +18,7 @@ constexpr size_t kMaxCommands = 4096;
 constexpr size_t kMaxPayloadBytes = 4 << 20;
 
 template <typename Record>
-std::vector<Changed<Record>> Tell(Puts<Record>& puts) {
+std::vector<Changed<Record>> ListChanged(Puts<Record>& puts) {
   std::vector<Changed<Record>> out;
   out.reserve(puts.size());
   for (auto& [id, put] : puts) out.push_back({std::move(put.before), std::move(put.after)});
@@ -31,14 +33,20 @@ Committer::Committer(Driver* driver, LiveIndex* live, const StoreOptions& option
       clock_(options.clock),
       rules_(options.rules),
       observers_(options.observers),
-      thread_([this] { Run(); }) {}
+      committing_([this] { Run(); }),
+      telling_([this] { RunTeller(); }) {}
 
 Committer::~Committer() {
   {
     absl::MutexLock lock(&mu_);
     closing_ = true;
   }
-  thread_.join();
+  committing_.join();
+  {
+    absl::MutexLock lock(&outcomes_mu_);
+    all_committed_ = true;
+  }
+  telling_.join();
 }
 
 void Committer::Post(Command command, TicketStore::Done done) {
@@ -80,7 +88,11 @@ void Committer::Run() {
       if (queue_.empty()) return;  // closing, and everything is done
       group.swap(queue_);
     }
-    while (!group.empty()) CommitGroup(group);
+    while (!group.empty()) {
+      Outcome outcome = CommitGroup(group);
+      const bool more = !group.empty();
+      HandOver(std::move(outcome), more);
+    }
   }
 }
 
@@ -99,59 +111,94 @@ size_t Committer::DecideGroup(std::deque<Waiting>& group, Changes& merged, Commi
     }
     for (const auto& [ticket, payload] : changes->payloads)
       payload_bytes += payload.sealed().size();
-    merged.Merge(*changes);
     waiting.result = std::move(changes->receipt);
+    merged.Merge(*std::move(changes));
   }
   event.commands = static_cast<int32_t>(count);
   return count;
 }
 
-void Committer::CommitGroup(std::deque<Waiting>& group) {
-  Changes merged;
-  CommitEvent event;
-  absl::Status health = Health();
+Committer::Outcome Committer::CommitGroup(std::deque<Waiting>& group) {
+  Outcome out{.health = Health()};
   size_t count = group.size();
-  if (health.ok()) {
+  if (out.health.ok()) {
     const absl::Time begin = absl::Now();
-    count = DecideGroup(group, merged, event);
+    count = DecideGroup(group, out.changes, out.event);
     const absl::Time decided = absl::Now();
-    event.decide = decided - begin;
-    if (!merged.Empty()) {
-      health = driver_->Write(merged);
-      event.write = absl::Now() - decided;
+    out.event.decide = decided - begin;
+    if (!out.changes.Empty()) {
+      out.health = driver_->Write(out.changes);
+      out.event.write = absl::Now() - decided;
     }
-    if (health.ok()) {
-      live_->Apply(merged);
-      event.leaves = static_cast<int64_t>(merged.leaves.size());
-      event.tickets = Tell(merged.tickets);
-      event.jobs = Tell(merged.jobs);
-      event.models = Tell(merged.models);
-      event.checkpoints = Tell(merged.checkpoints);
-      for (auto& [id, report] : merged.reports) event.reports.push_back(std::move(report));
-      TellObservers(event);
+    if (out.health.ok()) {
+      live_->Apply(out.changes);
     } else {
-      BecomeReadOnly(health);
+      out.failed_now = true;
+      absl::MutexLock lock(&mu_);
+      health_ = out.health;
     }
   }
-  for (size_t i = 0; i < count; ++i) {
-    Waiting waiting = std::move(group.front());
-    group.pop_front();
-    if (waiting.done) waiting.done(health.ok() ? std::move(waiting.result) : health);
-  }
+  const auto end = group.begin() + static_cast<ptrdiff_t>(count);
+  out.group.assign(std::move_iterator(group.begin()), std::move_iterator(end));
+  group.erase(group.begin(), end);
+  return out;
 }
 
-void Committer::TellObservers(const CommitEvent& event) {
-  absl::MutexLock lock(&observers_mu_);
-  for (CommitObserver* observer : observers_) observer->OnCommit(event);
-}
-
-void Committer::BecomeReadOnly(const absl::Status& status) {
-  {
+void Committer::HandOver(Outcome outcome, bool more) {
+  if (!more) {
     absl::MutexLock lock(&mu_);
-    health_ = status;
+    more = !queue_.empty();
   }
-  absl::MutexLock lock(&observers_mu_);
-  for (CommitObserver* observer : observers_) observer->OnReadOnly(status);
+  {
+    absl::MutexLock lock(&outcomes_mu_);
+    if (more || teller_busy_ || !outcomes_.empty()) {
+      outcomes_.push_back(std::move(outcome));
+      return;
+    }
+  }
+  Tell(std::move(outcome));
+}
+
+void Committer::RunTeller() {
+  for (;;) {
+    std::deque<Outcome> outcomes;
+    {
+      absl::MutexLock lock(&outcomes_mu_);
+      teller_busy_ = false;
+      outcomes_mu_.Await(absl::Condition(
+          +[](Committer* self) ABSL_EXCLUSIVE_LOCKS_REQUIRED(self->outcomes_mu_) {
+            return self->all_committed_ || !self->outcomes_.empty();
+          },
+          this));
+      if (outcomes_.empty()) return;  // every group has been told of
+      outcomes.swap(outcomes_);
+      teller_busy_ = true;
+    }
+    for (Outcome& outcome : outcomes) Tell(std::move(outcome));
+  }
+}
+
+void Committer::Tell(Outcome outcome) {
+  CommitEvent& event = outcome.event;
+  if (outcome.health.ok()) {
+    Changes& changes = outcome.changes;
+    event.leaves = static_cast<int64_t>(changes.leaves.size());
+    event.tickets = ListChanged(changes.tickets);
+    event.jobs = ListChanged(changes.jobs);
+    event.models = ListChanged(changes.models);
+    event.checkpoints = ListChanged(changes.checkpoints);
+    for (auto& [id, report] : changes.reports) event.reports.push_back(std::move(report));
+  }
+  if (outcome.health.ok() || outcome.failed_now) {
+    absl::MutexLock lock(&observers_mu_);
+    for (CommitObserver* observer : observers_) {
+      outcome.health.ok() ? observer->OnCommit(event) : observer->OnReadOnly(outcome.health);
+    }
+  }
+  for (Waiting& waiting : outcome.group) {
+    if (!waiting.done) continue;
+    waiting.done(outcome.health.ok() ? std::move(waiting.result) : outcome.health);
+  }
 }
 
 }  // namespace lethe::storage

@@ -7,10 +7,10 @@
 //     }
 //   };
 //
-// Order      after the sync, when snapshots and WorkView
-//            show the change, before the callers' `done`.
-// Threads    the committer's thread: must not block and
-//            must not call AddObserver or RemoveObserver.
+// Order      after the sync, when snapshots and WorkView show the change; before the callers'
+//            `done`.
+// Threads    a thread of the committer, one event at a time: must not block and must not call
+//            AddObserver or RemoveObserver.
 // Detail     one event a group: a record that two commands of one group changed is told once, from
 //            its first to its last state.
 #ifndef LETHE_STORAGE_OBSERVER_H_

@@ -31,6 +31,12 @@ unsigned char* Bytes(std::string& text) { return reinterpret_cast<unsigned char*
 using Cipher = std::unique_ptr<EVP_CIPHER_CTX, decltype(&EVP_CIPHER_CTX_free)>;
 Cipher NewCipher() { return Cipher(EVP_CIPHER_CTX_new(), EVP_CIPHER_CTX_free); }
 
+// Fetched once: OpenSSL 3 looks an algorithm up by name, under a lock, wherever it is named anew.
+const EVP_CIPHER* Aes256Gcm() {
+  static EVP_CIPHER* cipher = EVP_CIPHER_fetch(nullptr, "AES-256-GCM", nullptr);
+  return cipher;
+}
+
 absl::Status CipherFailed() {
   return Error(absl::StatusCode::kInternal, "CIPHER_FAILED", "AES-256-GCM is not available");
 }
@@ -41,8 +47,7 @@ absl::StatusOr<std::string> Encrypt(std::string_view key, std::string_view nonce
   Cipher ctx = NewCipher();
   std::string out(plain.size() + kTagBytes, '\0');
   int n = 0;
-  if (!ctx ||
-      EVP_EncryptInit_ex(ctx.get(), EVP_aes_256_gcm(), nullptr, Bytes(key), Bytes(nonce)) != 1 ||
+  if (!ctx || EVP_EncryptInit_ex(ctx.get(), Aes256Gcm(), nullptr, Bytes(key), Bytes(nonce)) != 1 ||
       EVP_EncryptUpdate(ctx.get(), nullptr, &n, Bytes(aad), static_cast<int>(aad.size())) != 1 ||
       EVP_EncryptUpdate(ctx.get(), Bytes(out), &n, Bytes(plain), static_cast<int>(plain.size())) !=
           1 ||
@@ -66,8 +71,7 @@ absl::StatusOr<std::string> Decrypt(std::string_view key, std::string_view nonce
   std::string out(body.size(), '\0');
   Cipher ctx = NewCipher();
   int n = 0;
-  if (!ctx ||
-      EVP_DecryptInit_ex(ctx.get(), EVP_aes_256_gcm(), nullptr, Bytes(key), Bytes(nonce)) != 1 ||
+  if (!ctx || EVP_DecryptInit_ex(ctx.get(), Aes256Gcm(), nullptr, Bytes(key), Bytes(nonce)) != 1 ||
       EVP_DecryptUpdate(ctx.get(), nullptr, &n, Bytes(aad), static_cast<int>(aad.size())) != 1 ||
       EVP_DecryptUpdate(ctx.get(), Bytes(out), &n, Bytes(body), static_cast<int>(body.size())) !=
           1 ||
@@ -186,16 +190,18 @@ absl::StatusOr<std::unique_ptr<Vault>> Vault::Open(const fs::path& key_file,
 
 absl::StatusOr<Sealed> Vault::Seal(Random* random, const TicketId& ticket,
                                    std::string_view plain) const {
-  std::string data_key = random->Bytes(kKeyBytes);
-  auto cleanse = absl::MakeCleanup([&] { Cleanse(&data_key); });
+  // One call for the data key and both nonces: the generator's set-up costs more than its bytes.
+  std::string drawn = random->Bytes(kKeyBytes + 2 * kNonceBytes);
+  auto cleanse = absl::MakeCleanup([&] { Cleanse(&drawn); });
+  const std::string_view data_key = std::string_view(drawn).substr(0, kKeyBytes);
   Sealed sealed;
-  sealed.payload.set_nonce(random->Bytes(kNonceBytes));
+  sealed.payload.set_nonce(drawn.substr(kKeyBytes, kNonceBytes));
+  sealed.key.set_nonce(drawn.substr(kKeyBytes + kNonceBytes));
   LETHE_ASSIGN_OR_RETURN(*sealed.payload.mutable_sealed(),
                          Encrypt(data_key, sealed.payload.nonce(), ticket.value, plain));
   sealed.commitment = HmacSha256Hex(data_key, plain);
   absl::MutexLock lock(&mu_);
   sealed.key.set_epoch(epochs_.rbegin()->first);
-  sealed.key.set_nonce(random->Bytes(kNonceBytes));
   LETHE_ASSIGN_OR_RETURN(
       *sealed.key.mutable_wrapped(),
       Encrypt(epochs_.rbegin()->second, sealed.key.nonce(), ticket.value, data_key));

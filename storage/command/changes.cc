@@ -1,14 +1,22 @@
 #include "storage/command/changes.h"
 
+#include <iterator>
+#include <utility>
+
 namespace lethe::storage {
 namespace {
 
 template <typename Record>
-void MergePuts(Puts<Record>& into, const Puts<Record>& later) {
-  for (const auto& [key, put] : later) {
-    auto [it, fresh] = into.try_emplace(key, put);
-    if (!fresh) it->second.after = put.after;  // `before` stays that of the group's begin
-  }
+void MergePuts(Puts<Record>& into, Puts<Record>&& later) {
+  into.merge(later);  // moves those that are new; the others stay behind
+  for (auto& [key, put] : later) into[key].after = std::move(put.after);
+  // Their `before` stays that of the group's begin.
+}
+
+template <typename Record>
+void MergeRecords(std::map<std::string, Record>& into, std::map<std::string, Record>&& later) {
+  into.merge(later);
+  for (auto& [key, record] : later) into[key] = std::move(record);
 }
 
 }  // namespace
@@ -19,30 +27,28 @@ bool Changes::Empty() const {
          keys.empty() && destroyed.empty() && leaves.empty() && !counters.has_value();
 }
 
-void Changes::Merge(const Changes& later) {
-  MergePuts(tickets, later.tickets);
-  MergePuts(jobs, later.jobs);
-  MergePuts(models, later.models);
-  MergePuts(checkpoints, later.checkpoints);
-  reports.insert(later.reports.begin(), later.reports.end());
-  for (const auto& [key, request] : later.requests) {
-    requests.insert_or_assign(key, request);
-    // A key that this group removed and used again: its old expiry entry still has to go, so it
-    // stays listed as removed.
-  }
-  for (const auto& [key, request] : later.requests_removed) {
+void Changes::Merge(Changes&& later) {
+  MergePuts(tickets, std::move(later.tickets));
+  MergePuts(jobs, std::move(later.jobs));
+  MergePuts(models, std::move(later.models));
+  MergePuts(checkpoints, std::move(later.checkpoints));
+  reports.merge(later.reports);
+  // A key that this group removed and used again: its old expiry entry still has to go, so it
+  // stays listed as removed.
+  MergeRecords(requests, std::move(later.requests));
+  for (auto& [key, request] : later.requests_removed) {
     requests.erase(key);
-    requests_removed.try_emplace(key, request);
+    requests_removed.try_emplace(key, std::move(request));
   }
-  for (const auto& [ticket, payload] : later.payloads) payloads.insert_or_assign(ticket, payload);
-  for (const auto& [ticket, key] : later.keys) keys.insert_or_assign(ticket, key);
+  MergeRecords(payloads, std::move(later.payloads));
+  MergeRecords(keys, std::move(later.keys));
   for (const std::string& ticket : later.destroyed) {
     payloads.erase(ticket);
     keys.erase(ticket);
     destroyed.insert(ticket);
   }
-  leaves.insert(leaves.end(), later.leaves.begin(), later.leaves.end());
-  if (later.counters.has_value()) counters = later.counters;
+  std::move(later.leaves.begin(), later.leaves.end(), std::back_inserter(leaves));
+  if (later.counters.has_value()) counters = std::move(later.counters);
 }
 
 }  // namespace lethe::storage

@@ -41,8 +41,8 @@ struct Changes {
   Receipt receipt;
 
   bool Empty() const;
-  // Adds what was decided after this.
-  void Merge(const Changes& later);
+  // Adds what was decided after this, all but its receipt.
+  void Merge(Changes&& later);
 };
 
 }  // namespace lethe::storage

@@ -44,7 +44,7 @@ using store::v1::TicketRecord;
 
 // One ticket to file. The payload is sealed already (vault.h).
 struct NewTicket {
-  TicketId id;  // fresh: NewId(random, 't')
+  TicketId id;  // fresh: NewOrderedId(random, 't', now)
   ModelId model;
   int32_t regulation = 0;  // lethe.v1.Regulation
   std::string external_reference;

@@ -16,6 +16,9 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr char kWriter[] = "lethe 0.1.0";
+// What waits in memory, and at most is read again after a crash: some seconds of full load. Less
+// would be written out, and merged, so often that filing pays for it.
+constexpr size_t kMemtableBytes = 192 << 20;
 
 rocksdb::ColumnFamilyOptions FamilyOptions(format::Family family,
                                            const std::shared_ptr<rocksdb::Cache>& cache) {
@@ -25,14 +28,18 @@ rocksdb::ColumnFamilyOptions FamilyOptions(format::Family family,
   table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
   options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
   options.level_compaction_dynamic_level_bytes = true;
-  options.write_buffer_size = 16 << 20;
+  options.write_buffer_size = 64 << 20;  // kMemtableBytes caps all families together
   // Cipher text does not compress, and a scan for surviving bytes must be able to see them.
   const bool sealed = family == format::kPayloads || family == format::kKeys;
   options.compression = sealed ? rocksdb::kNoCompression : rocksdb::kLZ4Compression;
   if (sealed)
     options.periodic_compaction_seconds = 24 * 3600;  // a backstop; Compact is the mechanism
+  if (family == format::kTickets || family == format::kRequests) {
+    // Every filing asks for an id and a request key that are not there: the filter says so at once.
+    options.memtable_whole_key_filtering = true;
+    options.memtable_prefix_bloom_size_ratio = 0.02;
+  }
   if (family == format::kIndex) {
-    options.write_buffer_size = 4 << 20;
     options.table_properties_collector_factories.push_back(
         rocksdb::NewCompactOnDeletionCollectorFactory(10000, 5000));
   }
@@ -46,15 +53,20 @@ rocksdb::DBOptions DatabaseOptions(rocksdb::Env* env, bool create) {
   options.create_missing_column_families = create;
   options.paranoid_checks = true;
   options.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
-  options.max_total_wal_size = 64 << 20;
+  options.db_write_buffer_size = kMemtableBytes;
+  options.max_total_wal_size = kMemtableBytes;
   options.recycle_log_file_num = 0;  // a recycled log keeps old bytes beyond its end
   options.WAL_ttl_seconds = 0;       // no archive of logs
   options.WAL_size_limit_MB = 0;
   options.max_manifest_file_size = 1 << 20;  // manifests hold keys: keep none for long
   options.keep_log_file_num = 4;
   options.max_log_file_size = 4 << 20;
+  // Merging files can wait; whoever files a ticket should not.
+  options.env->LowerThreadPoolCPUPriority(rocksdb::Env::LOW, rocksdb::CpuPriority::kLow);
   options.info_log_level = rocksdb::WARN_LEVEL;
   options.max_background_jobs = 2;
+  options.compaction_readahead_size = 2 << 20;
+  options.bytes_per_sync = 1 << 20;  // else the log's sync waits behind that of a whole file
   return options;
 }
 

@@ -16,6 +16,17 @@ TEST(Ids, NewIdsAreWellFormedAndDiffer) {
   EXPECT_FALSE(IsRandomId("t-" + std::string(32, 'G'), 't'));
 }
 
+TEST(Ids, OrderedIdsAreAsOldAsTheyAre) {
+  const absl::Time early = absl::FromUnixMillis(1'700'000'000'000);
+  const std::string a = NewOrderedId(SecureRandom(), 't', early);
+  const std::string same_ms = NewOrderedId(SecureRandom(), 't', early);
+  const std::string later = NewOrderedId(SecureRandom(), 't', early + absl::Milliseconds(1));
+  EXPECT_TRUE(IsRandomId(a, 't')) << a;
+  EXPECT_EQ(a.substr(0, 14), "t-018bcfe56800");  // 1.7e12 in hex
+  EXPECT_NE(a, same_ms);
+  EXPECT_LT(a, later);
+}
+
 TEST(Ids, ModelNames) {
   EXPECT_TRUE(IsModelName("stories-260k"));
   for (const char* bad : {"", "9a", "A", "a_b", "../x", "a/b", "a b"})
