@@ -1,4 +1,5 @@
-// Time that is passed in. Production code holds a Clock*, tests hold a FakeClock (tests/support/fake_clock.h).
+// Time that is passed in. Production code holds a Clock*, tests hold a FakeClock
+// (tests/support/fake_clock.h).
 //
 // Threads    any thread may call Now().
 #ifndef LETHE_BASE_CLOCK_H_
@@ -17,8 +18,9 @@ class Clock {
 // The machine's wall clock; lives for ever.
 Clock* SystemClock();
 
-// Calendar arithmetic for legal deadlines: the same-numbered day `months` later, at the same UTC time of day, clamped to the last
-// day of a shorter month (31 January + 1 month = 28 or 29 February). GDPR Art. 12(3), Regulation 1182/71.
+// Calendar arithmetic for legal deadlines: the same-numbered day `months` later, at the same UTC
+// time of day, clamped to the last day of a shorter month (31 January + 1 month = 28 or 29
+// February). GDPR Art. 12(3), Regulation 1182/71.
 absl::Time AddMonthsClamped(absl::Time from, int months);
 
 }  // namespace lethe

@@ -2,8 +2,9 @@
 //
 //   LETHE_ASSIGN_OR_RETURN(std::string digest, FolderDigest("/models/m/checkpoints/c-1"));
 //
-// A folder's digest is the SHA-256 of one line a regular file, sorted by name: "<sha256>  <relative path>\n". `sha256sum` gives the
-// same lines, so a person can check one without us. Files named in `except` (and anything whose name begins with a dot) stay out.
+// A folder's digest is the SHA-256 of one line a regular file, sorted by name: "<sha256>  <relative
+// path>\n". `sha256sum` gives the same lines, so a person can check one without us. Files named in
+// `except` (and anything whose name begins with a dot) stay out.
 //
 // Errors     NOT_FOUND or the file system's error with reason FILE_ERROR.
 #ifndef LETHE_BASE_DIGEST_H_

@@ -3,7 +3,8 @@
 //   LETHE_RETURN_IF_ERROR(WriteFileAtomically(folder / "lethe.json", json));
 //   LETHE_RETURN_IF_ERROR(SwitchSymlink(model / "current", "checkpoints/c-7"));
 //
-// Errors     the system's error as a status with reason FILE_ERROR; RESOURCE_EXHAUSTED with DISK_FULL for ENOSPC and EDQUOT.
+// Errors     the system's error as a status with reason FILE_ERROR; RESOURCE_EXHAUSTED with
+//            DISK_FULL for ENOSPC and EDQUOT.
 // Threads    any, on different names.
 #ifndef LETHE_BASE_FILE_H_
 #define LETHE_BASE_FILE_H_
@@ -31,7 +32,8 @@ absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_
 absl::Status SyncFile(const std::filesystem::path& path);
 absl::Status SyncFolder(const std::filesystem::path& folder);
 
-// Syncs every file below, renames `from` to `to` (which must not exist) and syncs the parent: a folder is whole or invisible.
+// Syncs every file below, renames `from` to `to` (which must not exist) and syncs the parent: a
+// folder is whole or invisible.
 absl::Status PublishFolder(const std::filesystem::path& from, const std::filesystem::path& to);
 
 // Makes `link` point to `target` in one step, whatever it was before.

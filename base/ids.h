@@ -3,8 +3,10 @@
 //   Fence next = store_fence.Next();
 //   if (call_fence != job_fence) return LeaseLost(job);
 //
-// Tickets, jobs and checkpoints have random 128-bit ids written as text: "t-", "j-" or "c-" and 32 hex digits. Models
-// are named by people: 1 to 63 of [a-z0-9-], beginning with a letter.
+// Tickets, jobs and checkpoints have ids written as text: "t-", "j-" or "c-" and 32 hex digits.
+// Those of tickets begin with the time (NewOrderedId, base/random.h), those of checkpoints are a
+// digest (base/model_layout.h), those of jobs are random. Models are named by people: 1 to 63 of
+// [a-z0-9-], beginning with a letter.
 #ifndef LETHE_BASE_IDS_H_
 #define LETHE_BASE_IDS_H_
 

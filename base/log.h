@@ -2,9 +2,11 @@
 //
 //   InitLogging({.process = "lethe-server", .level = "info"});
 //   LogInfo("ticket accepted", {{"ticket", id.value}, {"model", model.value}, {"tokens", tokens}});
-//   {"time":"2026-11-23T20:15:00.123Z","level":"info","process":"lethe-server","message":"ticket accepted","ticket":"t-…"}
+//   {"time":"2026-11-23T20:15:00.123Z","level":"info","process":"lethe-server",
+//    "message":"ticket accepted","ticket":"t-…","model":"m","tokens":17}
 //
-// Rule       no personal data: log ids, counts, codes and reasons, never text, token ids or a caller's free text.
+// Rule       no personal data: log ids, counts, codes and reasons, never
+//            text, token ids or a caller's free text.
 // Threads    any thread may log; InitLogging is called once, from main.
 #ifndef LETHE_BASE_LOG_H_
 #define LETHE_BASE_LOG_H_

@@ -1,11 +1,13 @@
 // Where things lie below the models folder that server, workers and verifier share. All paths here
 // are relative to it.
 //
-//   <model>/checkpoints/<checkpoint id>/   published checkpoints: Hugging Face folders, whole or
-//   absent <model>/data/<checkpoint id>/          tokenised sets, made when the model was
-//   registered (that checkpoint's id) <model>/incoming/<job>-f<fence>/       work in progress: only
-//   the lease (job, fence) writes there <model>/current                        symbolic link to
-//   checkpoints/<checkpoint id>, switched by the server alone
+//   <model>/checkpoints/<checkpoint id>/  published checkpoints: Hugging Face folders, whole or
+//                                         absent
+//   <model>/data/<checkpoint id>/         tokenised sets, made when the model was registered (that
+//                                         checkpoint's id)
+//   <model>/incoming/<job>-f<fence>/      work in progress of the lease (job, fence) alone
+//   <model>/current                       symbolic link to checkpoints/<checkpoint id>, switched by
+//                                         the server alone
 //
 // A worker writes below IncomingFolder(its lease) and then renames to the folder that its job
 // names. The checkpoint's id is a digest of (job, fence), so a worker that lost its lease can never

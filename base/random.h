@@ -1,4 +1,5 @@
-// Random bytes that are passed in. Ids, keys and nonces come from here; tests pass a seeded generator.
+// Random bytes that are passed in. Ids, keys and nonces come
+// from here; tests pass a seeded generator.
 //
 //   std::string id = NewId(random, 't');   // "t-" and 32 hex digits
 //
@@ -16,7 +17,8 @@ namespace lethe {
 class Random {
  public:
   virtual ~Random() = default;
-  // `count` bytes. The system's generator never fails silently: it ends the process when the kernel gives no entropy.
+  // `count` bytes. The system's generator never fails silently: it ends the
+  // process when the kernel gives no entropy.
   virtual std::string Bytes(size_t count) = 0;
 };
 
@@ -24,8 +26,9 @@ class Random {
 Random* SecureRandom();
 
 std::string NewId(Random* random, char prefix);
-// The same with the time (in ms since 1970) in the first 12 digits and 80 random bits after it: what is
-// made one after the other lies side by side in an ordered store, where putting it costs a third.
+// The same with the time (in ms since 1970) in the first 12 digits and 80 random bits
+// after it: what is made one after the other lies side by side in an ordered store,
+// where putting it costs a third.
 std::string NewOrderedId(Random* random, char prefix, absl::Time now);
 
 }  // namespace lethe

@@ -1,16 +1,18 @@
 // Errors of Lethe: absl::Status with a machine-readable reason.
 //
 //   return Error(absl::StatusCode::kAborted, "LEASE_LOST",
-//                "the lease of this job was given to another worker; drop the work and acquire again",
+//                "the lease of this job was given to another worker; acquire again",
 //                {{"job", job.id}});
 //
 //   LETHE_ASSIGN_OR_RETURN(Ticket ticket, view.GetTicket(id));
 //   LETHE_RETURN_IF_ERROR(writer.Close());
 //
-// Rules      a reason is UPPER_SNAKE and stable: clients switch on it. A message says what is wrong and what to do
-//            next, and holds no personal data: everything variable that is safe to show is in the metadata.
+// Rules      a reason is UPPER_SNAKE and stable: clients switch on it. A message says what is
+//            wrong and what to do next, and holds no personal data: everything variable that is
+//            safe to show is in the metadata.
 // Threads    values; any.
-// Wire       server/ turns these into google.rpc.ErrorInfo (domain "lethe"); client/ turns them back.
+// Wire       server/ turns these into google.rpc.ErrorInfo
+//            (domain "lethe"); client/ turns them back.
 #ifndef LETHE_BASE_STATUS_H_
 #define LETHE_BASE_STATUS_H_
 

@@ -1,5 +1,5 @@
-// What the disk can do: writes of 512 bytes, each followed by fdatasync, by one thread; into a file that grows and into space
-// reserved before (as a write-ahead log may do), whichever is faster.
+// What the disk can do: writes of 512 bytes, each followed by fdatasync, by one thread; into a file
+// that grows and into space reserved before (as a write-ahead log may do), whichever is faster.
 //
 //   LETHE_ASSIGN_OR_RETURN(DiskSpeed speed, MeasureFdatasync(folder, absl::Seconds(1)));
 #ifndef LETHE_BENCH_DISK_H_

@@ -6,11 +6,12 @@
 //                                                 [](std::string_view reply) { ... }));
 //   level.PerSecond();
 //
-// A client of gRPC's own library takes as much processor time as the server, and on one machine they
-// share it; this one takes a twentieth, so what is measured is the server. The bytes on the wire are
-// of the same kind.
+// A client of gRPC's own library takes as much processor time as the server, and on one machine
+// they share it; this one takes a twentieth, so what is measured is the server. The bytes on
+// the wire are of the same kind.
 //
-// Errors     UNAVAILABLE/CONNECTION_LOST; INTERNAL/CALL_FAILED with the first status that is not OK.
+// Errors     UNAVAILABLE/CONNECTION_LOST; INTERNAL/CALL_FAILED
+//            with the first status that is not OK.
 // Threads    one at a time.
 #ifndef LETHE_BENCH_RPC_LOAD_H_
 #define LETHE_BENCH_RPC_LOAD_H_

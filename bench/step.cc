@@ -1,6 +1,9 @@
-// One training step (forward, backward, AdamW) and one EL measurement, in tokens a second, on random weights of a given shape.
+// One training step (forward, backward, AdamW) and one EL measurement, in tokens a second, on
+// random weights of a given shape.
 //
-//   bench_step [small | medium] [--threads N]     small: stories260k's shape; medium: about 3 million parameters
+//   bench_step [small | medium] [--threads N]
+//
+// small is the shape of stories260k, medium has about 3 million parameters.
 //
 // Limit      the matrix products of a step at the speed of a large one, measured in the same run.
 // Proof      the loss of the trained tokens must have fallen, else the exit code is 1.

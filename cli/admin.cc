@@ -1,5 +1,5 @@
-// lethe admin: hands over to lethe-admin, the program that may open a data folder. This one may not:
-// it has to stay small enough for an auditor's machine.
+// lethe admin: hands over to lethe-admin, the program that may open a data folder. This one may
+// not: it has to stay small enough for an auditor's machine.
 #include <unistd.h>
 
 #include <cerrno>

@@ -28,7 +28,8 @@ absl::StatusOr<v1::Target> IdsTarget(const std::string& ids);
 // A line of JSON Lines: one of text, ids, prompt with answer; further
 //   "sensitive"           ["555-0100", ...]: the words themselves, in the text or the answer
 //   "sensitive_spans"     [[begin, end], ...]: bytes, or positions in ids
-//   "request_id", "external_reference"   for a ticket of its own
+//   "request_id"          of the ticket that is made of this line
+//   "external_reference"  likewise
 struct TargetLine {
   v1::Target target;
   std::string request_id;

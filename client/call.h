@@ -3,11 +3,11 @@
 //   Caller caller({.stop = &stop});
 //   absl::StatusOr<v1::Ticket> ticket =
 //       caller.Call(stub.get(), &v1::DeletionService::StubInterface::GetTicket, request,
-//       Repeat::kSafe);
+//                   Repeat::kSafe);
 //
 // Threads    a Caller may be used by many threads at once.
-// Errors     the last attempt's, as FromGrpc gives it; CANCELLED/STOPPED when the Stop was
-// requested.
+// Errors     the last attempt's, as FromGrpc gives it;
+//            CANCELLED/STOPPED when the Stop was requested.
 #ifndef LETHE_CLIENT_CALL_H_
 #define LETHE_CLIENT_CALL_H_
 

@@ -6,8 +6,8 @@
 // The channel connects by itself, and again after a server's restart; a call on it never waits for
 // a connection longer than its own deadline.
 //
-// Errors     INVALID_ARGUMENT/ADDRESS_MALFORMED, INVALID_ARGUMENT/TLS_INCOMPLETE, FILE_ERROR for an
-// unreadable key file.
+// Errors     INVALID_ARGUMENT/ADDRESS_MALFORMED, INVALID_ARGUMENT/TLS_INCOMPLETE,
+//            FILE_ERROR for an unreadable key file.
 #ifndef LETHE_CLIENT_CHANNEL_H_
 #define LETHE_CLIENT_CHANNEL_H_
 

@@ -1,8 +1,9 @@
 // Lease: one acquired job while it is ours. Internal to the lease loop.
 //
-// States     kHeld, then at most one of the ends; `cancelled` is set with each end but kCompleted
-// and kFailed. Threads    heartbeats have a thread of their own; all other calls come from the
-// loop's thread, Report from any.
+// States     kHeld, then at most one of the ends; `cancelled` is set
+//            with each end but kCompleted and kFailed.
+// Threads    heartbeats have a thread of their own; all other calls come
+//            from the loop's thread, Report from any.
 #ifndef LETHE_CLIENT_LEASE_H_
 #define LETHE_CLIENT_LEASE_H_
 

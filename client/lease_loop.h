@@ -1,8 +1,8 @@
 // The lease loop: what a worker and a verifier do all day.
 //
 //   LeaseLoop loop(channel, {.worker_id = "worker-1", .kinds = {v1::JOB_KIND_UNLEARN}}, &runner,
-//   &observer); StopOnSignals calls loop.Drain() through a Stop::Subscription absl::Status status =
-//   loop.Run();      // until drained
+//                  &observer);
+//   absl::Status status = loop.Run();  // until drained: loop.Drain(), from a Stop::Subscription
 //
 // One job at a time: acquire (long poll), run it on the calling thread while a thread of the loop
 // sends heartbeats, hand in the result. What the server says in its heartbeats reaches the running
@@ -14,17 +14,17 @@
 //   LEASE_LOST  the work is cancelled and dropped: the job is somebody else's
 //
 // Lost server  the work goes on while heartbeats are repeated with back-off, until the lease has
-// surely ended (four
-//              heartbeat intervals after the last answer: a lease is three); then it is cancelled
-//              and dropped. The end is judged by this machine's clock alone, so the clocks of
-//              server and worker need not agree.
+//              surely ended (four heartbeat intervals after the last answer: a lease is three);
+//              then it is cancelled and dropped. The end is judged by this machine's clock alone,
+//              so the clocks of server and worker need not agree.
 // Drain        no further job is acquired; a running one may finish within `drain_grace`, then it
-// is cancelled and
-//              given back with FAILURE_CAUSE_DRAINED.
-// Memory only  the job carries the text to forget; the loop holds the only copy and frees it after
-// the job. Threads      Run on one thread; Drain and JobControl from any. Errors       Run returns
-// OK after a drain; INVALID_ARGUMENT, PERMISSION_DENIED, UNAUTHENTICATED or UNIMPLEMENTED when
-//              the server will never give this process a job. Everything else is retried for ever.
+//              is cancelled and given back with FAILURE_CAUSE_DRAINED.
+// Memory only  the job carries the text to forget; the loop holds
+//              the only copy and frees it after the job.
+// Threads      Run on one thread; Drain and JobControl from any.
+// Errors       Run returns OK after a drain; INVALID_ARGUMENT, PERMISSION_DENIED,
+//              UNAUTHENTICATED or UNIMPLEMENTED when the server will never give this process a
+//              job. Everything else is retried for ever.
 #ifndef LETHE_CLIENT_LEASE_LOOP_H_
 #define LETHE_CLIENT_LEASE_LOOP_H_
 

@@ -31,10 +31,13 @@ enum class Repeat {
 };
 
 // The table, by code and reason:
-//   UNAVAILABLE SERVER_DRAINING           always: the server refused it before doing anything
-//   RESOURCE_EXHAUSTED with RetryInfo      always, likewise (TOO_MANY_CALLS, STORE_BUSY, QUEUE_FULL)
-//   UNAVAILABLE (other), CANCELLED        when safe (a server that shuts down cancels what comes
-//   too late) DEADLINE_EXCEEDED                     when safe anything else never
+//   UNAVAILABLE, SERVER_DRAINING         always: the server refused it before doing anything
+//   RESOURCE_EXHAUSTED with a RetryInfo  always, likewise (TOO_MANY_CALLS, STORE_BUSY, QUEUE_FULL)
+//   UNAVAILABLE with any other reason    when safe
+//   CANCELLED                            when safe: a server that shuts down cancels what comes too
+//                                        late
+//   DEADLINE_EXCEEDED                    when safe
+//   anything else                        never
 bool ShouldRetry(const absl::Status& status, Repeat repeat);
 
 class Backoff {

@@ -6,8 +6,7 @@
 //   if (stop.WaitFor(absl::Seconds(1))) return;       // true: the switch was thrown meanwhile
 //
 // Threads    any thread may call anything. `Request` is not for use inside a signal handler:
-// StopOnSignals has a
-//            thread of its own for that.
+//            StopOnSignals has a thread of its own for that.
 // Lifetime   a Stop outlives what waits on it; Subscription ends with its scope.
 #ifndef LETHE_CLIENT_STOP_H_
 #define LETHE_CLIENT_STOP_H_

@@ -11,9 +11,8 @@
 //
 // Threads    `on_update` runs on the calling thread.
 // Errors     OK after kEnough, or when the server ended the stream because the ticket has;
-// NOT_FOUND/TICKET_NOT_FOUND;
-//            CANCELLED/STOPPED; what ShouldRetry does not repeat, or its last attempt in a row
-//            without an answer.
+//            NOT_FOUND/TICKET_NOT_FOUND; CANCELLED/STOPPED; what ShouldRetry does not repeat, or
+//            its last attempt in a row without an answer.
 #ifndef LETHE_CLIENT_WATCH_TICKET_H_
 #define LETHE_CLIENT_WATCH_TICKET_H_
 

@@ -39,8 +39,8 @@ function(lethe_library name)
   endif()
 endfunction()
 
-# lethe_binary(NAME SRCS a.cc ... DEPS ...): goes to <build>/bin. The target lethe_binaries builds all but
-# the benchmarks: what ./dev demo and the end-to-end tests run.
+# lethe_binary(NAME SRCS a.cc ... DEPS ...): goes to <build>/bin. The target lethe_binaries builds
+# all but the benchmarks: what ./dev demo and the end-to-end tests run.
 add_custom_target(lethe_binaries)
 function(lethe_binary name)
   cmake_parse_arguments(L "" "" "SRCS;DEPS" ${ARGN})
@@ -52,9 +52,11 @@ function(lethe_binary name)
   endif()
 endfunction()
 
-# lethe_test(NAME SRCS a_test.cc ... DEPS ... [LABELS fast|engine|service|fault|e2e ...] [TIMEOUT seconds]
-#            [NEEDS binary...])    NEEDS: programs that the test starts; they are built with it.
-# One ctest entry per binary; labels choose what `./dev test` runs (fast: under a minute in all, no torch).
+# lethe_test(NAME SRCS a_test.cc ... DEPS ... [LABELS fast|engine|service|fault|e2e ...]
+#            [TIMEOUT seconds] [NEEDS binary...])
+# NEEDS: programs that the test starts; they are built with it.
+# One ctest entry per binary; labels choose what `./dev test` runs
+# (fast: under a minute in all, no torch).
 function(lethe_test name)
   cmake_parse_arguments(L "" "TIMEOUT" "SRCS;DEPS;LABELS;ARGS;NEEDS" ${ARGN})
   add_executable(${name} ${L_SRCS})

@@ -1,8 +1,9 @@
 # lethe::torch, LibTorch as imported targets of our own.
 #
-# Looked for in this order: LETHE_TORCH_DIR (a `torch` folder), the unpacked wheel in ${LETHE_DEPS}/libtorch/torch,
-# the torch of the machine's Python. find_package(Torch) is not used: it stops where no CUDA toolkit is installed.
-# Link it PRIVATE: its include folder carries an old google/protobuf that would shadow the machine's.
+# Looked for in this order: LETHE_TORCH_DIR (a `torch` folder), the unpacked wheel in
+# ${LETHE_DEPS}/libtorch/torch, the torch of the machine's Python. find_package(Torch) is not used:
+# it stops where no CUDA toolkit is installed. Link it PRIVATE: its include folder carries an old
+# google/protobuf that would shadow the machine's.
 set(LETHE_TORCH_DIR "" CACHE PATH "The `torch` folder of a wheel; empty: look in .deps, then in Python")
 
 set(_torch "${LETHE_TORCH_DIR}")

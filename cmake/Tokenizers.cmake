@@ -1,4 +1,5 @@
-# lethe::tokenizers_ffi, the Hugging Face `tokenizers` crate behind a C ABI (text/ffi), built by cargo.
+# lethe::tokenizers_ffi, the Hugging Face `tokenizers` crate
+# behind a C ABI (text/ffi), built by cargo.
 find_program(LETHE_CARGO cargo REQUIRED)
 set(_ffi_src "${PROJECT_SOURCE_DIR}/text/ffi")
 set(_ffi_dir "${LETHE_DEPS}/tokenizers_ffi")

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The demo: a deletion ticket goes the whole way on a small model that is trained here. Every figure that is
-# shown is measured in this run. `./dev demo` builds and calls it.
+# The demo: a deletion ticket goes the whole way on a small model that is trained here. Every figure
+# that is shown is measured in this run. `./dev demo` builds and calls it.
 #
 #   demo/run.sh BUILD_FOLDER [--keep] [--dir FOLDER] [--steps N]
 #
@@ -48,7 +48,8 @@ finish() {
 trap finish EXIT
 trap 'exit 130' INT TERM
 
-# field NAME LINE: a string field of one of our JSON lines, without escapes inside (the corpus has none).
+# field NAME LINE: a string field of one of our JSON lines,
+# without escapes inside (the corpus has none).
 field() { sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p" <<<"$2"; }
 # The byte at which the first sensitive part begins.
 first_span() { sed -n 's/.*"sensitive_spans":\[\[\([0-9]*\),.*/\1/p' <<<"$1"; }
@@ -58,7 +59,7 @@ ask() {
   "$bin/lethe-engine" generate --model "$1" --prompt "$2" --max-new-tokens "$3" | tr '\n' ' '
 }
 
-# --- 1 ------------------------------------------------------------------------------------------------
+# --- 1 --------------------------------------------------------------------------------------------
 
 chapter "1. A corpus of invented people and background text"
 run "$bin/lethe-engine" --seed 7 synth --out "$dir/corpus"
@@ -87,7 +88,7 @@ for i in "${!prompts[@]}"; do
   echo "  it says: ${red}$(ask "$dir/model" "${prompts[$i]}" 48)${plain}"
 done
 
-# --- 2 ------------------------------------------------------------------------------------------------
+# --- 2 --------------------------------------------------------------------------------------------
 
 chapter "4. Lethe on this machine: server, worker, verifier"
 echo "  $ lethe up --data $dir/lethe --port 0 &"
@@ -114,7 +115,7 @@ run "$bin/lethe" ticket create --model people --from-jsonl "$dir/corpus/forget.j
 ticket=$(sed -n 's/^ticket: *//p' "$dir/ticket.txt")
 promoted=$dir/lethe/models/people/current
 
-# --- 3 ------------------------------------------------------------------------------------------------
+# --- 3 --------------------------------------------------------------------------------------------
 
 chapter "7. What an attacker gets now"
 for i in "${!prompts[@]}"; do

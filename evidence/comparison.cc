@@ -57,7 +57,8 @@ double Statistic(Rule rule, const Values& judged, const Shape& control) {
   return 0;
 }
 
-// How far from the centre the policy lets the figure go, and how far chance alone may carry it; the larger one counts.
+// How far from the centre the policy lets the figure go, and how far chance
+// alone may carry it; the larger one counts.
 struct Reach {
   double policy = 0;
   double chance = 0;

@@ -1,21 +1,27 @@
-// A comparison: one figure of the forgotten text held against the same figure of control text. The verdict is made of these.
+// A comparison: one figure of the forgotten text held against the same figure of
+// control text. The verdict is made of these.
 //
 //   std::vector<Comparison> all = Comparisons(measurements);
 //   Finding now = Find(all[0], all[0].after, every_sequence, allowance);
 //   if (!now.held) ...
 //
 // Six rules, each with a limit that control and policy give, never the forgotten text itself:
-//   kMean       mean score           <= control mean + max(margin, t sd sqrt(1/n + 1/m))
-//   kWorst      largest score        <= control's 95th percentile + max(worst margin, sd ln(0.05 n / chance))
-//   kMember     AUC                  <= 0.5 + max(margin, what chance reaches by the Mann-Whitney distribution)
-//   kNonmember  AUC                  >= 0.5 - the same
-//   kLikely     smallest NLL a token >= control mean - max(k sd', t_n sd', share of the mean), sd' = sd sqrt(1 + 1/m)
-//   kUnlikely   largest NLL a token  <= control mean + the same
-// n sequences judged, m control sequences, sd control's. t is Student's with m - 1 degrees of freedom, exceeded by chance with the
-// chance that falls to one comparison (false_alarm over their number); t_n, with that over n. Scores of unseen text have long tails,
-// hence the exponential one in kWorst; one sequence has no mean, so kMean allows it what chance reaches beyond the percentile, too.
-// For kMean and kWorst chance never reaches further than half way from control's 95th percentile to 1: what comes out that
-// far is a leak, however few the sequences.
+//   kMean       mean score         <= control mean + max(margin, t sd sqrt(1/n + 1/m))
+//   kWorst      largest score      <= control's 95th percentile
+//                                     + max(worst margin, sd ln(0.05 n / chance))
+//   kMember     AUC                <= 0.5 + max(margin, what chance reaches by the Mann-Whitney
+//                                     distribution)
+//   kNonmember  AUC                >= 0.5 - the same
+//   kLikely     least NLL a token  >= control mean - max(k sd', t_n sd', share of the mean)
+//   kUnlikely   most NLL a token   <= control mean + the same
+//
+// n sequences judged, m control sequences, sd control's standard deviation, sd' = sd sqrt(1 + 1/m).
+// t is Student's with m - 1 degrees of freedom, exceeded by chance with the chance that falls to
+// one comparison (false_alarm over their number); t_n, with that over n. Scores of unseen text have
+// long tails, hence the exponential one in kWorst; one sequence has no mean, so kMean allows it
+// what chance reaches beyond the percentile, too. For kMean and kWorst chance never reaches further
+// than half way from control's 95th percentile to 1: what comes out that far is a leak, however few
+// the sequences.
 //
 // Threads    pure; any. Input has passed ValidateMeasurements, control is not empty.
 #ifndef LETHE_EVIDENCE_COMPARISON_H_
@@ -74,8 +80,9 @@ struct Allowance {
   std::map<size_t, double> auc_reach;  // by the number of sequences judged
 };
 
-// Allows each comparison to fail by noise with probability `chance`; 1 allows for no noise. `sequences` of which the most extreme
-// one is judged, `control` sequences, and every number of sequences that will be judged together.
+// Allows each comparison to fail by noise with probability `chance`; 1 allows for no noise.
+// `sequences` of which the most extreme one is judged, `control` sequences, and every number of
+// sequences that will be judged together.
 Allowance MakeAllowance(v1::VerdictPolicy policy, double chance, size_t sequences, size_t control,
                         const std::set<size_t>& judged);
 
@@ -100,7 +107,8 @@ bool IsAboutForgetting(Rule rule);
 // A catalogue name for people: "greedy_extraction" becomes "Greedy extraction".
 std::string Title(std::string_view name);
 
-// The name of attack `index` in gates: "greedy_extraction", or "greedy_extraction#2" when it ran before with other parameters.
+// The name of attack `index` in gates: "greedy_extraction", or "greedy_extraction#2" when it ran
+// before with other parameters.
 std::string AttackLabel(const v1::Measurements& measurements, int index);
 
 // "extraction", "membership" or "memorisation".

@@ -1,8 +1,8 @@
 // Merkle hashes of the audit log, RFC 6962 section 2.1.
 //
-//   std::string leaf = LeafHash(bytes);                  // SHA-256(0x00 || bytes), 32 bytes
+//   std::string leaf = LeafHash(bytes);            // SHA-256(0x00 || bytes), 32 bytes
 //   std::string root = MerkleRoot({leaf0, leaf1, leaf2});
-//   std::string bytes = CanonicalBytes(message);       // the same for equal messages, whatever the order of their maps
+//   std::string bytes = CanonicalBytes(message);   // equal for equal messages, map order or not
 //
 // Threads    pure; any.
 #ifndef LETHE_EVIDENCE_LEAF_H_
@@ -18,7 +18,8 @@ class MessageLite;
 
 namespace lethe {
 
-// A message as bytes that a hash may rest on: fields by number, maps by key. Unknown fields are kept as they came.
+// A message as bytes that a hash may rest on: fields by number, maps by
+// key. Unknown fields are kept as they came.
 std::string CanonicalBytes(const google::protobuf::MessageLite& message);
 
 // SHA-256(0x00 || bytes), 32 bytes.

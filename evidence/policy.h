@@ -1,15 +1,15 @@
 // Policies: how a model's tickets are served and judged. Read, check, fill in.
 //
-//   LETHE_ASSIGN_OR_RETURN(v1::ModelPolicy policy, ParsePolicy(file_content));   // refuses unknown
-//   names policy = WithDefaults(std::move(policy), catalogue_ladder, catalogue_attacks);
-//   LETHE_RETURN_IF_ERROR(ValidatePolicy(policy));                              // all errors at
-//   once
+//   LETHE_ASSIGN_OR_RETURN(v1::ModelPolicy policy, ParsePolicy(content));  // no unknown names
+//   policy = WithDefaults(std::move(policy), catalogue_ladder, catalogue_attacks);
+//   LETHE_RETURN_IF_ERROR(ValidatePolicy(policy));                         // all errors at once
 //
 // The catalogue of methods and attacks is the engine's (engine/catalog.h): the default ladder and
 // attacks come from the caller, and the caller checks that the names it finds exist.
 //
-// Errors     INVALID_ARGUMENT with reason POLICY_INVALID; the message names each fault, metadata
-// "faults" counts them. Threads    pure functions; any.
+// Errors     INVALID_ARGUMENT with reason POLICY_INVALID; the message names
+//            each fault, metadata "faults" counts them.
+// Threads    pure functions; any.
 #ifndef LETHE_EVIDENCE_POLICY_H_
 #define LETHE_EVIDENCE_POLICY_H_
 

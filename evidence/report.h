@@ -1,10 +1,12 @@
 // Verification reports: the measurements as the verifier's bytes, the policy, and the verdict that
 // follows.
 //
-//   LETHE_ASSIGN_OR_RETURN(v1::VerificationReport report, BuildReport(result.measurements(),
-//   policy, clock->Now())); LETHE_ASSIGN_OR_RETURN(ReportCheck check, CheckReport(report)); for
-//   (const std::string& difference : check.differences) ...   // empty: the report says what
-//   follows from it
+//   LETHE_ASSIGN_OR_RETURN(v1::VerificationReport report,
+//                          BuildReport(result.measurements(), policy, clock->Now()));
+//   LETHE_ASSIGN_OR_RETURN(ReportCheck check, CheckReport(report));
+//   for (const std::string& difference : check.differences) ...
+//
+// No difference: the report says what follows from it.
 //
 // Threads    pure functions; any.
 #ifndef LETHE_EVIDENCE_REPORT_H_

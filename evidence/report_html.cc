@@ -76,7 +76,8 @@ std::string Lowered(std::string text) {
   return text;
 }
 
-// The figures that say most: what comes out, how familiar, what it cost the kind, what it cost the text to keep.
+// The figures that say most: what comes out, how familiar, what it cost
+// the kind, what it cost the text to keep.
 std::string Tiles(const ReportView& view) {
   std::string out = "<div class=\"tiles\">";
   for (const evidence::AttackView& attack : view.attacks) {

@@ -1,10 +1,13 @@
-// A report as one HTML page that stands alone: style and plots inline, no script, no link, light and dark, fit for print.
+// A report as one HTML page that stands alone: style and plots inline, no
+// script, no link, light and dark, fit for print.
 //
 //   LETHE_ASSIGN_OR_RETURN(std::string page, ReportToHtml(report));
 //
-// Verdict and reason come first, in plain language; then what was tested, every attack with its plot, other text, tickets, every gate
-// with its sentence, the method, the record that makes it reproducible, and how to recompute the verdict without us. Everything shown
-// is recomputed from measurements and policy; a report that claims otherwise is headed by its differences. All text is escaped.
+// Verdict and reason come first, in plain language; then what was tested, every attack with
+// its plot, other text, tickets, every gate with its sentence, the method, the record that
+// makes it reproducible, and how to recompute the verdict without us. Everything shown is
+// recomputed from measurements and policy; a report that claims otherwise is headed by its
+// differences. All text is escaped.
 //
 // Errors     those of CheckReport.
 // Threads    pure; any.

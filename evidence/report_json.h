@@ -1,9 +1,11 @@
 // A report as JSON, for programs and for keeping.
 //
-//   LETHE_ASSIGN_OR_RETURN(std::string json, ReportToJson(report));   // ParseReport reads it again, byte for byte
+//   LETHE_ASSIGN_OR_RETURN(std::string json, ReportToJson(report));
+//   LETHE_ASSIGN_OR_RETURN(v1::VerificationReport same, ParseReport(json));   // byte for byte
 //
-// Protobuf's JSON mapping of VerificationReport, names as in report.proto: `measurements` and `policy` are base64, the very bytes
-// that the report is about. Beside them `measurements_decoded` and `policy_decoded` show the same for people; nothing is read from these.
+// Protobuf's JSON mapping of VerificationReport, names as in report.proto: `measurements` and
+// `policy` are base64, the very bytes that the report is about. Beside them `measurements_decoded`
+// and `policy_decoded` show the same for people; nothing is read from these.
 //
 // Errors     INVALID_ARGUMENT, REPORT_MALFORMED.
 // Threads    pure; any.

@@ -1,4 +1,5 @@
-// The style sheet of the report's page. Classes of plots: fb and fa the forgotten text before and now, cb and ca control.
+// The style sheet of the report's page. Classes of plots: fb and fa the
+// forgotten text before and now, cb and ca control.
 #ifndef LETHE_EVIDENCE_REPORT_STYLE_H_
 #define LETHE_EVIDENCE_REPORT_STYLE_H_
 

@@ -51,7 +51,8 @@ class Writer {
   // A line that holds strings from outside.
   void Plain(const std::string& line) { Line(Clean(line)); }
 
-  // Words wrapped at the width; the first line begins with `head`, the others are indented likewise.
+  // Words wrapped at the width; the first line begins with
+  // `head`, the others are indented likewise.
   void Prose(const std::string& head, const std::string& text) {
     std::string line = head;
     bool first = true;

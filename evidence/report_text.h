@@ -1,4 +1,5 @@
-// A report as a table for a terminal: verdict on top, attacks with forgotten and control before and after, other text, tickets.
+// A report as a table for a terminal: verdict on top, attacks with forgotten and
+// control before and after, other text, tickets.
 //
 //   LETHE_ASSIGN_OR_RETURN(std::string table, ReportToText(report, {.colour = isatty(1) == 1}));
 //

@@ -1,6 +1,8 @@
-// What a report shows, arranged for tables and pages: both renderers read this, so they cannot tell different stories.
+// What a report shows, arranged for tables and pages: both renderers read
+// this, so they cannot tell different stories.
 //
-// Everything is recomputed from measurements and policy; what the report claims otherwise stands in `differences`.
+// Everything is recomputed from measurements and policy; what the report
+// claims otherwise stands in `differences`.
 //
 // Threads    pure; any.
 #ifndef LETHE_EVIDENCE_REPORT_VIEW_H_

@@ -1,4 +1,5 @@
-// What a gate says in plain words: what was tried, what was found, what it means. No text of the ticket stands in any.
+// What a gate says in plain words: what was tried, what was found, what it
+// means. No text of the ticket stands in any.
 //
 // Threads    pure; any.
 #ifndef LETHE_EVIDENCE_SENTENCES_H_

@@ -16,7 +16,8 @@ double SumInOrder(Values& values) {
 // The chance that a standard normal exceeds x.
 double NormalTail(double x) { return 0.5 * std::erfc(x / std::sqrt(2.0)); }
 
-// The chance that Student's t exceeds x > 0; the finite series for whole degrees of freedom (Abramowitz and Stegun 26.7.3, 26.7.4).
+// The chance that Student's t exceeds x > 0; the finite series for whole degrees of freedom
+// (Abramowitz and Stegun 26.7.3, 26.7.4).
 double StudentTail(double x, size_t freedom) {
   const double theta = std::atan(x / std::sqrt(static_cast<double>(freedom)));
   const double cosine = std::cos(theta);
@@ -45,8 +46,8 @@ double Solve(Function function, double tail) {
   return std::round(low * 1e6) / 1e6;
 }
 
-// P(U = u) for u = 0 .. n m under the null hypothesis: the last of n + m values is a forgotten one with chance n / (n + m), and then
-// exceeds all m control values.
+// P(U = u) for u = 0 .. n m under the null hypothesis: the last of n + m values is a forgotten one
+// with chance n / (n + m), and then exceeds all m control values.
 Values MannWhitney(size_t n, size_t m) {
   std::vector<Values> row(n + 1,
                           Values(n * m + 1, 0));  // row[i]: i forgotten, j control, j growing

@@ -1,11 +1,13 @@
 // The statistics of the verdict: few, plain, and the same on every machine.
 //
-//   double auc = Auc(forgotten_scores, control_scores);        // 1: every forgotten one scores
-//   above every control double se = AucNullError(forgotten_scores.size(), control_scores.size());
+//   double auc = Auc(forgotten_scores, control_scores);  // 1: every forgotten above every control
+//   double reach = AucReach(0.01, forgotten_scores.size(), control_scores.size());
 //
-// Order      no result depends on the order of its input, to the last bit: values are sorted before
-// they are summed. Input      finite values, as ValidateMeasurements makes sure of; `values` not
-// empty where a mean is asked for. Threads    pure functions; any.
+// Order      no result depends on the order of its input, to the last bit:
+//            values are sorted before they are summed.
+// Input      finite values, as ValidateMeasurements makes sure of;
+//            `values` not empty where a mean is asked for.
+// Threads    pure functions; any.
 #ifndef LETHE_EVIDENCE_STATISTICS_H_
 #define LETHE_EVIDENCE_STATISTICS_H_
 
@@ -31,9 +33,10 @@ double Smallest(const Values& values);
 // counting half (Mann-Whitney U over n m).
 double Auc(const Values& forgotten, const Values& control);
 
-// How far above 0.5 the AUC of n forgotten and m control scores may lie, when both come from one distribution, so that chance
-// goes beyond it no more often than `tail`. Exact (the Mann-Whitney distribution) while n m <= 512, normal above; 0.5 where even the
-// most extreme order is not seldom enough. Ties make it err towards larger.
+// How far above 0.5 the AUC of n forgotten and m control scores may lie, when both come from one
+// distribution, so that chance goes beyond it no more often than `tail`. Exact (the Mann-Whitney
+// distribution) while n m <= 512, normal above; 0.5 where even the most extreme order is not seldom
+// enough. Ties make it err towards larger.
 double AucReach(double tail, size_t forgotten, size_t control);
 
 // Standard error of the difference of two means, when both come from the distribution that
@@ -41,14 +44,16 @@ double AucReach(double tail, size_t forgotten, size_t control);
 // being judged.
 double MeanDifferenceError(size_t forgotten, const Values& control);
 
-// The value that a standard normal exceeds with probability `tail`; 0 for 0.5 and more. Rounded to 1e-6, so that libraries of
-// mathematics agree.
+// The value that a standard normal exceeds with probability `tail`; 0 for 0.5 and more. Rounded to
+// 1e-6, so that libraries of mathematics agree.
 double NormalQuantile(double tail);
 
-// The same of Student's t: for a mean and deviation that were themselves estimated, from freedom + 1 values. Normal above 200.
+// The same of Student's t: for a mean and deviation that were themselves estimated,
+// from freedom + 1 values. Normal above 200.
 double StudentQuantile(double tail, size_t freedom);
 
-// How many standard deviations further an exponential tail has thinned from `from` to `tail`: ln(from / tail), at least 0. Rounded as above.
+// How many standard deviations further an exponential tail has thinned from `from` to `tail`:
+// ln(from / tail), at least 0. Rounded as above.
 double ExponentialReach(double from, double tail);
 
 }  // namespace lethe::evidence

@@ -1,10 +1,12 @@
-// Small plots as inline SVG for the report's page: a strip of dots per row, and bars before / after.
+// Small plots as inline SVG for the report's page: a strip
+// of dots per row, and bars before / after.
 //
 //   StripPlot plot{.title = "Greedy extraction", .axis = LinearAxis(0, 1)};
 //   plot.rows.push_back({"forgotten, before", scores, "fb"});
 //   std::string svg = DrawStrips(plot);
 //
-// Colours come from the page: rows carry a class (fb, fa, cb, ca) that its style sheet paints. No script, no link, no font.
+// Colours come from the page: rows carry a class (fb, fa, cb, ca) that its style
+// sheet paints. No script, no link, no font.
 //
 // Threads    pure; any.
 #ifndef LETHE_EVIDENCE_SVG_PLOT_H_
@@ -36,7 +38,8 @@ struct Axis {
 // Round marks that cover the range; a range without width is widened.
 Axis LinearAxis(double low, double high);
 
-// Queries on a logarithmic scale, and "never" (0) as a place of its own at the right end. Place gives the position on this axis.
+// Queries on a logarithmic scale, and "never" (0) as a place of its own at the right end. Place
+// gives the position on this axis.
 Axis QueriesAxis(double most);
 double QueriesPlace(double queries, const Axis& axis);
 

@@ -90,7 +90,8 @@ class Judge {
   }
 
  private:
-  // The policy's false alarms are shared among all comparisons, and again among tickets and sequences where each is judged.
+  // The policy's false alarms are shared among all comparisons, and again among tickets and
+  // sequences where each is judged.
   void AllowForChance(size_t comparisons) {
     const bool noise = p_.false_alarm() < 1;
     const double each = noise ? p_.false_alarm() / static_cast<double>(comparisons) : 1;
@@ -159,8 +160,9 @@ class Judge {
     *verdict_.add_gates() = std::move(gate);
   }
 
-  // Before unlearning nothing told the forgotten text from control: no comparison had power, and without the policy's margins, chance
-  // alone allowed for, neither membership nor the mean likelihood did.
+  // Before unlearning nothing told the forgotten text from control: no comparison had
+  // power, and without the policy's margins, chance alone allowed for, neither membership
+  // nor the mean likelihood did.
   bool LookedLikeControl() const {
     for (const Judged& j : judged_) {
       if (!evidence::IsAboutForgetting(j.comparison.rule)) continue;
@@ -253,8 +255,9 @@ class Judge {
                                               evidence::Holds(moved, allowed, false)));
   }
 
-  // Whether a comparison holds for a ticket's own sequences. Where all sequences together failed, a ticket on the wrong side of that
-  // limit is part of the failure; else the ticket gets the wider limit of its fewer sequences, and of its being one of many.
+  // Whether a comparison holds for a ticket's own sequences. Where all sequences together failed, a
+  // ticket on the wrong side of that limit is part of the failure; else the ticket gets the wider
+  // limit of its fewer sequences, and of its being one of many.
   bool HoldsFor(const Judged& j, const std::vector<size_t>& which) const {
     const Finding own = Find(j.comparison, j.comparison.after, which, each_);
     return j.after.held ? own.held : evidence::Holds(own.value, j.after.limit, own.at_least);

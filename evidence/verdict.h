@@ -9,15 +9,14 @@
 // one function.
 //
 // Precedence  DESTROYED over NOT_FORGOTTEN over INCONCLUSIVE over PASS: what is proven is said; a
-// pass needs every gate
-//             to hold and enough attacks that would have failed before unlearning. Where damage is
-//             proven, a comparison with a damaged control proves little, so that comes first; the
-//             summary names the other failures too.
-// Privacy     sentences hold figures, ids of tickets and names of attacks and sets; nothing of the
-// text. Errors      INVALID_ARGUMENT, REPORT_MALFORMED: lists that do not fit together, a figure
-// that is not finite or out of
-//             range, no attack, a required attack missing. POLICY_INVALID: the policy does not
-//             validate.
+//             pass needs every gate to hold and enough attacks that would have failed before
+//             unlearning. Where damage is proven, a comparison with a damaged control proves
+//             little, so that comes first; the summary names the other failures too.
+// Privacy     sentences hold figures, ids of tickets and names
+//             of attacks and sets; nothing of the text.
+// Errors      INVALID_ARGUMENT, REPORT_MALFORMED: lists that do not fit together, a figure that is
+//             not finite or out of range, no attack, a required attack missing. POLICY_INVALID:
+//             the policy does not validate.
 // Threads     any.
 #ifndef LETHE_EVIDENCE_VERDICT_H_
 #define LETHE_EVIDENCE_VERDICT_H_

@@ -3,7 +3,8 @@
 //   background.Run([call, this] { call->Finish(CheckPaths(call->request)); });
 //
 // Contract   every accepted task runs, also when the destructor was called meanwhile. Run says
-// false when too many wait: refuse the caller then. Threads    any.
+//            false when too many wait: refuse the caller then.
+// Threads    any.
 #ifndef LETHE_SERVER_BACKGROUND_H_
 #define LETHE_SERVER_BACKGROUND_H_
 

@@ -1,16 +1,15 @@
 // Configuration of lethe-server: one TOML file, the environment and flags, checked as a whole
 // before anything starts.
 //
-//   absl::StatusOr<LoadedConfig> loaded = LoadConfig({{"data_folder", "/var/lib/lethe"}},
-//   environ_map);
-//   // INVALID_ARGUMENT with every mistake on a line of its own, or loaded->config
+//   absl::StatusOr<LoadedConfig> loaded =
+//       LoadConfig({{"data_folder", "/var/lib/lethe"}}, environ_map);
 //
 // Order      flag over environment (LETHE_<NAME>) over file over default. ConfigOptions() is the
-// one table of all options; the file's keys,
-//            the flags, --help, --print-config and docs/config.md are made from it.
-// Errors     INVALID_ARGUMENT/CONFIG_INVALID: unknown keys (with the nearest known one), values
-// that do not parse, values out of range,
-//            combinations that make no sense; all of them at once.
+//            one table of all options; the file's keys, the flags, --help, --print-config and
+//            docs/config.md are made from it.
+// Errors     INVALID_ARGUMENT/CONFIG_INVALID: unknown keys (with the nearest known
+//            one), values that do not parse, values out of range, combinations that
+//            make no sense; all of them at once.
 // Threads    values.
 #ifndef LETHE_SERVER_CONFIG_H_
 #define LETHE_SERVER_CONFIG_H_
@@ -82,8 +81,8 @@ struct ServerConfig {
 struct ConfigOption {
   using Field = std::variant<std::string ServerConfig::*, int64_t ServerConfig::*,
                              bool ServerConfig::*, absl::Duration ServerConfig::*>;
-  std::string_view
-      name;  // key in the file; --with-dashes as a flag; LETHE_WITH_UNDERSCORES in the environment
+  // Key in the file; --with-dashes as a flag; LETHE_WITH_UNDERSCORES in the environment.
+  std::string_view name;
   Field field;
   double low = 0;   // smallest number, or seconds for a duration
   double high = 0;  // largest

@@ -1,13 +1,15 @@
-// Hands work to the workers that wait for it. A poll is an AcquireJob call: answered at once when there is work, else
-// when a commit makes some, or empty when its wait is over.
+// Hands work to the workers that wait for it. A poll is an AcquireJob call: answered at once when
+// there is work, else when a commit makes some, or empty when its wait is over.
 //
 //   dispatcher.Acquire(call, kinds, wait);   // finishes the call, now or later
 //   dispatcher.Poke();                       // after a commit that made work
 //
 // Fairness   the poll that waits longest is served first; policy/next_job.h chooses what it gets.
-// Leases     a call that went away while its lease was being written gives the job back at once, burning nothing.
-// Clash      a command that the store refuses (its ticket was cancelled meanwhile) leaves the poll waiting; the same
-//            model or job is tried again at the next Tick, so that a standing refusal cannot spin.
+// Leases     a call that went away while its lease was being written
+//            gives the job back at once, burning nothing.
+// Clash      a command that the store refuses (its ticket was cancelled meanwhile) leaves the
+//            poll waiting; the same model or job is tried again at the next Tick, so that a
+//            standing refusal cannot spin.
 // Threads    any. One thread of its own looks for work; nothing here blocks the committer.
 #ifndef LETHE_SERVER_DISPATCHER_H_
 #define LETHE_SERVER_DISPATCHER_H_

@@ -86,8 +86,8 @@ absl::StatusOr<NewTicket> Seal(Core* core, const v1::CreateTicketRequest& reques
   return ticket;
 }
 
-// The ticket that this very request made before, if it did. A repeat is answered as the first call was, even when it would
-// no longer be taken today: its due time has passed, or the queue is full.
+// The ticket that this very request made before, if it did. A repeat is answered as the first call
+// was, even when it would no longer be taken today: its due time has passed, or the queue is full.
 std::optional<storage::TicketRecord> FiledBefore(Core* core,
                                                  const v1::CreateTicketRequest& request) {
   const auto snapshot = core->store->Snapshot();
@@ -148,7 +148,8 @@ class Filing : public std::enable_shared_from_this<Filing> {
     if (receipt.ok()) {
       done_(std::move(receipt->tickets));
     } else if (ErrorReason(receipt.status()) == "KEY_EPOCH_RETIRED" && !sealed_again_) {
-      // The key file was rotated in between; once more under the new key, off the committer's thread.
+      // The key file was rotated in between; once more under
+      // the new key, off the committer's thread.
       sealed_again_ = true;
       if (!core_->background->Run([self = shared_from_this()] { self->Run(); })) {
         done_(receipt.status());

@@ -1,9 +1,11 @@
-// Files tickets: checks, tokenises, seals, posts one command. Shared by CreateTicket and BatchCreateTickets.
+// Files tickets: checks, tokenises, seals, posts one command.
+// Shared by CreateTicket and BatchCreateTickets.
 //
 //   FileTickets(core, "local", {&call->request}, [call](auto tickets) { ... call->Finish(...); });
 //
-// Contract   `requests` stay alive until `done` has run; it runs once, on any thread. Requests of ids only are filed without
-//            leaving the handler's thread; text goes to a background thread.
+// Contract   `requests` stay alive until `done` has run; it runs once, on any thread.
+//            Requests of ids only are filed without leaving the handler's thread; text
+//            goes to a background thread.
 // Errors     those of CreateTicket; with more than one request metadata "index" says which one.
 #ifndef LETHE_SERVER_FILING_H_
 #define LETHE_SERVER_FILING_H_

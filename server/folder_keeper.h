@@ -1,10 +1,11 @@
-// Keeps the models' folders in line with the store, on a thread of its own: `current` after a promotion, the removal of
-// rejected candidates, what a lost lease left behind.
+// Keeps the models' folders in line with the store, on a thread of its own: `current` after a
+// promotion, the removal of rejected candidates, what a lost lease left behind.
 //
-//   keeper.Schedule(ModelId{"m"}, [&] { hub.OnTicket(record); });   // afterwards, once `current` shows the promotion
+//   keeper.Schedule(ModelId{"m"}, [&] { hub.OnTicket(record); });   // after `current` is switched
 //
-// Contract   calls for one model are done one after another, several at once as one. `after` runs also when the work
-//            failed: the truth is in the store, and a failed reconciliation is tried again by Tick.
+// Contract   calls for one model are done one after another, several at once as one. `after`
+//            runs also when the work failed: the truth is in the store, and a failed
+//            reconciliation is tried again by Tick.
 // Threads    any.
 #ifndef LETHE_SERVER_FOLDER_KEEPER_H_
 #define LETHE_SERVER_FOLDER_KEEPER_H_

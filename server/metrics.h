@@ -6,8 +6,10 @@
 //   m->started->Increment();
 //
 // Rule       no label holds an id or anything a caller chooses: services, methods, codes, states,
-// kinds, outcomes, attacks of the catalogue. Series     exist from the start with value 0, so that
-// rate() and alerts work before the first event. Threads    any.
+//            kinds, outcomes, attacks of the catalogue.
+// Series     exist from the start with value 0, so that
+//            rate() and alerts work before the first event.
+// Threads    any.
 #ifndef LETHE_SERVER_METRICS_H_
 #define LETHE_SERVER_METRICS_H_
 

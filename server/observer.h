@@ -1,6 +1,7 @@
-// What follows from a commit: watchers hear of it, waiting polls are served, folders and metrics are brought up to date.
+// What follows from a commit: watchers hear of it, waiting polls are served,
+// folders and metrics are brought up to date.
 //
-// Threads    called on the committer's thread; nothing here blocks or does I/O.
+// Threads    called on a thread of the committer; nothing here blocks or does I/O.
 #ifndef LETHE_SERVER_OBSERVER_H_
 #define LETHE_SERVER_OBSERVER_H_
 

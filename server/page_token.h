@@ -1,12 +1,13 @@
 // Page tokens that callers cannot forge and cannot carry from one list to another.
 //
 //   std::string token = tokens.Make(FilterOf(request), last_key);
-//   LETHE_ASSIGN_OR_RETURN(std::string last_key, tokens.Read(FilterOf(request),
-//   request.page_token()));
+//   LETHE_ASSIGN_OR_RETURN(std::string last_key,
+//                          tokens.Read(FilterOf(request), request.page_token()));
 //
 // Format     base64url( 32 hex digits of HMAC-SHA-256(key, filter 0x00 position), position ).
-// Errors     INVALID_ARGUMENT/PAGE_TOKEN_INVALID for anything that is not ours, or that was made
-// for another filter. Threads    any.
+// Errors     INVALID_ARGUMENT/PAGE_TOKEN_INVALID for anything that is not
+//            ours, or that was made for another filter.
+// Threads    any.
 #ifndef LETHE_SERVER_PAGE_TOKEN_H_
 #define LETHE_SERVER_PAGE_TOKEN_H_
 

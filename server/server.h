@@ -3,9 +3,11 @@
 //   LETHE_ASSIGN_OR_RETURN(auto server, Server::Start(config, {}));
 //   server->port();  ...  server->Drain();
 //
-// Start      opens vault and store, brings model folders in line, gives live leases a full term, then listens.
-// Drain      NOT_SERVING first; polls and watches end with UNAVAILABLE/SERVER_DRAINING; calls in flight get drain_grace to
-//            end; new ones are refused; then what the store was given is committed. Blocks; the destructor does it too.
+// Start      opens vault and store, brings model folders in line,
+//            gives live leases a full term, then listens.
+// Drain      NOT_SERVING first; polls and watches end with UNAVAILABLE/SERVER_DRAINING; calls in
+//            flight get drain_grace to end; new ones are refused; then what the store was given is
+//            committed. Blocks; the destructor does it too.
 // Errors     of the vault and the store; UNAVAILABLE/LISTEN_FAILED with the address; FILE_ERROR.
 // Threads    Start, Drain and the destructor from one thread; the rest from any.
 #ifndef LETHE_SERVER_SERVER_H_

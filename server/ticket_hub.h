@@ -1,9 +1,10 @@
-// Who watches what, and how far the running jobs are. Progress lives in memory only: it is told by heartbeats and gone
-// with the lease.
+// Who watches what, and how far the running jobs are. Progress lives in memory only: it is told by
+// heartbeats and gone with the lease.
 //
 //   hub.Watch(id, call);  hub.OnTicket(record);  hub.SetProgress(job, progress, tickets);
 //
-// Memory     bounded by the open watches (CallGate) and the leased jobs; a slow watcher holds one message a key.
+// Memory     bounded by the open watches (CallGate) and the leased
+//            jobs; a slow watcher holds one message a key.
 // Order      a watcher never sees an older version of a ticket after a newer one.
 // Threads    any; nothing here blocks or does I/O.
 #ifndef LETHE_SERVER_TICKET_HUB_H_

@@ -1,12 +1,15 @@
 // A CreateTicketRequest checked and turned into what the store and the vault take.
 //
-//   LETHE_RETURN_IF_ERROR(CheckForm(request, config, now));                      // needs no model
+//   LETHE_RETURN_IF_ERROR(CheckForm(request, config, now));     // needs no model
 //   LETHE_ASSIGN_OR_RETURN(CheckedTicket ticket,
-//                          Resolve(request, *model, tokenizer, config));         // ids, or text with a tokenizer
+//                          Resolve(request, *model, tokenizer, config));
 //
-// Errors     those of DeletionService.CreateTicket, each with the field it is about. No message repeats what a
-//            caller wrote.
-// Threads    pure functions. Resolve tokenises text: on a background thread, unless NeedsTokenizer says no.
+// A null tokenizer does for targets that are ids.
+//
+// Errors     those of DeletionService.CreateTicket, each with the field it is about. No message
+//            repeats what a caller wrote.
+// Threads    pure functions. Resolve tokenises text: on a
+//            background thread, unless NeedsTokenizer says no.
 #ifndef LETHE_SERVER_TICKET_REQUEST_H_
 #define LETHE_SERVER_TICKET_REQUEST_H_
 

@@ -3,8 +3,8 @@
 //   timers.After(absl::Seconds(20), [this, id] { EndPoll(id); });
 //
 // Contract   callbacks run on the timer's thread, in the order of their times, and must not block.
-// There is no cancelling: a callback looks
-//            whether it still has something to do. The destructor drops what has not run.
+//            There is no cancelling: a callback looks whether it still has something to do. The
+//            destructor drops what has not run.
 // Clock      the machine's steady clock: these are waits, not dates.
 // Threads    any.
 #ifndef LETHE_SERVER_TIMERS_H_

@@ -1,11 +1,12 @@
 // Tokenizers of the models, loaded once each.
 //
-//   absl::StatusOr<Tokenizer> tokenizer = tokenizers.Get(model);   // on a background thread: it may read a file
+//   absl::StatusOr<Tokenizer> tokenizer = tokenizers.Get(model);   // may read a file
 //
-// Key        the digest of tokenizer.json that the model was registered with; a folder that holds another is refused.
+// Key        the digest of tokenizer.json that the model was registered
+//            with; a folder that holds another is refused.
 // Memory     the last `most` that were used stay.
 // Errors     UNAVAILABLE/TOKENIZER_UNAVAILABLE when the model's folder cannot be read now.
-// Threads    any; blocks.
+// Threads    any; blocks: on a background thread.
 #ifndef LETHE_SERVER_TOKENIZER_CACHE_H_
 #define LETHE_SERVER_TOKENIZER_CACHE_H_
 

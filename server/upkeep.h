@@ -1,9 +1,11 @@
-// What time brings: leases that ran out, batches whose wait is over, request ids to forget, and the gauges.
+// What time brings: leases that ran out, batches whose wait is
+// over, request ids to forget, and the gauges.
 //
 //   Upkeep upkeep(&core, &dispatcher, &keeper);
 //   upkeep.Start();   // a round every maintenance_interval; tests call Tick instead
 //
-// Writes     a round posts a command only when there is something for it to do: an idle server writes nothing.
+// Writes     a round posts a command only when there is something for
+//            it to do: an idle server writes nothing.
 // Threads    Tick from any thread, one at a time.
 #ifndef LETHE_SERVER_UPKEEP_H_
 #define LETHE_SERVER_UPKEEP_H_

@@ -126,7 +126,8 @@ class WorkServiceImpl final : public Raw {
     }
   }
 
-  // Ends the call. A job that nobody knows is a lease that nobody holds; refusals of stale fences are counted.
+  // Ends the call. A job that nobody knows is a lease that nobody
+  // holds; refusals of stale fences are counted.
   template <typename Call>
   void FinishWork(Call* call, const absl::Status& status) {
     const std::string reason = ErrorReason(status);
@@ -166,8 +167,8 @@ class WorkServiceImpl final : public Raw {
     });
   }
 
-  // The job as it is now; LEASE_LOST when the call's fence is not its own. A cheap look before files are read: the
-  // command checks again.
+  // The job as it is now; LEASE_LOST when the call's fence is not its own. A cheap look before
+  // files are read: the command checks again.
   absl::StatusOr<storage::JobRecord> Look(const v1::CompleteJobRequest& request) const {
     LETHE_ASSIGN_OR_RETURN(const JobId id, ParseJobId(request.job_id()));
     LETHE_ASSIGN_OR_RETURN(const auto job, core_->store->Snapshot()->FindJob(id));
@@ -278,7 +279,8 @@ class WorkServiceImpl final : public Raw {
     } else if (!IsReason(request.reason())) {
       call->Finish(FieldError("RESULT_MALFORMED", "reason", "UPPER_SNAKE, at most 63 characters"));
     } else {
-      // The worker's message is free text: it is neither stored nor logged here. The worker's own log has it.
+      // The worker's message is free text: it is neither stored nor
+      // logged here. The worker's own log has it.
       LogInfo("job handed back", {{"job", job->value},
                                   {"fence", request.fence()},
                                   {"cause", v1::FailureCause_Name(request.cause())},

@@ -1,6 +1,7 @@
 // The audit log of a store at rest, for `lethe admin audit`.
 //
-//   LETHE_RETURN_IF_ERROR(ForEachAuditLeaf(data / "store", [](LogIndex index, const AuditLeaf& leaf) { ... }));
+//   LETHE_RETURN_IF_ERROR(ForEachAuditLeaf(
+//       data / "store", [](LogIndex index, const AuditLeaf& leaf) { ... }));
 //
 // Takes no lock and writes nothing; beside a running server the last leaves may be missing.
 //

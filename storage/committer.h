@@ -1,4 +1,4 @@
-// Committer: one batch, one sync (DESIGN rules 1 to 3).
+// Committer: one batch, one sync.
 //
 //   Committer committer(driver, live_index, options);
 //   committer.Post(command, done);

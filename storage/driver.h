@@ -1,9 +1,9 @@
 // Driver: keeps records for the committer. It stores what was decided and decides nothing.
 //
 // Contract   Write is atomic and durable when it returns OK; after an error the driver is not
-// written to again. One Write at a time, by one
-//            thread. Latest() shows the last successful Write, for that thread; NewSnapshot() does
-//            so for any thread. tests/support/store_conformance.h is what a driver must pass.
+//            written to again. One Write at a time, by one thread. Latest() shows the last
+//            successful Write, for that thread; NewSnapshot() does so for any thread.
+//            tests/support/store_conformance.h is what a driver must pass.
 #ifndef LETHE_STORAGE_DRIVER_H_
 #define LETHE_STORAGE_DRIVER_H_
 

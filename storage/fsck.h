@@ -1,16 +1,17 @@
 // fsck: is this folder sound? The oracle of every fault test, and `lethe admin check`.
 //
-//   LETHE_ASSIGN_OR_RETURN(FsckReport report, Fsck({.store = data / "store", .models = data /
-//   "models"})); for (const Finding& f : report.findings) ...
+//   LETHE_ASSIGN_OR_RETURN(FsckReport report,
+//                          Fsck({.store = data / "store", .models = data / "models"}));
+//   for (const Finding& f : report.findings) ...
 //
 // Checks     every reference resolves; states are consistent across ticket, job, checkpoint and
-// model; indexes agree with records;
-//            the audit log is dense and its last word on each thing is the record's state; payload
-//            and key exist exactly for tickets that have not ended; model folders hold what the
-//            store says and nothing else; `current` shows what the store says.
-// Reads only the store is opened read-only (no lock is taken, nothing is written). Beside a running
-// server the answer may be out of date. Errors     a folder that cannot be read at all; what is
-// wrong inside it is a finding.
+//            model; indexes agree with records; the audit log is dense and its last word on each
+//            thing is the record's state; payload and key exist exactly for tickets that have not
+//            ended; model folders hold what the store says and nothing else; `current` shows what
+//            the store says.
+// Reads      only: the store is opened read-only, no lock is taken, nothing is written. Beside a
+//            running server the answer may be out of date.
+// Errors     a folder that cannot be read at all; what is wrong inside it is a finding.
 #ifndef LETHE_STORAGE_FSCK_H_
 #define LETHE_STORAGE_FSCK_H_
 

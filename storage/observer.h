@@ -2,14 +2,17 @@
 // this one hook.
 //
 //   class Wakeups : public CommitObserver {
-//     void OnCommit(const CommitEvent& e) override { for (const auto& t : e.tickets)
-//     Wake(t.after.ticket_id()); }
+//     void OnCommit(const CommitEvent& e) override {
+//       for (const auto& t : e.tickets) Wake(t.after.ticket_id());
+//     }
 //   };
 //
-// Order      after the sync, when snapshots and WorkView show the change, before the callers'
-// `done`. Threads    the committer's thread: must not block and must not call AddObserver or
-// RemoveObserver. Detail     one event a group: a record that two commands of one group changed is
-// told once, from its first to its last state.
+// Order      after the sync, when snapshots and WorkView show the change; before the callers'
+//            `done`.
+// Threads    a thread of the committer, one event at a time: must not block and must not call
+//            AddObserver or RemoveObserver.
+// Detail     one event a group: a record that two commands of one group changed is told once, from
+//            its first to its last state.
 #ifndef LETHE_STORAGE_OBSERVER_H_
 #define LETHE_STORAGE_OBSERVER_H_
 

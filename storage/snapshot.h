@@ -2,17 +2,19 @@
 // callers list, all of one moment.
 //
 //   auto snapshot = store->Snapshot();
-//   LETHE_ASSIGN_OR_RETURN(TicketRecord ticket, snapshot->GetTicket(id));   //
-//   NOT_FOUND/TICKET_NOT_FOUND LETHE_ASSIGN_OR_RETURN(TicketPage page,
-//   snapshot->ListTickets({.model = m, .limit = 50}));
+//   LETHE_ASSIGN_OR_RETURN(TicketRecord ticket, snapshot->GetTicket(id));
+//   LETHE_ASSIGN_OR_RETURN(TicketPage page, snapshot->ListTickets({.model = m, .limit = 50}));
 //
-// Find… gives nothing where there is no record; Get… gives NOT_FOUND with a reason.
+// Find… gives nothing where there is no record; Get… gives NOT_FOUND with a reason
+// (TICKET_NOT_FOUND for example).
 //
 // Errors     besides: DATA_LOSS/RECORD_CORRUPT when a record does not parse,
-// UNAVAILABLE/STORE_READ_FAILED when the disk does not answer. Threads    any thread may read one
-// snapshot. Cost       Get: one point read. ListTickets: O(states × log + page), whatever the
-// number of tickets. Lifetime   a snapshot must not outlive its store; do not keep one: while it
-// lives, deleted payloads stay on disk.
+//            UNAVAILABLE/STORE_READ_FAILED when the disk does not answer.
+// Threads    any thread may read one snapshot.
+// Cost       Get: one point read. ListTickets: O(states × log + page), whatever the number of
+//            tickets.
+// Lifetime   a snapshot must not outlive its store; do not keep one: while
+//            it lives, deleted payloads stay on disk.
 #ifndef LETHE_STORAGE_SNAPSHOT_H_
 #define LETHE_STORAGE_SNAPSHOT_H_
 

@@ -6,13 +6,14 @@
 // Guarantee  `done` runs after the sync of the batch that decided the command. Refusals wait too:
 //            "already exists" may rest on a command of the same batch that is not yet on disk.
 // Order      commands take effect in the order in which Post returned; once `done` has run, every
-// new snapshot shows the effect. Threads    any thread may call; `done` and observers run on the
-// committer's thread and must not block. `done` may Post. Lifetime   the destructor commits what
-// was posted; a snapshot must not outlive the store. Errors     command/commands.h names each
-// command's. Of the store itself, all UNAVAILABLE: DISK_FULL, after a write found no space;
-//            STORE_READ_ONLY, after any other failed write or sync. Either stays until the process
-//            restarts: what reached the disk is unknown until the store is opened again.
-//            STORE_CLOSING while the destructor runs.
+//            new snapshot shows the effect.
+// Threads    any thread may call; `done` and observers run on a thread of the committer and must
+//            not block. `done` may Post.
+// Lifetime   the destructor commits what was posted; a snapshot must not outlive the store.
+// Errors     command/commands.h names each command's. Of the store itself, all UNAVAILABLE:
+//            DISK_FULL, after a write found no space; STORE_READ_ONLY, after any other failed write
+//            or sync. Either stays until the process restarts: what reached the disk is unknown
+//            until the store is opened again. STORE_CLOSING while the destructor runs.
 //
 // Open       OpenMemoryStore (tests, and the model of the conformance suite) or OpenRocksStore.
 #ifndef LETHE_STORAGE_TICKET_STORE_H_
@@ -47,7 +48,7 @@ class TicketStore {
 
   virtual void Post(Command command, Done done) = 0;
 
-  // Post and wait. Never from the committer's thread.
+  // Post and wait. Never from `done` or an observer.
   absl::StatusOr<Receipt> Commit(Command command);
 
   virtual std::unique_ptr<const storage::Snapshot> Snapshot() const = 0;

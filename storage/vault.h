@@ -1,28 +1,27 @@
 // Vault: seals what a person wants forgotten, so that destroying a ticket's key destroys its text.
 //
-//   LETHE_ASSIGN_OR_RETURN(auto vault, Vault::Open("/etc/lethe/key", {.create = true},
-//   SecureRandom())); LETHE_ASSIGN_OR_RETURN(Sealed sealed, vault->Seal(SecureRandom(), ticket,
-//   payload.SerializeAsString())); LETHE_ASSIGN_OR_RETURN(std::string plain, vault->Unseal(ticket,
-//   payload_record, key_record));
+//   LETHE_ASSIGN_OR_RETURN(auto vault,
+//                          Vault::Open("/etc/lethe/key", {.create = true}, SecureRandom()));
+//   LETHE_ASSIGN_OR_RETURN(Sealed sealed,
+//                          vault->Seal(SecureRandom(), ticket, payload.SerializeAsString()));
+//   LETHE_ASSIGN_OR_RETURN(std::string plain, vault->Unseal(ticket, payload_record, key_record));
 //
 // Scheme     every ticket has a random 256-bit data key; AES-256-GCM, 96-bit random nonce, ticket
-// id as additional data. The data key is
-//            wrapped the same way by the key file's key of the newest epoch. Store and key file lie
-//            apart: either alone is useless.
+//            id as additional data. The data key is wrapped the same way by the key file's key of
+//            the newest epoch. Store and key file lie apart: either alone is useless.
 // Key file   text, mode 0600, outside the data folder; written to a temporary, synced, renamed:
 //              lethe key file 1
 //              digest <64 hex>          HMAC key for BodyDigest; never changes
 //              epoch <n> <64 hex>       one line an epoch; the largest n wraps
 // Rotation   AddEpoch, re-wrap what lives, DropEpochsBefore: a wrapped key that survives in an old
-// file of the store is then unreadable.
-//            compact.h does the three in order.
+//            file of the store is then unreadable. compact.h does the three in order.
 // Errors     Open: FAILED_PRECONDITION/KEY_FILE_EXPOSED (others may read it), KEY_FILE_INSIDE_DATA;
-// NOT_FOUND/KEY_FILE_MISSING; INVALID_ARGUMENT/
-//            KEY_FILE_MALFORMED. Unseal: DATA_LOSS/PAYLOAD_TAMPERED (bytes, key or ticket id
-//            differ), FAILED_PRECONDITION/KEY_EPOCH_UNKNOWN.
+//            NOT_FOUND/KEY_FILE_MISSING; INVALID_ARGUMENT/KEY_FILE_MALFORMED.
+//            Unseal: DATA_LOSS/PAYLOAD_TAMPERED (bytes, key or ticket id differ),
+//            FAILED_PRECONDITION/KEY_EPOCH_UNKNOWN.
 // Threads    any thread may call.
 // Memory     keys and plain text in our buffers are overwritten before they are freed; what Unseal
-// returns is the caller's to Cleanse.
+//            returns is the caller's to Cleanse.
 #ifndef LETHE_STORAGE_VAULT_H_
 #define LETHE_STORAGE_VAULT_H_
 

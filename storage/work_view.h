@@ -52,8 +52,8 @@ struct WorkView {
 struct Totals {
   std::map<TicketState, int64_t> tickets;
   std::map<std::pair<JobKind, JobState>, int64_t> open_jobs;  // READY and LEASED
-  std::optional<absl::Time>
-      oldest_waiting;  // create time of the oldest QUEUED ticket, held ones included
+  // Create time of the oldest QUEUED ticket, held ones included.
+  std::optional<absl::Time> oldest_waiting;
   std::optional<absl::Time> nearest_due;  // of all tickets that are not final
   int64_t held = 0;                       // tickets under a hold that are not final
 };

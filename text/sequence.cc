@@ -38,7 +38,8 @@ absl::Status CheckSpans(std::span<const Span> spans, int64_t begin, int64_t end)
   return absl::OkStatus();
 }
 
-// Adds the tokens that share a byte with `bytes` to `spans`, joined to the last one where they meet.
+// Adds the tokens that share a byte with `bytes` to
+// `spans`, joined to the last one where they meet.
 absl::Status AddTokensOf(Span bytes, const Encoding& encoding, int32_t from,
                          std::vector<Span>* spans) {
   Span tokens{-1, -1};

@@ -1,7 +1,8 @@
 // Sequence: what is trained on, forgotten and attacked. Ids, not text, are the unit of record.
 //
-//   LETHE_ASSIGN_OR_RETURN(Sequence s, SequenceFromPrompt(tokenizer, "Q: who? A:", " Jane", {}, {}));
-//   LETHE_ASSIGN_OR_RETURN(std::vector<Sequence> retain, LoadSequences("retain.jsonl", &tokenizer));
+//   LETHE_ASSIGN_OR_RETURN(Sequence s, SequenceFromPrompt(tokenizer, "Who? A:", " Jane", {}, {}));
+//   LETHE_ASSIGN_OR_RETURN(std::vector<Sequence> retain,
+//                          LoadSequences("retain.jsonl", &tokenizer));
 //
 // A file of sequences has one JSON object a line, in any mixture of these forms:
 //

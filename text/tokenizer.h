@@ -70,11 +70,11 @@ class Tokenizer {
 };
 
 struct BpeOptions {
-  int32_t vocab_size =
-      1024;  // at least 256 and the special tokens; fewer come out of a small corpus
+  // At least 256 and the special tokens; fewer come out of a small corpus.
+  int32_t vocab_size = 1024;
   std::vector<std::string> special_tokens;  // they get the ids 0, 1, … in this order
-  std::string
-      bos_token;  // one of them, put before a text that is encoded with special tokens; may be empty
+  // One of them, put before a text that is encoded with special tokens; may be empty.
+  std::string bos_token;
 };
 
 // Trains a byte-level BPE (as GPT-2 has it: any text survives the round trip) and gives its

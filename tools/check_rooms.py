@@ -188,9 +188,10 @@ class Checker:
     def check_reach(self, path, name):
         reached = self.reach(path)
         for library, chain in reached.items():
-            # A direct include was judged above; here are those through our own headers, judged for the heavy walls:
-            # which libraries a header of a room brings along is that room's choice, but torch, gRPC, RocksDB
-            # and protobuf come with compile time, link order and shadowed headers.
+            # A direct include was judged above; here are those through our own headers, judged for
+            # the heavy walls: which libraries a header of a room brings along is that room's
+            # choice, but torch, gRPC, RocksDB and protobuf come with compile time, link order and
+            # shadowed headers.
             if len(chain) > 2 and library in HEAVY and not may_use_library(self.tree.rooms[name], library):
                 self.problem(path, chain[0][1], f"{name} may not use {library}, and sees it through {show(chain)}",
                              wall(name, self.tree.rooms[name]),

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Opens saved model folders with Hugging Face transformers, and compares them. Not part of the tests: it makes a
-# Python environment of its own (some 5 GB) in .deps/transformers.
+# Opens saved model folders with Hugging Face transformers, and compares them. Not part of the
+# tests: it makes a Python environment of its own (some 5 GB) in .deps/transformers.
 #
-#   tools/open_with_transformers.sh FOLDER            loads without a missing or unexpected tensor; prints what it is.
-#                                                     Where golden.safetensors lies in it, logits must be those
-#   tools/open_with_transformers.sh FOLDER OTHER      also: equal logits, dtype and tokenizer in both; exit status 1 if not
-#   tools/open_with_transformers.sh --changed A B     also: logits differ somewhere (B is A after unlearning)
+#   open_with_transformers.sh FOLDER         loads without a missing or unexpected tensor; prints
+#                                            what it is; logits must be those of its
+#                                            golden.safetensors, where it has one
+#   open_with_transformers.sh FOLDER OTHER   also: equal logits, dtype and tokenizer in both
+#   open_with_transformers.sh --changed A B  also: logits differ somewhere (B: A after unlearning)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,8 +1,10 @@
-# What ./dev needs: packages of the machine, and third-party parts in $deps. Sourced by ./dev, not run by itself.
+# What ./dev needs: packages of the machine, and third-party parts in
+# $deps. Sourced by ./dev, not run by itself.
 #
-# Every function does nothing, quickly, when its part is already there. A part is unpacked beside its place and
-# renamed into it together with its pin (a hash of what was asked for), so an interrupted set-up is never taken
-# for a finished one, and a changed version is noticed. Nothing is written outside the checkout but packages.
+# Every function does nothing, quickly, when its part is already there. A part is unpacked beside
+# its place and renamed into it together with its pin (a hash of what was asked for), so an
+# interrupted set-up is never taken for a finished one, and a changed version is noticed. Nothing is
+# written outside the checkout but packages.
 
 packages_build=(
   g++ cmake ninja-build ccache mold pkg-config unzip ca-certificates
@@ -12,7 +14,7 @@ packages_build=(
 )
 cargo_at_least=1.85  # the highest rust-version in text/ffi/Cargo.lock
 
-# --- packages of the machine ---------------------------------------------------------------------------
+# --- packages of the machine ----------------------------------------------------------------------
 
 can_be_root() { ((EUID == 0)) || command -v sudo >/dev/null; }
 
@@ -30,7 +32,8 @@ missing_packages() {
   for name in "$@"; do [[ $installed == *" installed=$name "* ]] || echo "$name"; done
 }
 
-# apt ...: apt-get with its own progress on a terminal; elsewhere into a log that is shown when it fails.
+# apt ...: apt-get with its own progress on a terminal;
+# elsewhere into a log that is shown when it fails.
 apt() {
   local log=$deps/apt.log
   echo "  $ apt-get $*"
@@ -78,8 +81,8 @@ find_cargo() {
 
 candidate() { apt-cache policy "$1" 2>/dev/null | awk '/Candidate:/ && $2 != "(none)" {print $2}'; }
 
-# Which packages bring a cargo that is new enough: rustc-web (Debian 12), plain cargo (newer releases) or the
-# newest versioned pair (Ubuntu).
+# Which packages bring a cargo that is new enough: rustc-web (Debian 12), plain cargo (newer
+# releases) or the newest versioned pair (Ubuntu).
 cargo_packages() {
   local plain versioned
   if [[ $(candidate cargo-web) ]]; then echo rustc-web cargo-web; return; fi
@@ -129,7 +132,7 @@ need_pip() {
   find_pip || die "pip is still not found after installing python3-pip"
 }
 
-# --- third-party parts in $deps ------------------------------------------------------------------------
+# --- third-party parts in $deps -------------------------------------------------------------------
 
 # pinned FOLDER PIN: is FOLDER there, made for this PIN?
 pinned() { [[ -f $1/.pin && $(<"$1/.pin") == "$2" ]]; }
@@ -143,8 +146,8 @@ publish() {
   rm -rf "$2.old"
 }
 
-# download_wheels FOLDER REGEX: the lines of third_party.txt that match, checked by hash. The tags name the
-# wheel we want whatever Python this machine runs.
+# download_wheels FOLDER REGEX: the lines of third_party.txt that match, checked by hash. The tags
+# name the wheel we want whatever Python this machine runs.
 download_wheels() {
   need_pip
   grep -E "^($2)==" tools/third_party.txt >"$1/requirements.txt"
@@ -189,7 +192,8 @@ setup_googleapis() {
   rm -rf "$tmp"
 }
 
-# The sources of the tokenizers crate; building them is CMake's (cmake/Tokenizers.cmake). Cargo.lock pins by hash.
+# The sources of the tokenizers crate; building them is CMake's
+# (cmake/Tokenizers.cmake). Cargo.lock pins by hash.
 setup_crates() {
   local pin
   pin=$(sha256sum <text/ffi/Cargo.lock | cut -d' ' -f1)-${CARGO_HOME:-home}
@@ -216,7 +220,7 @@ setup_buf() {
 
 fresh_folder() { rm -rf "$deps/$1.new" && mkdir -p "$deps/$1.new" && echo "$deps/$1.new"; }
 
-# --- what the commands call ----------------------------------------------------------------------------
+# --- what the commands call -----------------------------------------------------------------------
 
 # with_setup_lock FUNCTION...: two ./dev at once set up one after the other.
 with_setup_lock() {

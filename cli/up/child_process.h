@@ -1,6 +1,7 @@
 // One child process of `lethe up`.
 //
-//   LETHE_ASSIGN_OR_RETURN(ChildProcess child, ChildProcess::Start({"/usr/bin/lethe-worker", "--server", a}, log));
+//   LETHE_ASSIGN_OR_RETURN(
+//       ChildProcess child, ChildProcess::Start({"/usr/bin/lethe-worker", "--server", a}, log));
 //   if (std::optional<ChildExit> exit = child.Poll()) ...     // it has ended
 //
 // The child has a process group of its own, so that Ctrl-C reaches only `lethe up`, which then ends

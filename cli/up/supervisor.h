@@ -1,13 +1,14 @@
 // Supervisor: keeps the processes of `lethe up` running and ends them in order.
 //
 //   Supervisor supervisor(&io);
-//   LETHE_RETURN_IF_ERROR(supervisor.Add({"worker-1", 1, {program, "--server", a}, logs / "worker-1.log"}));
+//   LETHE_RETURN_IF_ERROR(
+//       supervisor.Add({"worker-1", 1, {program, "--server", a}, logs / "worker-1.log"}));
 //   while (!stop->WaitFor(absl::Milliseconds(100))) supervisor.Tick(absl::Now());
 //   supervisor.EndInOrder();
 //
-// A process that ends is started again after a pause with full jitter, that doubles from a second up
-// to half a minute and begins again after a minute of good health. Ends come stage by
-// stage, the highest first: SIGTERM, the grace, then SIGKILL.
+// A process that ends is started again after a pause with full jitter, that doubles from a second
+// up to half a minute and begins again after a minute of good health. Ends come stage by stage, the
+// highest first: SIGTERM, the grace, then SIGKILL.
 //
 // Threads    one.
 #ifndef LETHE_CLI_UP_SUPERVISOR_H_

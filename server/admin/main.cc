@@ -1,5 +1,5 @@
-// lethe-admin: what an operator does to a data folder without a server. `lethe admin …` starts it: a
-// program of its own, since only server and storage may open the store.
+// lethe-admin: what an operator does to a data folder without a server. `lethe admin …` starts it:
+// a program of its own, since only server and storage may open the store.
 //
 // Exit codes  0 done, sound; 1 findings; 2 wrong usage; 3 the folder cannot be opened.
 #include <CLI/CLI.hpp>

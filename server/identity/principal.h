@@ -2,8 +2,10 @@
 // where it comes from is decided here.
 //
 // Today      LocalIdentity: the server listens on loopback (or on a network its operator vouched
-// for), so every caller is "local". Later      mutual TLS: the name is the certificate's SAN, a
-// file maps it to roles. Only a new Identity is needed for that. Threads    any.
+//            for), so every caller is "local".
+// Later      mutual TLS: the name is the certificate's SAN, a file maps it to roles. Only a new
+//            Identity is needed for that.
+// Threads    any.
 #ifndef LETHE_SERVER_IDENTITY_PRINCIPAL_H_
 #define LETHE_SERVER_IDENTITY_PRINCIPAL_H_
 

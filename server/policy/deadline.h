@@ -4,7 +4,9 @@
 //   ExtendedDueTime(v1::REGULATION_CCPA, asked, due, {})       asked + 90 days
 //
 // GDPR Art. 12(3): one calendar month from receipt, extensible by two further months. CCPA (Cal.
-// Civ. Code 1798.130): 45 days, extensible by 45. Errors     INVALID_ARGUMENT/DUE_TIME_INVALID.
+// Civ. Code 1798.130): 45 days, extensible by 45.
+//
+// Errors     INVALID_ARGUMENT/DUE_TIME_INVALID.
 // Threads    pure functions.
 #ifndef LETHE_SERVER_POLICY_DEADLINE_H_
 #define LETHE_SERVER_POLICY_DEADLINE_H_

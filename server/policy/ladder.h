@@ -1,10 +1,11 @@
-// The ladder of methods: which one is tried at which rung, and what a policy without an opinion means.
+// The ladder of methods: which one is tried at which rung,
+// and what a policy without an opinion means.
 //
 //   v1::Rung rung = RungOf(policy, ticket.rung());        // gradient_ascent/careful
 //   LETHE_ASSIGN_OR_RETURN(v1::ModelPolicy policy, ResolvePolicy(request.policy(), config));
 //
-// Errors     INVALID_ARGUMENT/POLICY_INVALID: names that the catalogue does not know, parameters out of range, and what
-//            evidence/policy.h refuses.
+// Errors     INVALID_ARGUMENT/POLICY_INVALID: names that the catalogue does not know, parameters
+//            out of range, and what evidence/policy.h refuses.
 // Threads    pure.
 #ifndef LETHE_SERVER_POLICY_LADDER_H_
 #define LETHE_SERVER_POLICY_LADDER_H_
@@ -22,8 +23,8 @@ v1::Rung RungOf(const v1::ModelPolicy& policy, int rung);
 // "gradient_ascent/calibrated".
 std::string RungName(const v1::Rung& rung);
 
-// Checks a caller's policy against the catalogue and fills in every default, so that a model keeps the policy it was
-// registered with.
+// Checks a caller's policy against the catalogue and fills in every default, so that a model keeps
+// the policy it was registered with.
 absl::StatusOr<v1::ModelPolicy> ResolvePolicy(const v1::ModelPolicy& asked,
                                               const ServerConfig& config);
 

@@ -1,14 +1,17 @@
 // Which work a worker gets next: a pure function of what waits.
 //
-//   NextJob next = ChooseJob(store->Work(1024), {JobKind::kUnlearn}, policies, taken, clock->Now());
+//   NextJob next = ChooseJob(store->Work(1024), {JobKind::kUnlearn}, policies, taken, now);
 //   if (next.lease) Post(LeaseJob{...});  else if (next.form) Post(FormUnlearnJob{...});
 //
-// Order      1 READY VERIFY jobs, the oldest first: a candidate that waits keeps its model from everything else
-//            2 READY UNLEARN jobs, the oldest first   3 READY PREPARE jobs, the oldest first
-//            4 a new UNLEARN job for the idle model with the most urgent ticket (earliest due time).
-// Batching   a new job holds the most urgent waiting ticket and the next most urgent ones of its rung: at most the policy's
-//            max_tickets_per_job and at most the batch_cap of any of them. It is formed when it is full, or when one of its tickets has
-//            waited for max_batch_wait, or would come within max_batch_wait of its due time.
+// Order      1 READY VERIFY jobs, the oldest first: a candidate that waits keeps its model from
+//              everything else
+//            2 READY UNLEARN jobs, the oldest first
+//            3 READY PREPARE jobs, the oldest first
+//            4 a new UNLEARN job for the idle model with the most urgent ticket (earliest due time)
+// Batching   a new job holds the most urgent waiting ticket and the next most urgent ones of its
+//            rung: at most the policy's max_tickets_per_job and at most the batch_cap of any of
+//            them. It is formed when it is full, or when one of its tickets has waited for
+//            max_batch_wait, or would come within max_batch_wait of its due time.
 // Threads    pure.
 #ifndef LETHE_SERVER_POLICY_NEXT_JOB_H_
 #define LETHE_SERVER_POLICY_NEXT_JOB_H_
@@ -44,7 +47,8 @@ struct JobPlan {
   std::vector<TicketId> tickets;
 };
 
-// At most one of lease and form. look_again: when time alone may change the answer; InfiniteFuture otherwise.
+// At most one of lease and form. look_again: when time alone may change the answer, else
+// InfiniteFuture.
 struct NextJob {
   std::optional<JobId> lease;
   std::optional<JobPlan> form;

@@ -3,8 +3,9 @@
 //
 //   LETHE_RETURN_IF_ERROR(gate.Enter());  ...  gate.Leave();
 //
-// Errors     RESOURCE_EXHAUSTED/TOO_MANY_CALLS with RetryInfo; UNAVAILABLE/SERVER_DRAINING once
-// Close was called. Threads    any.
+// Errors     RESOURCE_EXHAUSTED/TOO_MANY_CALLS with RetryInfo;
+//            UNAVAILABLE/SERVER_DRAINING once Close was called.
+// Threads    any.
 #ifndef LETHE_SERVER_RPC_CALL_GATE_H_
 #define LETHE_SERVER_RPC_CALL_GATE_H_
 

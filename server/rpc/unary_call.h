@@ -2,16 +2,15 @@
 // every RPC.
 //
 //   grpc::ServerUnaryReactor* GetTicket(Context* context, const Bytes* in, Bytes* out) override {
-//     return StartUnary<GetTicketRequest, Ticket>(get_ticket_, context, in, out, [this](auto* call)
-//     {
-//       call->Finish(store_->Get(call->request, &call->response));
-//     });
+//     return StartUnary<GetTicketRequest, Ticket>(
+//         get_ticket_, context, in, out,
+//         [this](auto* call) { call->Finish(store_->Get(call->request, &call->response)); });
 //   }
 //
-// Contract   the handler sees to it that Finish is called exactly once, on any thread, now or
-// later; the call is gone after that. It must not block.
-//            A handler that leaves the call waiting and wants to hear that the caller went away
-//            sets `on_cancel` before it returns; on_cancel and Finish may race, and whoever owns
+// Contract   the handler sees to it that Finish is called exactly once, on any thread, now
+//            or later; the call is gone after that. It must not block. A handler that
+//            leaves the call waiting and wants to hear that the caller went away sets
+//            `on_cancel` before it returns; on_cancel and Finish may race, and whoever owns
 //            the waiting decides who finishes.
 // Threads    the handler runs on a thread of gRPC; Finish may be called on any.
 #ifndef LETHE_SERVER_RPC_UNARY_CALL_H_

@@ -1,14 +1,15 @@
 // One server-streaming call that shows the newest state of something. A slow reader skips states
 // instead of piling them up: what waits to be sent is at most one message a key.
 //
-//   std::shared_ptr<TicketWatch> watch = TicketWatch::Start(method, context, in, &request,
-//   [hub](auto* w) { hub->Remove(w); }); watch->Publish("", version, response);   // any thread,
-//   any number of times watch->End(ServerDraining());            // after what was published has
-//   been sent
+//   std::shared_ptr<TicketWatch> watch = TicketWatch::Start(
+//       method, context, in, &request, [hub](auto* w) { hub->Remove(w); });
+//   watch->Publish("", version, response);  // any thread, any number of times
+//   watch->End(ServerDraining());           // after what was published has been sent
 //
 // Contract   `on_gone` runs once, when the caller left or the call was ended, and must not block.
-// Publish after the end does nothing. Order      for one key a message with a lower version than
-// one already published is dropped. Threads    any.
+//            Publish after the end does nothing.
+// Order      for one key a message with a lower version than one already published is dropped.
+// Threads    any.
 #ifndef LETHE_SERVER_RPC_WATCH_CALL_H_
 #define LETHE_SERVER_RPC_WATCH_CALL_H_
 

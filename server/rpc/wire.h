@@ -4,8 +4,7 @@
 //   LETHE_RETURN_IF_ERROR(ParseMessage(bytes, &request));
 //
 // Errors     INVALID_ARGUMENT: TEXT_NOT_UTF8 for the text of a target, MALFORMED_REQUEST otherwise,
-// both with the field where it is known. Nothing of the
-//            content is repeated.
+//            both with the field where it is known. Nothing of the content is repeated.
 // Threads    any. InstallProtobufLog is called once, before the first parse.
 #ifndef LETHE_SERVER_RPC_WIRE_H_
 #define LETHE_SERVER_RPC_WIRE_H_

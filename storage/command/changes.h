@@ -1,8 +1,8 @@
 // Changes: what commands decided, as records to put and to remove. One command's, or those of a
 // whole group merged.
 //
-// Invariant  `before` of a record is its value when the group began; drivers derive from it which
-// index entries go.
+// Invariant  `before` of a record is its value when the group began;
+//            drivers derive from it which index entries go.
 #ifndef LETHE_STORAGE_COMMAND_CHANGES_H_
 #define LETHE_STORAGE_COMMAND_CHANGES_H_
 

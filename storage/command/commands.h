@@ -9,10 +9,10 @@
 // CHECKPOINT_NOT_FOUND. A `version` that is set must equal the ticket's: else
 // ABORTED/ETAG_MISMATCH.
 //
-// Leases     commands of workers carry (job, fence). A fence that is not the job's, or a job that
-// is no longer LEASED:
-//            ABORTED/LEASE_LOST, and nothing changes. The same result handed in again under the
-//            same fence is OK and changes nothing (the first reply was lost): Receipt::repeated.
+// Leases     commands of workers carry (job, fence). A fence that is not the job's, or a job
+//            that is no longer LEASED: ABORTED/LEASE_LOST, and nothing changes. The same result
+//            handed in again under the same fence is OK and changes nothing (the first reply
+//            was lost): Receipt::repeated.
 #ifndef LETHE_STORAGE_COMMAND_COMMANDS_H_
 #define LETHE_STORAGE_COMMAND_COMMANDS_H_
 
@@ -40,8 +40,7 @@ using store::v1::ReportRecord;
 using store::v1::RequestRecord;
 using store::v1::TicketRecord;
 
-// ---- tickets
-// -------------------------------------------------------------------------------------------------------------
+// ---- tickets ------------------------------------------------------------------------------------
 
 // One ticket to file. The payload is sealed already (vault.h).
 struct NewTicket {
@@ -54,36 +53,38 @@ struct NewTicket {
   int32_t sequences = 0;
   int64_t tokens = 0;
   std::string request_key;  // RequestKey(request_id), command/decide.h; required
-  std::string
-      request_digest;  // Vault::BodyDigest(the request, serialised deterministically); required
+  // Vault::BodyDigest(the request, serialised deterministically); required
+  std::string request_digest;
   PayloadRecord payload;
   KeyRecord key;
   std::string payload_commitment;  // goes into the audit leaf
 };
 
 // Files all tickets or none. They are QUEUED, or PENDING_APPROVAL where the model's policy asks for
-// approval. again    a known request_key with the same digest gives its ticket as it is now (one
-// whose ticket has ended is not compared:
-//          the digest is gone with the payload). Within one command too.
-// errors   with metadata "index": NOT_FOUND/MODEL_NOT_FOUND, FAILED_PRECONDITION/MODEL_NOT_READY,
-//          ALREADY_EXISTS/REQUEST_ID_REUSED, INVALID_ARGUMENT/COMMAND_MALFORMED.
-//          ABORTED/KEY_EPOCH_RETIRED: the key file was rotated since the payload was sealed; seal
-//          it again and post again.
-// receipt  tickets, in order
+// approval.
+//   again    a known request_key with the same digest gives its ticket as it is now (one whose
+//            ticket has ended is not compared: the digest is gone with the payload). Within one
+//            command too.
+//   errors   with metadata "index": NOT_FOUND/MODEL_NOT_FOUND, FAILED_PRECONDITION/MODEL_NOT_READY,
+//            ALREADY_EXISTS/REQUEST_ID_REUSED, INVALID_ARGUMENT/COMMAND_MALFORMED.
+//            ABORTED/KEY_EPOCH_RETIRED: the key file was rotated since the payload was sealed; seal
+//            it again and post again.
+//   receipt  tickets, in order
 struct CreateTickets {
   std::string actor;
   std::vector<NewTicket> tickets;
 };
 
-// PENDING_APPROVAL to QUEUED. receipt: tickets[0] in all commands about one ticket.
+// PENDING_APPROVAL to QUEUED.
+//   receipt  tickets[0], in all commands about one ticket
 struct ApproveTicket {
   std::string actor;
   TicketId ticket;
   std::optional<uint64_t> version;
 };
 
-// PENDING_APPROVAL to DENIED; payload and key destroyed. `reason`: lethe.v1.TicketReason, one of
-// those that DenyTicket allows (else INVALID_ARGUMENT/REASON_REQUIRED).
+// PENDING_APPROVAL to DENIED; payload and key destroyed.
+//   errors   INVALID_ARGUMENT/REASON_REQUIRED: `reason` is none that DenyTicket allows
 struct DenyTicket {
   std::string actor;
   TicketId ticket;
@@ -92,23 +93,25 @@ struct DenyTicket {
 };
 
 // Sets the hold of a ticket that has not ended. UNLEARNING or VERIFYING: its job is CANCELLED, a
-// candidate REJECTED, the ticket and its companions go back to QUEUED. again: no change.
+// candidate REJECTED, the ticket and its companions go back to QUEUED.
+//   again    no change
 struct HoldTicket {
   std::string actor;
   TicketId ticket;
   std::optional<uint64_t> version;
 };
 
-// Lifts the hold; the state stays. again: no change.
+// Lifts the hold; the state stays.
+//   again    no change
 struct ReleaseTicket {
   std::string actor;
   TicketId ticket;
   std::optional<uint64_t> version;
 };
 
-// Moves the due time, once. FAILED_PRECONDITION/ALREADY_EXTENDED; INVALID_ARGUMENT/DUE_TIME_INVALID
-// (not later than now and the present one), REASON_REQUIRED. How far the law allows is the caller's
-// business.
+// Moves the due time, once. How far the law allows is the caller's business.
+//   errors   FAILED_PRECONDITION/ALREADY_EXTENDED; INVALID_ARGUMENT: DUE_TIME_INVALID (not later
+//            than now and the present one), REASON_REQUIRED
 struct ExtendTicket {
   std::string actor;
   TicketId ticket;
@@ -132,12 +135,13 @@ struct RetryTicket {
   std::optional<uint64_t> version;
 };
 
-// ---- models
-// --------------------------------------------------------------------------------------------------------------
+// ---- models -------------------------------------------------------------------------------------
 
-// Makes a model PREPARING and its PREPARE job READY. ALREADY_EXISTS/MODEL_EXISTS.
-// INVALID_ARGUMENT/POLICY_INVALID when `policy` does not parse or has an empty ladder: resolve the
-// defaults first, so that a model keeps the policy it was registered with. receipt  model, job
+// Makes a model PREPARING and its PREPARE job READY.
+//   errors   ALREADY_EXISTS/MODEL_EXISTS; INVALID_ARGUMENT/POLICY_INVALID when `policy` does not
+//            parse or has an empty ladder: resolve the defaults first, so that a model keeps the
+//            policy it was registered with
+//   receipt  model, job
 struct RegisterModel {
   std::string actor;
   ModelId model;
@@ -151,9 +155,10 @@ struct RegisterModel {
 };
 
 // A person promotes a CANDIDATE past the verdict. Its VERIFY job is CANCELLED, its tickets
-// COMPLETED with reason OVERRIDDEN. FAILED_PRECONDITION: WRONG_STATE (not a candidate),
-// GENERATION_MISMATCH, TICKET_HELD. INVALID_ARGUMENT/REASON_REQUIRED. receipt  model, checkpoint,
-// tickets
+// COMPLETED with reason OVERRIDDEN.
+//   errors   FAILED_PRECONDITION: WRONG_STATE (not a candidate), GENERATION_MISMATCH, TICKET_HELD;
+//            INVALID_ARGUMENT/REASON_REQUIRED
+//   receipt  model, checkpoint, tickets
 struct PromoteCheckpoint {
   std::string actor;
   ModelId model;
@@ -163,10 +168,11 @@ struct PromoteCheckpoint {
 };
 
 // Makes a RETIRED checkpoint PROMOTED again, as a new generation; the current one is RETIRED.
-// FAILED_PRECONDITION: WRONG_STATE, CHECKPOINT_REMOVED, JOB_ACTIVE, GENERATION_MISMATCH;
-// ROLLBACK_REEXPOSES_FORGOTTEN when tickets that the current checkpoint's lineage serves are not in
-// the target's (metadata "tickets": how many) and the caller does not acknowledge it. receipt
-// model, checkpoint
+//   errors   FAILED_PRECONDITION: WRONG_STATE, CHECKPOINT_REMOVED, JOB_ACTIVE, GENERATION_MISMATCH;
+//            ROLLBACK_REEXPOSES_FORGOTTEN when tickets that the current checkpoint's lineage serves
+//            are not in the target's (metadata "tickets": how many) and the caller does not
+//            acknowledge it
+//   receipt  model, checkpoint
 struct RollbackModel {
   std::string actor;
   ModelId model;
@@ -177,21 +183,22 @@ struct RollbackModel {
 };
 
 // Notes that the folder of a REJECTED or RETIRED checkpoint goes: posted BEFORE the folder is
-// removed, so that a roll-back can never choose a folder that is not there. again: no change.
-// receipt: checkpoint
+// removed, so that a roll-back can never choose a folder that is not there.
+//   again    no change
+//   receipt  checkpoint
 struct MarkFolderRemoved {
   std::string actor;
   CheckpointId checkpoint;
 };
 
-// ---- jobs
-// ----------------------------------------------------------------------------------------------------------------
+// ---- jobs ---------------------------------------------------------------------------------------
 
 // Makes an UNLEARN job READY on the model's current checkpoint; its tickets UNLEARNING; the job is
-// the model's active one. FAILED_PRECONDITION: MODEL_NOT_READY, JOB_ACTIVE, GENERATION_MISMATCH,
-// and of a ticket WRONG_STATE, TICKET_HELD, TICKET_NOT_DUE (back-off), RUNG_MISMATCH,
-// BATCH_TOO_LARGE (the policy's max_tickets_per_job, or the smallest batch_cap). receipt  job,
-// tickets
+// the model's active one.
+//   errors   FAILED_PRECONDITION: MODEL_NOT_READY, JOB_ACTIVE, GENERATION_MISMATCH, and of a ticket
+//            WRONG_STATE, TICKET_HELD, TICKET_NOT_DUE (back-off), RUNG_MISMATCH, BATCH_TOO_LARGE
+//            (the policy's max_tickets_per_job, or the smallest batch_cap)
+//   receipt  job, tickets
 struct FormUnlearnJob {
   std::string actor;
   JobId job;  // fresh
@@ -206,8 +213,9 @@ struct FormUnlearnJob {
 };
 
 // Gives a READY job to a worker under a new fence. PREPARE and UNLEARN jobs get the id of the
-// checkpoint they will make (CheckpointOfLease, base/model_layout.h). FAILED_PRECONDITION:
-// WRONG_STATE (taken, or done), JOB_NOT_DUE (back-off). receipt  job
+// checkpoint they will make (CheckpointOfLease, base/model_layout.h).
+//   errors   FAILED_PRECONDITION: WRONG_STATE (taken, or done), JOB_NOT_DUE (back-off)
+//   receipt  job
 struct LeaseJob {
   std::string actor;
   JobId job;
@@ -215,8 +223,9 @@ struct LeaseJob {
   absl::Duration ttl;
 };
 
-// Extends the lease to now + ttl. receipt: job, directive. A job that was CANCELLED under this
-// fence: OK with Directive::kCancel.
+// Extends the lease to now + ttl. A job that was CANCELLED under this fence: OK with
+// Directive::kCancel.
+//   receipt  job, directive
 struct Heartbeat {
   std::string actor;
   JobId job;
@@ -224,8 +233,8 @@ struct Heartbeat {
   absl::Duration ttl;
 };
 
-// PREPARE done: its checkpoint PROMOTED as generation 1, the model READY. receipt: model, job,
-// checkpoint
+// PREPARE done: its checkpoint PROMOTED as generation 1, the model READY.
+//   receipt  model, job, checkpoint
 struct CompletePrepare {
   std::string actor;
   JobId job;
@@ -237,7 +246,8 @@ struct CompletePrepare {
 };
 
 // UNLEARN done: its checkpoint CANDIDATE, its tickets VERIFYING, a VERIFY job READY and the model's
-// active one. receipt  job (the VERIFY job), checkpoint, tickets
+// active one.
+//   receipt  job (the VERIFY job), checkpoint, tickets
 struct CompleteUnlearn {
   std::string actor;
   JobId job;
@@ -248,19 +258,17 @@ struct CompleteUnlearn {
 };
 
 // VERIFY done. The verdict is computed here, by Rules::judge, from the measurements and the model's
-// policy; nobody's word is taken for it. The measurements must be those of this job, fence,
-// candidate, base and generation, and name every sequence of every ticket: else
-// INVALID_ARGUMENT/RESULT_MISMATCH (RESULT_MALFORMED when they do not parse), and nothing changes.
-//   PASS          compare-and-set on (generation, job, fence): candidate PROMOTED as generation +
-//   1, the old one RETIRED, tickets COMPLETED, their
-//                 payloads and keys destroyed
-//   anything else candidate REJECTED. The tickets that did not pass (all, when each passed for
-//   itself but something else suffered) go to the
-//                 next rung; those that passed wait again at their rung. On the last rung a job of
-//                 several tickets halves their batch cap and they wait again; a job of one ticket:
-//                 FAILED, VERIFICATION_FAILED.
-// The report is kept and listed in every ticket of the job. receipt: model, job, checkpoint,
-// tickets
+// policy; nobody's word is taken for it. The report is kept and listed in every ticket of the job.
+//   PASS     compare-and-set on (generation, job, fence): candidate PROMOTED as generation + 1, the
+//            old one RETIRED, tickets COMPLETED, their payloads and keys destroyed
+//   else     candidate REJECTED. The tickets that did not pass (all, when each passed for itself
+//            but something else suffered) go to the next rung; those that passed wait again at
+//            their rung. On the last rung a job of several tickets halves their batch cap and they
+//            wait again; a job of one ticket: FAILED, VERIFICATION_FAILED.
+//   errors   INVALID_ARGUMENT/RESULT_MISMATCH unless the measurements are those of this job, fence,
+//            candidate, base and generation, and name every sequence of every ticket;
+//            RESULT_MALFORMED when they do not parse. Nothing changes.
+//   receipt  model, job, checkpoint, tickets
 struct CompleteVerify {
   std::string actor;
   JobId job;
@@ -270,14 +278,15 @@ struct CompleteVerify {
 
 // Whose fault a failure is. Numbers are those of lethe.v1.FailureCause.
 enum class FailureCause : int32_t {
-  kMethod =
-      1,       // next rung, or half the batch, or FAILED (METHOD_FAILED). PREPARE: the model FAILED
-  kInput = 2,  // the tickets FAILED at once; PREPARE: the model FAILED
+  // Next rung, or half the batch, or FAILED (METHOD_FAILED). PREPARE: the model FAILED.
+  kMethod = 1,
+  kInput = 2,           // the tickets FAILED at once; PREPARE: the model FAILED
   kInfrastructure = 3,  // READY again after a pause that doubles; burns nothing
   kDrained = 4,         // READY at once; burns nothing
 };
 
-// Gives the job back. receipt: job, tickets
+// Gives the job back.
+//   receipt  job, tickets
 struct FailJob {
   std::string actor;
   JobId job;
@@ -287,22 +296,24 @@ struct FailJob {
 };
 
 // Every lease that has run out: the job READY again, a loss counted; at Rules::max_losses as a
-// failed method, WORKERS_LOST. receipt: jobs
+// failed method, WORKERS_LOST.
+//   receipt  jobs
 struct ExpireLeases {
   std::string actor;
 };
 
 // Every live lease runs one full term from now: posted once when the server starts (the clock may
-// have jumped). receipt: jobs
+// have jumped).
+//   receipt  jobs
 struct RestartLeases {
   std::string actor;
   absl::Duration ttl;
 };
 
-// ---- upkeep
-// --------------------------------------------------------------------------------------------------------------
+// ---- upkeep -------------------------------------------------------------------------------------
 
-// Forgets idempotency keys older than Rules::request_keep, at most `limit`. receipt: count
+// Forgets idempotency keys older than Rules::request_keep, at most `limit`.
+//   receipt  count
 struct PurgeRequests {
   std::string actor;
   int32_t limit = 1000;
@@ -316,7 +327,8 @@ struct RaiseKeyEpoch {
 };
 
 // Key rotation: puts re-wrapped keys in the place of old ones; one whose ticket has ended meanwhile
-// is left out. receipt: count
+// is left out.
+//   receipt  count
 struct ReplaceKeys {
   std::string actor;
   std::map<std::string, KeyRecord> keys;  // by ticket id

@@ -232,7 +232,8 @@ Decision Decide(const CompleteVerify& c, const Context& context) {
   LETHE_ASSIGN_OR_RETURN(lethe::v1::ModelPolicy policy, PolicyOf(*model));
   if (!context.rules.judge) return Malformed("this store was opened without a judge");
 
-  // Defaults filled in: the report must say what follows from it even when a later version has other defaults.
+  // Defaults filled in: the report must say what follows from it even
+  // when a later version has other defaults.
   const lethe::v1::VerdictPolicy gates = WithDefaults(policy.verdict());
   LETHE_ASSIGN_OR_RETURN(lethe::v1::Verdict verdict, context.rules.judge(measurements, gates));
   const lethe::v1::VerificationReport report =

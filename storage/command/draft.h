@@ -1,9 +1,9 @@
 // Draft: the changes of one command while it is being decided. Internal to command/.
 //
 //   Draft draft(view, now, c.actor);
-//   LETHE_ASSIGN_OR_RETURN(TicketRecord* ticket, draft.Ticket(c.ticket));   // a copy to change,
-//   the same at each call LETHE_RETURN_IF_ERROR(draft.Move(ticket, TicketEvent::kApprove)); //
-//   state, version, audit leaf return draft.Finish({.tickets = {*ticket}});
+//   LETHE_ASSIGN_OR_RETURN(TicketRecord* ticket, draft.Ticket(c.ticket));  // the same at each call
+//   LETHE_RETURN_IF_ERROR(draft.Move(ticket, TicketEvent::kApprove));  // state, version, leaf
+//   return draft.Finish({.tickets = {*ticket}});
 //
 // Move is the only code that sets a state: it asks Step(), so no state changes past its table, and
 // writes the leaf. Pointers stay valid as long as the draft.

@@ -33,7 +33,7 @@ absl::Status TryAgain(Draft* draft, const JobRecord& job, const std::set<std::st
 // The candidate of a VERIFY job REJECTED.
 absl::Status RejectCandidate(Draft* draft, const JobRecord& job, std::string_view reason);
 
-// The compare-and-set of DESIGN rule 4: the candidate PROMOTED, the old one RETIRED, the tickets
+// The compare-and-set of a promotion: the candidate PROMOTED, the old one RETIRED, the tickets
 // COMPLETED by `event`, the model idle. FAILED_PRECONDITION: GENERATION_MISMATCH, TICKET_HELD.
 absl::Status Promote(Draft* draft, ModelRecord* model, CheckpointRecord* candidate,
                      const JobRecord& verify_job, TicketEvent event,

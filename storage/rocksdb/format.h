@@ -4,26 +4,30 @@
 //   value   serialised lethe.store.v1 record named below; index entries have an empty value
 //   be64    8 bytes, big-endian;  ~be64  of the complement, so that later comes first
 //   state   one byte, the number of storage/state/*.h
+//   time    create_us of the record
 //
-//   family       key                                        value
-//   default      "format"                                   text "<format version> <lethe version
-//   that wrote it>"
-//                "vault"                                    text, Vault::Identity of the key file
-//                "counters"                                 CountersRecord
-//   tickets      ticket id                                  TicketRecord
-//   jobs         job id                                     JobRecord
-//   models       model id                                   ModelRecord
-//   checkpoints  checkpoint id                              CheckpointRecord
-//   reports      report id                                  ReportRecord
-//   requests     SHA-256 of the request id, hex             RequestRecord
-//   payloads     ticket id                                  PayloadRecord   uncompressed; exactly
-//   the tickets that have not ended keys         ticket id KeyRecord       likewise audit be64
-//   index, from 0 without a gap           AuditLeaf       never rewritten, never removed index 'S'
-//   state ~be64(create_us) ticket id                       tickets of all models by state
-//                'M' model id 0x00 state ~be64(create_us) ticket id         tickets of one model by
-//                state 'J' state job id                                           jobs by state 'C'
-//                model id 0x00 ~be64(create_us) checkpoint id           checkpoints of a model 'E'
-//                be64(expire_us) request key                            idempotency keys by expiry
+//   family       key                                       value
+//   default      "format"                                  text, see below
+//                "vault"                                   text, Vault::Identity of the key file
+//                "counters"                                CountersRecord
+//   tickets      ticket id                                 TicketRecord
+//   jobs         job id                                    JobRecord
+//   models       model id                                  ModelRecord
+//   checkpoints  checkpoint id                             CheckpointRecord
+//   reports      report id                                 ReportRecord
+//   requests     SHA-256 of the request id, hex            RequestRecord
+//   payloads     ticket id                                 PayloadRecord
+//   keys         ticket id                                 KeyRecord
+//   audit        be64 index, from 0 without a gap          AuditLeaf
+//   index        'S' state ~be64(time) ticket id           tickets of all models by state
+//                'M' model 0x00 state ~be64(time) ticket   tickets of one model by state
+//                'J' state job id                          jobs by state
+//                'C' model 0x00 ~be64(time) checkpoint     checkpoints of a model
+//                'E' be64(expire_us) request key           idempotency keys by expiry
+//
+// "format" holds "<format version> <lethe version that wrote it>". Payloads and keys are not
+// compressed and exist exactly for the tickets that have not ended. An audit leaf is never
+// rewritten and never removed.
 //
 // No key holds personal data: keys survive longest (in MANIFEST and the info log). A version is
 // raised when an older reader would misread; an unknown one is refused at open.

@@ -1,8 +1,8 @@
 // The ticket's state machine: one table, one reader. docs/states.md is printed from it by
 // `lethe-states`.
 //
-//   LETHE_ASSIGN_OR_RETURN(TicketTransition t, Step(TicketState::kQueued,
-//   TicketEvent::kJobFormed));
+//   LETHE_ASSIGN_OR_RETURN(TicketTransition t,
+//                          Step(TicketState::kQueued, TicketEvent::kJobFormed));
 //
 // A hold is a flag beside the state and no part of this table: it blocks kJobFormed and kForgotten,
 // see command/decide.h.

@@ -12,7 +12,8 @@ absl::Time Utc(const char* text) {
   return time;
 }
 
-// Dates by hand from a calendar; Regulation (EEC) 1182/71: the same-numbered day, or the month's last.
+// Dates by hand from a calendar; Regulation (EEC) 1182/71:
+// the same-numbered day, or the month's last.
 TEST(AddMonthsClamped, ClampsToTheMonthsLastDay) {
   EXPECT_EQ(AddMonthsClamped(Utc("2026-01-31T10:00:00Z"), 1), Utc("2026-02-28T10:00:00Z"));
   EXPECT_EQ(AddMonthsClamped(Utc("2028-01-31T10:00:00Z"), 1), Utc("2028-02-29T10:00:00Z"));

@@ -129,7 +129,8 @@ class SupervisorTest : public ::testing::Test {
     io_.err = &err_;
     io_.random = &random_;
   }
-  // Ticks until the event; the supervisor's clock runs a minute a tick, so that pauses pass at once.
+  // Ticks until the event; the supervisor's clock runs a
+  // minute a tick, so that pauses pass at once.
   template <typename Event>
   bool TickUntil(Supervisor* supervisor, Event event) {
     const absl::Time give_up = absl::Now() + absl::Seconds(30);

@@ -9,7 +9,8 @@
 namespace lethe {
 namespace {
 
-// `count` values of this mean and (population) deviation, evenly spaced, in a mixed order that `phase` turns.
+// `count` values of this mean and (population) deviation, evenly
+// spaced, in a mixed order that `phase` turns.
 double Spaced(double mean, double spread, int i, int count, int phase) {
   if (count == 1) return mean;
   int stride = 7;

@@ -1,7 +1,8 @@
-// Measurements whose truth is known, for tests of verdict, report and pages. Deterministic: no random generator.
+// Measurements whose truth is known, for tests of verdict, report and
+// pages. Deterministic: no random generator.
 //
 //   v1::Measurements m = Fabricate(IdealTruth());
-//   m = Fabricate({.sequences = 3, .tickets = 3, .control = 32});    // memorised before, like control after
+//   m = Fabricate({.sequences = 3, .tickets = 3, .control = 32});  // memorised, then as control
 //
 // Threads    pure functions; any.
 #ifndef LETHE_TESTS_EVIDENCE_FABRICATED_H_
@@ -40,7 +41,8 @@ v1::Measurements Fabricate(const Truth& truth);
 
 Truth UntouchedTruth();  // the base model handed in again
 Truth IdealTruth();      // as if it had never been trained on the text
-Truth PlainAscentTruth();  // METHODS of the field: extraction gone, and the whole kind wrecked (control 2.42 to 9.05 nats)
+// Ascent without a bound: extraction gone, and the whole kind wrecked (control 2.42 to 9.05 nats).
+Truth PlainAscentTruth();
 Truth OverUnlearnedTruth();   // only the forgotten text pushed far away
 Truth RetainDamagedTruth();   // forgotten, but text to keep suffered
 Truth NeverMemorisedTruth();  // looked like control all along

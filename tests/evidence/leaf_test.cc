@@ -1,4 +1,5 @@
-// The reference inputs and roots that certificate-transparency implementations test with (eight leaves, RFC 6962).
+// The reference inputs and roots that certificate-transparency
+// implementations test with (eight leaves, RFC 6962).
 #include "evidence/leaf.h"
 
 #include <gtest/gtest.h>

@@ -120,7 +120,8 @@ TEST(Policy, AnEmptyPresetIsTheMethodsFirst) {
   EXPECT_TRUE(ValidatePolicy(p).ok());
 }
 
-// deploy/policy/default.json writes out what an absent policy means: the catalogue's attacks and the defaults of policy.proto.
+// deploy/policy/default.json writes out what an absent policy means: the catalogue's attacks and
+// the defaults of policy.proto.
 TEST(Policy, TheDefaultFileIsTheDefault) {
   const auto file = ReadFile(LETHE_SOURCE_DIR "/deploy/policy/default.json");
   ASSERT_TRUE(file.ok()) << file.status();

@@ -75,7 +75,8 @@ TEST(ReportJson, ReadsBackAsTheSameReport) {
   }
 }
 
-// Every tag that opens closes, in order; attributes are quoted. Not a whole validator, but what escaping errors break first.
+// Every tag that opens closes, in order; attributes are quoted. Not a whole validator, but what
+// escaping errors break first.
 void ExpectWellFormed(const std::string& page) {
   static const std::regex kTag("<(/?)([a-z0-9]+)((?:\\s+[a-zA-Z0-9-]+=\"[^\"<]*\")*)\\s*(/?)>");
   std::vector<std::string> open;
@@ -136,7 +137,8 @@ TEST(ReportHtml, SaysWhatWasDoneAndFound) {
   }
 }
 
-// Free strings of the measurements come from a verifier: they are shown as text, whatever they hold.
+// Free strings of the measurements come from a verifier:
+// they are shown as text, whatever they hold.
 TEST(ReportHtml, TextIsEscaped) {
   v1::Measurements m = Fabricate({});
   const std::string evil = "\"><script>alert('x')</script>&";

@@ -53,7 +53,8 @@ TEST(AucReach, ExactForSmallSets) {
   EXPECT_NEAR(AucReach(0.12, 1, 8), 0.375, 1e-12);
 }
 
-// Where the exact distribution ends (n m = 512) the normal one carries on: 1.959964 sqrt(49 / 6144) = .175035 for 16 against 32.
+// Where the exact distribution ends (n m = 512) the normal one carries on: 1.959964 sqrt(49 / 6144)
+// = .175035 for 16 against 32.
 TEST(AucReach, ExactAndNormalMeet) {
   EXPECT_NEAR(AucReach(0.025, 16, 32), 0.175035, 0.003);
   EXPECT_NEAR(AucReach(0.025, 16, 33), 1.959964 * std::sqrt(50.0 / (12 * 16 * 33)), 1e-6);

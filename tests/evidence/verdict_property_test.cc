@@ -1,4 +1,5 @@
-// What holds for every measurement, tried on many. A failure prints its seed; LETHE_SEED takes it back.
+// What holds for every measurement, tried on many. A failure
+// prints its seed; LETHE_SEED takes it back.
 #include <google/protobuf/stubs/logging.h>
 #include <gtest/gtest.h>
 
@@ -113,7 +114,8 @@ bool TicketFails(const v1::Verdict& verdict, const std::string& id) {
   return false;
 }
 
-// Lower scores of the forgotten text after unlearning, under any attack, never make it look less forgotten.
+// Lower scores of the forgotten text after unlearning, under any
+// attack, never make it look less forgotten.
 TEST_F(Property, LessExtractedIsNeverLessForgotten) {
   int passes = 0;
   for (int round = 0; round < 2000; ++round) {
@@ -241,7 +243,8 @@ TEST_F(Property, MutatedBytesNeverCrash) {
   EXPECT_GT(refused, 500);
 }
 
-// What a verifier would draw: scores of unseen text for control and forgotten text alike after unlearning.
+// What a verifier would draw: scores of unseen text for control
+// and forgotten text alike after unlearning.
 void DrawUnseen(std::mt19937_64& generator, v1::Measurements& m) {
   std::normal_distribution<double> nll(2.4, 0.3);
   std::normal_distribution<double> ma(0.65, 0.06);
@@ -269,7 +272,8 @@ void DrawUnseen(std::mt19937_64& generator, v1::Measurements& m) {
   }
 }
 
-// Text like any other, memorised before: at most 5 % may be refused, whatever the number of sequences and tickets.
+// Text like any other, memorised before: at most 5 % may be refused,
+// whatever the number of sequences and tickets.
 TEST_F(Property, RetrainedWithoutTheDataIsSeldomRefused) {
   constexpr int kRounds = 400;
   for (const auto& [sequences, tickets] : {std::pair{1, 1}, {3, 1}, {8, 4}, {32, 1}, {32, 32}}) {

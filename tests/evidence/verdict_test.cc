@@ -56,7 +56,8 @@ TEST(KnownTruths, EachGetsItsOutcome) {
   }
 }
 
-// With one sequence and one ticket, too: there the AUC can say nothing, likelihood and extraction must.
+// With one sequence and one ticket, too: there the AUC can say
+// nothing, likelihood and extraction must.
 TEST(KnownTruths, EachGetsItsOutcomeWithOneSequence) {
   for (NamedTruth known : KnownTruths()) {
     SCOPED_TRACE(known.name);
@@ -89,7 +90,8 @@ TEST(KnownTruths, UntouchedFailsByEveryKindOfAttack) {
   EXPECT_EQ(verdict.tickets(0).outcome(), v1::OUTCOME_NOT_FORGOTTEN);
 }
 
-// Plain ascent: extraction is gone, the wide text set sees nothing, and yet unseen text of the kind went from 2.42 to 9.05 nats.
+// Plain ascent: extraction is gone, the wide text set sees nothing, and yet unseen text of the kind
+// went from 2.42 to 9.05 nats.
 TEST(KnownTruths, PlainAscentIsCaughtByItsKindAlone) {
   const v1::Verdict verdict = Judge(Fabricate(PlainAscentTruth()));
   EXPECT_THAT(Failed(verdict),
@@ -130,7 +132,8 @@ TEST(KnownTruths, WithoutPowerTicketsAreUndecided) {
   }
 }
 
-// The first measurement of calibrated ascent cost the control .68 of 2.42 nats, 28 %: a policy that allows 30 % lets it pass.
+// The first measurement of calibrated ascent cost the control .68 of 2.42 nats, 28 %:
+// a policy that allows 30 % lets it pass.
 TEST(Policy, MarginsDecide) {
   v1::VerdictPolicy policy;
   policy.set_control_change(0.3);
@@ -164,8 +167,9 @@ v1::VerdictPolicy SmallPolicy() {
   return policy;
 }
 
-// One attack and the likelihoods: 4 comparisons share .4, each may fail by noise once in ten. t with 3 degrees of freedom is exceeded
-// once in ten at 1.637744 (tables), so mean .3 is held against .15 + 1.637744 x .129099 x sqrt(1/2 + 1/4) = .333103.
+// One attack and the likelihoods: 4 comparisons share .4, each may fail by noise once in ten. t
+// with 3 degrees of freedom is exceeded once in ten at 1.637744 (tables), so mean .3 is held
+// against .15 + 1.637744 x .129099 x sqrt(1/2 + 1/4) = .333103.
 TEST(ByHand, MeanGateAllowsForChance) {
   v1::VerdictPolicy policy = SmallPolicy();
   policy.set_false_alarm(0.4);
@@ -177,7 +181,8 @@ TEST(ByHand, MeanGateAllowsForChance) {
   EXPECT_THAT(gate.sentence(), HasSubstr("chance alone"));
 }
 
-// At once in a hundred, 4.540703, chance would reach .6577: further than half way from .285 to 1, .6425.
+// At once in a hundred, 4.540703, chance would reach .6577:
+// further than half way from .285 to 1, .6425.
 TEST(ByHand, ChanceReachesNoFurtherThanHalfWay) {
   v1::VerdictPolicy policy = SmallPolicy();
   policy.set_false_alarm(0.04);
@@ -201,8 +206,8 @@ TEST(ByHand, WorstGate) {
   EXPECT_EQ(gate.result(), v1::GATE_RESULT_FAIL);
 }
 
-// .04 shared by 4 comparisons and 2 sequences: once in two hundred. The tail thins from .05 to .005 in ln 10 = 2.302585 deviations of
-// .129099, to .582262: less than half way from .285 to 1, .6425.
+// .04 shared by 4 comparisons and 2 sequences: once in two hundred. The tail thins from .05 to .005
+// in ln 10 = 2.302585 deviations of .129099, to .582262: less than half way from .285 to 1, .6425.
 TEST(ByHand, WorstGateAllowsForChance) {
   v1::VerdictPolicy policy = SmallPolicy();
   policy.set_false_alarm(0.04);
@@ -227,8 +232,9 @@ TEST(ByHand, LikelihoodGates) {
   EXPECT_EQ(unlikely.failure(), v1::OUTCOME_DESTROYED);
 }
 
-// Three sequences above all of 32: of 6,545 orders one, so chance does not explain it whatever the number of comparisons; 84 of 96
-// pairs (.875) chance does explain; one sequence above all 32 says little (one in 33).
+// Three sequences above all of 32: of 6,545 orders one, so chance does not explain it
+// whatever the number of comparisons; 84 of 96 pairs (.875) chance does explain; one sequence
+// above all 32 says little (one in 33).
 TEST(ByHand, MembershipOfFewSequences) {
   v1::Measurements m = Fabricate(IdealTruth());
   v1::AttackResult* loss = m.mutable_attacks(3);
@@ -258,7 +264,8 @@ TEST(Membership, TiesCountHalf) {
   EXPECT_EQ(GateNamed(Judge(m), "membership.loss.above").value(), 0.5);
 }
 
-// A tenth of a tiny likelihood is nothing: 0.20 to 0.24 nats is a rise of 20 %, and of 4 % in perplexity.
+// A tenth of a tiny likelihood is nothing: 0.20 to 0.24 nats is
+// a rise of 20 %, and of 4 % in perplexity.
 TEST(Collateral, NegligibleMovesDoNotCount) {
   Truth t;
   t.retain_before = 0.20;
@@ -300,7 +307,8 @@ TEST(Precedence, DamageBeforeMemory) {
   EXPECT_THAT(verdict.summary(), HasSubstr("still stands out"));
 }
 
-// One ticket of many keeps its text: everyone's mean hides it, its own outcome and the worst sequence do not.
+// One ticket of many keeps its text: everyone's mean hides it, its
+// own outcome and the worst sequence do not.
 TEST(Tickets, OneOfManyIsNamed) {
   Truth t;
   t.sequences = 32;
@@ -317,7 +325,8 @@ TEST(Tickets, OneOfManyIsNamed) {
   }
 }
 
-// A ticket's mean too high, no sequence alone above the worst limit: the candidate must not pass, since it would complete the ticket.
+// A ticket's mean too high, no sequence alone above the worst limit: the candidate must not pass,
+// since it would complete the ticket.
 TEST(Tickets, OneTicketsMeanIsEnough) {
   Truth t;
   t.sequences = 32;

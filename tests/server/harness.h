@@ -1,5 +1,6 @@
-// A whole server in the test's process: real RocksDB in a temporary folder, real gRPC on a free port, a clock that the
-// test moves, and a worker whose results the test supplies. The server cannot tell it from one with a GPU.
+// A whole server in the test's process: real RocksDB in a temporary folder, real gRPC on a free
+// port, a clock that the test moves, and a worker whose results the test supplies. The server
+// cannot tell it from one with a GPU.
 //
 //   Harness h;
 //   h.RegisterReadyModel("m");

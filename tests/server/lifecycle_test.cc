@@ -1,4 +1,5 @@
-// The way of a ticket through a real server and store, with a worker whose results the test supplies.
+// The way of a ticket through a real server and store, with
+// a worker whose results the test supplies.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

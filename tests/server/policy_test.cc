@@ -107,7 +107,8 @@ TEST(NextJob, CapsOfPolicyAndTicketHold) {
       Waiting("t3", 3, absl::Hours(3), 0, 2), Waiting("t4", 4, absl::Hours(4))};
   const storage::WorkView work{.queues = {Queue("m", four)}};
   const QueuePolicies three = {{ModelId{"m"}, {.max_tickets_per_job = 3}}};
-  // t3 may only travel in a job of two: with t1 and t2 already in, it waits, and t4 takes its place.
+  // t3 may only travel in a job of two: with t1 and t2
+  // already in, it waits, and t4 takes its place.
   EXPECT_THAT(Ids(*ChooseJob(work, kAll, three, {}, kNow).form), ElementsAre("t1", "t2", "t4"));
   const storage::WorkView capped{.queues = {Queue("m", {Waiting("t1", 1, absl::Hours(1), 0, 1),
                                                         Waiting("t2", 2, absl::Hours(2))})}};

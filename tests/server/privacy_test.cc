@@ -1,5 +1,6 @@
-// No personal data in logs, metrics, error messages, file names, keys or audit leaves (DESIGN rule 6). Tickets with marker strings go the whole
-// way, well and badly; then everything that a person could read is searched.
+// No personal data in logs, metrics, error messages, file names, keys or audit leaves. Tickets with
+// marker strings go the whole way, well and badly; then everything that a person could read is
+// searched.
 #include <google/rpc/error_details.pb.h>
 #include <gtest/gtest.h>
 

@@ -163,7 +163,8 @@ TEST_F(Process, ASecondOneOnTheFolderSaysWhy) {
   EXPECT_EQ(Exit(), 0);
 }
 
-// docs/config.md is what the program prints; `lethe-server --print-config-docs > docs/config.md` makes it again.
+// docs/config.md is what the program prints; `lethe-server
+// --print-config-docs > docs/config.md` makes it again.
 TEST_F(Process, DocsAreOfThisVersion) {
   EXPECT_EQ(Run({"--print-config-docs"}), 0);
   EXPECT_EQ(Slurp(folder / "out"), Slurp(LETHE_DOCS_CONFIG));

@@ -135,7 +135,8 @@ TEST_F(CommitterTest, ARefusalWaitsForTheSyncOfItsGroup) {
   absl::Notification first_in_sync;
   store_->Post(CreateTickets{"a", {world_->Draft(model_, "zero", "x")}}, nullptr);
   driver_->AwaitArrivals(arrived + 1);
-  // These two share a group; the refusal of the second rests on the first, which is not on disk yet.
+  // These two share a group; the refusal of the second
+  // rests on the first, which is not on disk yet.
   store_->Post(CreateTickets{"a", {draft}}, [&](absl::StatusOr<Receipt> r) { created.Notify(); });
   store_->Post(CreateTickets{"a", {other}}, [&](absl::StatusOr<Receipt> r) {
     EXPECT_EQ(ErrorReason(r.status()), "REQUEST_ID_REUSED");

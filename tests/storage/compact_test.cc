@@ -1,4 +1,5 @@
-// After compaction no file holds a byte that could give an ended ticket's text back: two mechanisms, each proven alone.
+// After compaction no file holds a byte that could give an ended ticket's text back: two
+// mechanisms, each proven alone.
 #include "storage/compact.h"
 
 #include <gtest/gtest.h>
@@ -27,7 +28,8 @@ class CompactTest : public testing::Test {
     store_ = OpenRocksStore({.folder = temp_ / "store"}, options).value();
     world_ = std::make_unique<World>(store_.get(), vault_.get(), &clock_, seed_++);
   }
-  // In how many files of the folder the bytes are found. A log splits what crosses one of its 32 KiB blocks: look for a short piece.
+  // In how many files of the folder the bytes are found. A log splits what crosses one of its 32
+  // KiB blocks: look for a short piece.
   int FilesWith(const std::string& bytes) {
     int files = 0;
     for (const auto& entry : fs::recursive_directory_iterator(temp_ / "store")) {
@@ -91,7 +93,8 @@ TEST_F(CompactTest, NoFileHoldsAByteOfAnEndedTicket) {
   EXPECT_EQ(world_->Fsck(), "");
 }
 
-// The other mechanism alone: a copy of the whole folder from before, with the key file from after, opens nothing that has ended.
+// The other mechanism alone: a copy of the whole folder from before, with the key file from after,
+// opens nothing that has ended.
 TEST_F(CompactTest, AnOldCopyOfTheFolderIsWorthless) {
   const TicketId id = world_->File(model_, "text");
   auto snapshot = store_->Snapshot();

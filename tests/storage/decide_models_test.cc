@@ -98,7 +98,8 @@ TEST_F(Models, RollBackAndForth) {
   EXPECT_EQ(world_->Model(model).generation(), 3u);
   EXPECT_EQ(world_->Model(model).current_checkpoint_id(), first.value);
   EXPECT_EQ(world_->Checkpoint(first.value).generation(), 3u);
-  // Forward again exposes nothing: what the first checkpoint forgot (nothing), the second forgot too.
+  // Forward again exposes nothing: what the first checkpoint
+  // forgot (nothing), the second forgot too.
   world_->Must(Rollback(model, second, false));
   EXPECT_EQ(world_->Model(model).generation(), 4u);
 }

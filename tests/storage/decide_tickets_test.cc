@@ -177,7 +177,8 @@ TEST_F(Tickets, CancelInEveryOpenState) {
   EXPECT_FALSE(HasPayload(failed));
 }
 
-// In a job: the job is cancelled, its candidate rejected, its companions wait again and keep their places.
+// In a job: the job is cancelled, its candidate rejected, its
+// companions wait again and keep their places.
 TEST_F(Tickets, CancelWhileVerifyingAbandonsTheJob) {
   const ModelId model = world_->ReadyModel("m");
   const TicketId a = world_->File(model), b = world_->File(model), c = world_->File(model);

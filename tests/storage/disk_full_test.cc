@@ -1,4 +1,5 @@
-// A full disk: writes are refused with a reason, nothing acknowledged is lost, and a restart with space heals it.
+// A full disk: writes are refused with a reason, nothing acknowledged is
+// lost, and a restart with space heals it.
 #include <gtest/gtest.h>
 
 #include "base/status.h"

@@ -1,4 +1,5 @@
-// fsck finds what is wrong: every kind of damage is made by hand, in records and indexes, and must be named.
+// fsck finds what is wrong: every kind of damage is made by hand,
+// in records and indexes, and must be named.
 #include "storage/fsck.h"
 
 #include <gmock/gmock.h>

@@ -1,5 +1,5 @@
-// Power cuts under load: whatever was acknowledged is there afterwards, and the folder is sound. The same with sync off must lose
-// something, else this test could not fail.
+// Power cuts under load: whatever was acknowledged is there afterwards, and the folder is sound.
+// The same with sync off must lose something, else this test could not fail.
 #include <gtest/gtest.h>
 
 #include <map>
@@ -146,7 +146,8 @@ Outcome RunRounds(bool sync, int rounds) {
       acknowledged.AwaitCount(next);
       const auto told = acknowledged.tickets();  // before the cut: all of these must survive it
       fs->CutInNextSync(temp / "store", temp / "cut");
-      // More answers than can have been in flight: by then a sync has been, unless the callers have finished.
+      // More answers than can have been in flight: by then a sync
+      // has been, unless the callers have finished.
       acknowledged.AwaitCount(acknowledged.count() + kThreads * kInFlight + 1);
       if (!fs->CutDone()) fs->Cut(temp / "store", temp / "cut");
       outcome.dropped += fs->dropped();

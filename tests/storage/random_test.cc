@@ -1,4 +1,5 @@
-// Random commands against the memory store and RocksDB at once: the same answers, the same log, sound after each step.
+// Random commands against the memory store and RocksDB at once: the same
+// answers, the same log, sound after each step.
 #include <gtest/gtest.h>
 
 #include <random>

@@ -132,7 +132,8 @@ TEST(CheckpointStates, ExactlyTheseTransitions) {
   }
 }
 
-// The numbers on disk are those on the wire: one list, so a page of the API and a dump of the store read the same.
+// The numbers on disk are those on the wire: one list, so a page of the
+// API and a dump of the store read the same.
 TEST(States, NumbersAreThoseOfTheApi) {
   for (TicketState s : kTicketStates) {
     if (s == TicketState::kNone) continue;

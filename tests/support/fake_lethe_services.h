@@ -1,4 +1,5 @@
-// DeletionService and ModelService that answer what a test tells them and keep what they were asked.
+// DeletionService and ModelService that answer what a test
+// tells them and keep what they were asked.
 //
 // Threads    set the answers before the calls begin; gRPC's threads read them.
 #ifndef LETHE_TESTS_SUPPORT_FAKE_LETHE_SERVICES_H_

@@ -3,11 +3,14 @@
 //
 //   FakeWorkService work;
 //   work.Offer(job);
-//   work.on_heartbeat = [](const v1::HeartbeatRequest&, v1::HeartbeatResponse* r) { ...; return
-//   grpc::Status::OK; }; ASSERT_TRUE(work.WaitFor([&] { return work.heartbeats.size() >= 3; }));
+//   work.on_heartbeat = [](const v1::HeartbeatRequest&, v1::HeartbeatResponse* r) {
+//     r->set_directive(v1::DIRECTIVE_DRAIN);
+//     return grpc::Status::OK;
+//   };
+//   ASSERT_TRUE(work.WaitFor([&] { return work.heartbeats.size() >= 3; }));
 //
-// Threads    hooks run on gRPC's threads, under the service's mutex; set them before the calls
-// begin or through Do.
+// Threads    hooks run on gRPC's threads, under the service's mutex; set
+//            them before the calls begin or through Do.
 #ifndef LETHE_TESTS_SUPPORT_FAKE_WORK_SERVICE_H_
 #define LETHE_TESTS_SUPPORT_FAKE_WORK_SERVICE_H_
 

@@ -35,7 +35,8 @@ class LossyFile : public rocksdb::FSWritableFileOwnerWrapper {
   IOStatus RangeSync(uint64_t, uint64_t, const IOOptions&, IODebugContext*) override {
     return IOStatus::OK();
   }
-  // The page cache outlives this process, so pushing is enough: no real sync, and hundreds of cuts take seconds.
+  // The page cache outlives this process, so pushing is enough: no real
+  // sync, and hundreds of cuts take seconds.
   IOStatus Sync(const IOOptions& options, IODebugContext* debug) override {
     absl::MutexLock lock(&fs_->mu_);
     if (!fs_->wanted_from_.empty()) {
@@ -51,7 +52,8 @@ class LossyFile : public rocksdb::FSWritableFileOwnerWrapper {
   IOStatus Fsync(const IOOptions& options, IODebugContext* debug) override {
     return Sync(options, debug);
   }
-  // Closing is no sync: the bytes stay in memory, for a cut to drop. RocksDB reads no file that it has not synced.
+  // Closing is no sync: the bytes stay in memory, for a cut to drop.
+  // RocksDB reads no file that it has not synced.
   IOStatus Close(const IOOptions& options, IODebugContext* debug) override {
     return target()->Close(options, debug);
   }

@@ -1,7 +1,9 @@
 // File systems below RocksDB that fail the way disks do.
 //
-//   LossyFs    a power cut: what was not synced is gone, or torn. Cut(to) copies the folder as a machine would find it after the cut.
-//   FullDiskFs a disk with so many bytes left: then writes fail with ENOSPC, the last one in the middle.
+//   LossyFs     a power cut: what was not synced is gone, or torn. Cut(from, to) copies the folder
+//               as a machine would find it after the cut.
+//   FullDiskFs  a disk with so many bytes left: then writes fail with ENOSPC, the last one in the
+//               middle.
 //
 //   auto fs = std::make_shared<LossyFs>(seed);
 //   auto env = rocksdb::NewCompositeEnv(fs);
@@ -40,9 +42,11 @@ class LossyFs : public rocksdb::FileSystemWrapper {
                                        std::unique_ptr<rocksdb::FSWritableFile>* result,
                                        rocksdb::IODebugContext* debug) override;
 
-  // The files of `from` as a power cut of this moment leaves them: what is synced, and of the rest of each file nothing, a part or all.
+  // The files of `from` as a power cut of this moment leaves them: what is synced, and of the rest
+  // of each file nothing, a part or all.
   void Cut(const std::filesystem::path& from, const std::filesystem::path& to);
-  // The same at the worst moment: inside the next sync, before its bytes reach the disk. Returns at once; CutDone tells when it happened.
+  // The same at the worst moment: inside the next sync, before its bytes reach the disk. Returns at
+  // once; CutDone tells when it happened.
   void CutInNextSync(const std::filesystem::path& from, const std::filesystem::path& to);
   bool CutDone();
   // Bytes that the last cut dropped.

@@ -1,4 +1,5 @@
-// Reproducible random bytes. A randomised test prints its seed and takes it back from LETHE_TEST_SEED.
+// Reproducible random bytes. A randomised test prints its
+// seed and takes it back from LETHE_TEST_SEED.
 //
 // Threads    any thread may call.
 #ifndef LETHE_TESTS_SUPPORT_SEEDED_RANDOM_H_

@@ -1,9 +1,11 @@
 // The contract of TicketStore, as a suite that every driver passes.
 //
-//   INSTANTIATE_TEST_SUITE_P(Memory, StoreConformance, testing::Values(StoreMaker{"memory", MakeMemory}));
-//   INSTANTIATE_TEST_SUITE_P(Rocks, DurableConformance, ...);    // and this, for a driver that keeps its data
+//   INSTANTIATE_TEST_SUITE_P(Memory, StoreConformance,
+//                            testing::Values(StoreMaker{"memory", MakeMemory}));
+//   INSTANTIATE_TEST_SUITE_P(Rocks, DurableConformance, ...);   // if it keeps its data
 //
-// Decisions are shared by all drivers and have tests of their own; here it is what a driver stores and how it lists it.
+// Decisions are shared by all drivers and have tests of their own; here it is
+// what a driver stores and how it lists it.
 #ifndef LETHE_TESTS_SUPPORT_STORE_CONFORMANCE_H_
 #define LETHE_TESTS_SUPPORT_STORE_CONFORMANCE_H_
 
@@ -148,7 +150,8 @@ TEST_P(StoreConformance, TicketsAreListedNewestFirstPageByPage) {
   EXPECT_TRUE(pages({.model = ModelId{"mm"}}).empty());
 }
 
-// Tickets of one moment (a batch) have one create time: the id decides, and no page drops or repeats one.
+// Tickets of one moment (a batch) have one create time: the id
+// decides, and no page drops or repeats one.
 TEST_P(StoreConformance, ABatchOfOneMomentIsPagedWithoutGaps) {
   const ModelId m = world_->ReadyModel("m");
   CreateTickets batch{.actor = "a"};

@@ -1,4 +1,5 @@
-// StoreTest: a fresh memory store with a vault, a standing clock and a World. For tests of decisions, where the driver does not matter.
+// StoreTest: a fresh memory store with a vault, a standing clock and a World. For tests of
+// decisions, where the driver does not matter.
 #ifndef LETHE_TESTS_SUPPORT_STORE_FIXTURE_H_
 #define LETHE_TESTS_SUPPORT_STORE_FIXTURE_H_
 

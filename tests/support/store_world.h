@@ -1,4 +1,5 @@
-// World: drives a TicketStore through the way of a ticket, as server, worker and verifier would. For tests of storage and of what stands on it.
+// World: drives a TicketStore through the way of a ticket, as server, worker and verifier would.
+// For tests of storage and of what stands on it.
 //
 //   World world(store.get(), vault.get(), &clock, /*seed=*/1);
 //   ModelId model = world.ReadyModel("m");
@@ -6,7 +7,8 @@
 //   JobRecord verify = world.Unlearn(world.Lease(world.Form(model, {ticket})));
 //   world.Verify(world.Lease(verify), {});            // everything passed
 //
-// A step that the store refuses fails the test. The judge is JudgeForTest: what the world writes into the measurements is the verdict.
+// A step that the store refuses fails the test. The judge is JudgeForTest: what the world writes
+// into the measurements is the verdict.
 #ifndef LETHE_TESTS_SUPPORT_STORE_WORLD_H_
 #define LETHE_TESTS_SUPPORT_STORE_WORLD_H_
 

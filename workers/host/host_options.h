@@ -1,7 +1,9 @@
 // Options of the processes that lease jobs: flags over environment over a TOML file over defaults.
 //
 //   HostOptions options;
-//   if (std::optional<int> code = ParseHostOptions("lethe-worker", "...", argc, argv, &options)) return *code;
+//   if (std::optional<int> code = ParseHostOptions("lethe-worker", "...", argc, argv, &options)) {
+//     return *code;
+//   }
 //
 // Every flag --some-name can be given as some-name in the file of --config, and as LETHE_SOME_NAME
 // in the environment (the server's address as LETHE_SERVER).

@@ -1,4 +1,5 @@
-// Adam and the training loop on a tiny random decoder: the optimizer against its formula, the loop's promises one by one.
+// Adam and the training loop on a tiny random decoder: the optimizer against its
+// formula, the loop's promises one by one.
 #include "engine/train/loop.h"
 
 #include <ATen/TensorOperators.h>
@@ -47,7 +48,8 @@ class LoopTest : public testing::Test {
   std::vector<Sequence> sequences_ = {{.ids = {1, 5, 3, 9, 2, 7, 7, 4}}};
 };
 
-// Kingma and Ba, by hand in double for one weight over three steps: m, v, their corrections, the step.
+// Kingma and Ba, by hand in double for one weight over three
+// steps: m, v, their corrections, the step.
 TEST_F(LoopTest, AdamByHand) {
   const double beta1 = 0.9, beta2 = 0.98, epsilon = 1e-8, rate = 0.01;
   Adam adam(model_.Leaves(), {beta1, beta2, epsilon});

@@ -37,7 +37,8 @@ TEST(AscentLoss, ByHand) {
   EXPECT_THAT(got.grad, testing::Each(testing::FloatEq(-1.0F / 3)));
 }
 
-// Micro-batches: the parts of (1, 2) and (6) add up to the loss of the whole when the count is that of the step.
+// Micro-batches: the parts of (1, 2) and (6) add up to the loss of the
+// whole when the count is that of the step.
 TEST(AscentLoss, MicroBatchesAddUp) {
   const auto a = Take({1, 2}, [](const at::Tensor& x) { return AscentLoss(x, 3); });
   const auto b = Take({6}, [](const at::Tensor& x) { return AscentLoss(x, 3); });
@@ -45,7 +46,8 @@ TEST(AscentLoss, MicroBatchesAddUp) {
 }
 
 // target 3, ceiling 5, four sequences at 1, 3, 4, 7:
-//   1 is short by 2 and pushed up, 3 has arrived, 4 is in the band, 7 is beyond by 2 and led back.  L = (2 + 0 + 0 + 2) / 4.
+//   1 is short by 2 and pushed up, 3 has arrived, 4 is in the band, 7 is beyond by 2 and led back.
+//   L = (2 + 0 + 0 + 2) / 4.
 TEST(CalibratedAscentLoss, ByHand) {
   const auto got = Take({1, 3, 4, 7}, [](const at::Tensor& x) {
     return CalibratedAscentLoss(x, Vector({3, 3, 3, 3}), Vector({5, 5, 5, 5}), 4);
@@ -64,7 +66,8 @@ TEST(CalibratedAscentLoss, NoTargetAndNoCeilingGiveNothing) {
   EXPECT_THAT(got.grad, testing::Each(0.0F));
 }
 
-// nll (1, 4) against (2, 4) of 2 tokens: L = (1 + 0) / (2 * 2); dL/dnll = (nll - ref) / N = (-1/2, 0).
+// nll (1, 4) against (2, 4) of 2 tokens: L = (1 + 0) / (2 * 2);
+// dL/dnll = (nll - ref) / N = (-1/2, 0).
 TEST(HoldLoss, ByHand) {
   const auto got = Take({1, 4}, [](const at::Tensor& x) { return HoldLoss(x, Vector({2, 4}), 2); });
   EXPECT_FLOAT_EQ(got.loss, 0.25);
