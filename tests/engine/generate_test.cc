@@ -1,4 +1,5 @@
-// The KV cache and the generator against whole forward passes, one a token; the sampler against its definition.
+// The KV cache and the generator against whole forward passes, one a token; the sampler against its
+// definition.
 #include "engine/model/generate.h"
 
 #include <ATen/ATen.h>
@@ -34,7 +35,8 @@ std::vector<RandomShape> Shapes() {
            .biases = true}};
 }
 
-// Rows that begin anywhere in shared prefixes, of different rooms, stepped in changing company, give the hidden states of whole passes.
+// Rows that begin anywhere in shared prefixes, of different rooms, stepped in changing company,
+// give the hidden states of whole passes.
 TEST(KvCache, StepsEqualWholePasses) {
   c10::InferenceMode inference;
   for (const bool tensor_ops : {false, true}) {

@@ -1,4 +1,5 @@
-// Model folders and golden values of LETHE_TESTDATA. GoldenModel skips a test, naming what is missing, where they are not there.
+// Model folders and golden values of LETHE_TESTDATA. GoldenModel skips a test, naming what is
+// missing, where they are not there.
 #ifndef LETHE_TESTS_ENGINE_GOLDEN_DATA_H_
 #define LETHE_TESTS_ENGINE_GOLDEN_DATA_H_
 
