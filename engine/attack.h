@@ -1,18 +1,21 @@
 // Attacks a candidate, its base and nothing else: raw figures, no verdict.
 //
-//   AttackRequest request{.base_folder = base, .candidate_folder = candidate, .forgotten =
-//   forgotten, .control = control,
+//   AttackRequest request{.base_folder = base, .candidate_folder = candidate,
+//                         .forgotten = forgotten, .control = control,
 //                         .texts = {{"retain", retain}}, .plan = DefaultPlan(), .seed = 7};
 //   LETHE_ASSIGN_OR_RETURN(AttackReport report, RunAttacks(request, progress));
 //
 // Every attack runs on forgotten and on control text, on the base ("before") and on the candidate
 // ("after"), with the same random numbers. One double a sequence and phase; higher is more
 // memorised, the scale is the catalogue's. Whether an attack had power is for the reader of
-// `before` to decide. Spans      when every forgotten and every control sequence names sensitive
-// spans, extraction, membership and MA are about the spans:
-//            the prefix ends where the first span begins, and only span tokens count. Otherwise all
-//            tokens behind the prompt count.
-// Errors     as Evaluate; INVALID_ARGUMENT/UNKNOWN_ATTACK, BAD_PARAMETER, NOTHING_TO_ATTACK.
+// `before` to decide.
+//
+// Spans      when every forgotten and every control sequence names sensitive spans, extraction,
+//            membership and MA are about the spans: the prefix ends where the first span begins,
+//            and only span tokens count. Otherwise all tokens behind the prompt count.
+// Threads    any thread; two calls at once share the CPU threads of OpenDevice.
+// Errors     as Evaluate; INVALID_ARGUMENT: UNKNOWN_ATTACK, BAD_PARAMETER, NOTHING_TO_ATTACK;
+//            FAILED_PRECONDITION: BASE_CHANGED, CANDIDATE_CHANGED.
 #ifndef LETHE_ENGINE_ATTACK_H_
 #define LETHE_ENGINE_ATTACK_H_
 

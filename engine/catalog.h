@@ -2,16 +2,20 @@
 // Server, policies and the command line read names and limits here without linking the engine.
 //
 //   const MethodEntry* method = FindMethod("gradient_ascent");
-//   const PresetEntry* preset = FindPreset(*method, "");                   // "" is the default
-//   preset if (auto wrong = CheckMethodParameters(*method, overrides)) ...        // a plain
-//   sentence, or nothing
+//   const PresetEntry* preset = FindPreset(*method, "");             // "" is the default preset
+//   if (auto wrong = CheckParameters(method->parameters, overrides)) // a sentence, or nothing
+//     return Refuse(*wrong);
+//   ResolveParameters(method->parameters, preset->values, overrides);
 //
 // Parameters are named doubles, so that they travel as map<string, double> and stand in job records
-// as they were used. Threads    constant data; any.
+// as they were used.
+// Threads    constant data; any.
+// Errors     none: what is not found is null, what is wrong is a sentence.
 #ifndef LETHE_ENGINE_CATALOG_H_
 #define LETHE_ENGINE_CATALOG_H_
 
 #include <cmath>
+#include <cstddef>
 #include <map>
 #include <optional>
 #include <span>
@@ -21,6 +25,10 @@
 namespace lethe {
 
 using ParameterValues = std::map<std::string, double>;
+
+// Fewest unseen sequences from which a threshold is taken, and so the fewest of a holdout set:
+// RegisterModel's contract.
+inline constexpr size_t kMinHoldout = 16;
 
 struct ParameterEntry {
   std::string_view name;
@@ -71,13 +79,15 @@ namespace catalog {
 
 inline constexpr ParameterEntry kAscentParameters[] = {
     {"learning_rate", 1e-4, 1e-8, 1.0,
-     "of Adam; for a bounded preset the largest that the step control may choose"},
+     "of Adam; a bounded preset takes up to three times of it while all goes well, and less after "
+     "a "
+     "step that went too far"},
     {"beta1", 0.9, 0.0, 0.9999, "of Adam"},
     {"beta2", 0.98, 0.0, 0.99999, "of Adam"},
     {"max_steps", 400, 1, 100000,
      "optimizer steps for each chunk; one step is one epoch over the chunk"},
     {"min_steps", 1, 0, 100000, "steps before the stop rule is asked"},
-    {"max_grad_norm", 0, 0, 1e6, "clip the gradient to this norm; 0: no clipping"},
+    {"max_grad_norm", 1, 0, 1e6, "clip the gradient to this norm; 0: no clipping"},
     {"chunk_size", 0, 0, 1e6, "sequences unlearned together, chunk after chunk; 0: all at once"},
     {"el_n", 10, 1, 100, "n of the EL_n that the stop rule reads"},
     {"threshold_slack", 0.02, 0, 1,
@@ -86,7 +96,8 @@ inline constexpr ParameterEntry kAscentParameters[] = {
     {"bounded", 1, 0, 1,
      "1: push each sequence up to the likelihood of unseen text and no further; 0: plain ascent"},
     {"retain_weight", 80, 0, 1e4,
-     "weight of the term that holds kept text at its likelihood under the base; 0: none"},
+     "weight of the term that holds kept text at its likelihood under the base; 0: none. A bounded "
+     "preset takes down to an eighth of it while kept text does not suffer"},
     {"retain_batch", 16, 1, 4096, "sequences of the retain text in a step"},
     {"overshoot_sds", 1.5, 0.1, 100,
      "a step that carries a sequence further than this above its target is taken back and halved"},
@@ -100,9 +111,9 @@ inline constexpr PresetValue kCareful[] = {{"bounded", 1},
                                            {"retain_weight", 160},
                                            {"max_steps", 800},
                                            {"overshoot_sds", 1.0}};
-inline constexpr PresetValue kPaper[] = {{"learning_rate", 5e-5}, {"max_steps", 20},
-                                         {"bounded", 0},          {"retain_weight", 0},
-                                         {"threshold_slack", 0},  {"worst_slack", 1}};
+inline constexpr PresetValue kPaper[] = {
+    {"learning_rate", 5e-5}, {"max_steps", 20},      {"max_grad_norm", 0}, {"bounded", 0},
+    {"retain_weight", 0},    {"threshold_slack", 0}, {"worst_slack", 1}};
 
 inline constexpr PresetEntry kAscentPresets[] = {
     {"calibrated",

@@ -1,8 +1,8 @@
 // The device that the engine computes on, and what a job record says of it.
 //
 //   LETHE_ASSIGN_OR_RETURN(Device device, OpenDevice({.device = "auto", .threads = 2}));
-//   device.Describe();   // {"device": "cpu", "libtorch": "2.11.0", "threads": "2",
-//                        "cpu_capability": "AVX512"}
+//   device.Describe();
+//   // {"device": "cpu", "libtorch": "2.11.0", "threads": "2", "cpu_capability": "AVX512"}
 //
 // One binary serves CPU and GPU: OpenDevice loads the CUDA backend where its libraries are, and the
 // CPU serves where they are not. LibTorch's global generator is never used: whatever draws random
@@ -39,9 +39,9 @@ struct Device {
 };
 
 // Call this first in main. LibTorch's threads otherwise spin while they wait for one another, and
-// where other processes want the cores too that made a step four times and an evaluation eight times
-// as expensive (bench_step beside a compiler). How they wait is read before main begins, so the
-// process executes itself once more, with OMP_WAIT_POLICY=PASSIVE; where the variable is set
+// where other processes want the cores too that made a step four times and an evaluation eight
+// times as expensive (bench_step beside a compiler). How they wait is read before main begins, so
+// the process executes itself once more, with OMP_WAIT_POLICY=PASSIVE; where the variable is set
 // already, whatever it says, nothing happens. Same process id, same arguments.
 void LetThreadsSleep(char** argv);
 

@@ -5,14 +5,11 @@
 //   result.sequences[0].nll_per_token;
 //
 // What counts  tokens after `prompt_tokens` and never the first token (nothing predicts it): a
-// sequence must have one such token.
-//              MA and EL_n are over the whole sequence when prompt_tokens is 0; with a prompt they
-//              begin behind it.
+//              sequence must have one such token. MA and EL_n are over the whole sequence when
+//              prompt_tokens is 0; with a prompt they begin behind it.
 // Threads      any thread; two calls at once share the CPU threads of OpenDevice.
-// Errors       INVALID_ARGUMENT/BAD_SEQUENCE (empty, too long for the model, an id outside the
-// vocabulary; metadata "index");
-//              BAD_CHECKPOINT and the like from the folder; CANCELLED/STOPPED;
-//              RESOURCE_EXHAUSTED/OUT_OF_MEMORY.
+// Errors       INVALID_ARGUMENT: CheckSequence's reasons (metadata "set", "index"), BAD_CHECKPOINT
+//              and the like from the folder; CANCELLED/STOPPED; RESOURCE_EXHAUSTED/OUT_OF_MEMORY.
 #ifndef LETHE_ENGINE_EVALUATE_H_
 #define LETHE_ENGINE_EVALUATE_H_
 

@@ -1,9 +1,10 @@
 // Continuations of prompts of token ids.
 //
 //   GenerateRequest request{.model_folder = folder, .prompts = {{1, 403}}, .max_new_tokens = 20};
-//   // greedy LETHE_ASSIGN_OR_RETURN(auto continuations, Generate(request));
+//   LETHE_ASSIGN_OR_RETURN(auto continuations, Generate(request));   // greedy
 //
 // The end-of-text id is an ordinary token here: nothing stops early.
+// Threads    as Evaluate.
 // Errors     as Evaluate.
 #ifndef LETHE_ENGINE_GENERATE_H_
 #define LETHE_ENGINE_GENERATE_H_

@@ -1,15 +1,17 @@
 // What unseen text looks like to a model, measured once when it is registered.
 //
-//   PrepareRequest request{.model_folder = folder, .holdout = holdout, .retain = retain, .el_n =
-//   {3, 5, 10}}; LETHE_ASSIGN_OR_RETURN(PrepareResult result, PrepareModel(request, progress));
+//   PrepareRequest request{.model_folder = folder, .holdout = holdout, .retain = retain,
+//                          .el_n = {3, 5, 10}};
+//   LETHE_ASSIGN_OR_RETURN(PrepareResult result, PrepareModel(request, progress));
 //   store(result.thresholds);   // handed back in each UnlearnRequest
 //
 // A sequence counts as forgotten when it looks no more memorised than unseen text of its kind does
 // (METHODS: Jang et al. 2023). So `holdout` has to be of the kind that tickets will name, and must
-// never have been trained on; nobody can check the latter here. The folder is only read. Errors as
-// Evaluate; INVALID_ARGUMENT/HOLDOUT_TOO_SMALL below kMinHoldout sequences;
-// FAILED_PRECONDITION/MODEL_NOT_FINITE when
-//            the model gives NaN or infinity.
+// never have been trained on; nobody can check the latter here. The folder is only read.
+// Threads    as Evaluate.
+// Errors     as Evaluate; INVALID_ARGUMENT/HOLDOUT_TOO_SMALL below kMinHoldout sequences
+//            (catalog.h); FAILED_PRECONDITION/MODEL_NOT_FINITE when the model gives NaN or
+//            infinity.
 #ifndef LETHE_ENGINE_PREPARE_H_
 #define LETHE_ENGINE_PREPARE_H_
 
@@ -19,14 +21,13 @@
 #include <string>
 #include <vector>
 
+#include "engine/catalog.h"
 #include "engine/device.h"
 #include "engine/progress.h"
 #include "engine/run_record.h"
 #include "text/sequence.h"
 
 namespace lethe {
-
-inline constexpr size_t kMinHoldout = 8;
 
 struct ModelFacts {
   std::string architecture;  // "LlamaForCausalLM"

@@ -2,9 +2,10 @@
 //
 //   auto progress = [&](const EngineProgress& p) { Show(p); return !stop.load(); };
 //
-// The callback runs on the thread that called the engine, at least once for each optimizer step or
-// batch of an attack; what it takes is added to the run. It returns false to stop: the call then
-// ends with CANCELLED/STOPPED and leaves nothing behind.
+// Stop       the callback returns false: the call then ends with CANCELLED/STOPPED and leaves
+//            nothing behind.
+// Threads    the callback runs on the thread that called the engine, at least once for each
+//            optimizer step or batch of an attack; what it takes is added to the run.
 #ifndef LETHE_ENGINE_PROGRESS_H_
 #define LETHE_ENGINE_PROGRESS_H_
 

@@ -1,7 +1,9 @@
-// Random numbers from a seed, the same on every machine (std distributions are not). Not fit for keys.
+// Random numbers from a seed, the same on every machine (std distributions are not). Not for keys.
 //
 //   SeededGenerator random(seed);
 //   size_t i = random.Below(items.size());
+//
+// Threads    one at a time. Errors: none.
 #ifndef LETHE_ENGINE_SEEDED_GENERATOR_H_
 #define LETHE_ENGINE_SEEDED_GENERATOR_H_
 

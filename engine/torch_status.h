@@ -1,7 +1,7 @@
 // Where LibTorch's exceptions end: a call that may throw becomes an absl::Status.
 //
-//   return CatchTorch("evaluating the model", [&]() -> absl::StatusOr<double> { return
-//   MeanNll(...); });
+//   return CatchTorch("evaluating the model",
+//                     [&]() -> absl::StatusOr<double> { return MeanNll(...); });
 //
 // Errors     RESOURCE_EXHAUSTED/OUT_OF_MEMORY when an allocation failed; INTERNAL/TORCH_ERROR for
 //            all else, with the first line of what LibTorch says (shapes and types, never values).

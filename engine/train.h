@@ -1,13 +1,16 @@
 // Trains a small model from nothing, or goes on from a folder: for demos, tests and shards.
 //
 //   TrainRequest request{.config_json = SmallLlamaConfig(2048, 128), .tokenizer_json = tokenizer,
-//   .out_folder = out,
-//                        .sequences = corpus, .steps = 600, .learning_rate = 2e-3};
+//                        .out_folder = out, .sequences = corpus, .steps = 600,
+//                        .learning_rate = 2e-3};
 //   LETHE_ASSIGN_OR_RETURN(TrainResult result, Train(request, progress));
 //
 // Each sequence is one row, never packed with another. Batches are drawn epoch by epoch in an order
-// made from the seed. Guarantee, cancellation and errors as Unlearn; METHOD_DIVERGED when the loss
-// leaves its band.
+// made from the seed.
+// Guarantee  as Unlearn: whole or not at all, and the same bits again.
+// Threads    as Evaluate.
+// Errors     INVALID_ARGUMENT: NOTHING_TO_TRAIN_ON, BAD_PARAMETER, OUT_FOLDER_EXISTS; else as
+//            Unlearn; METHOD_DIVERGED when the loss leaves its band or a weight is not finite.
 #ifndef LETHE_ENGINE_TRAIN_H_
 #define LETHE_ENGINE_TRAIN_H_
 
@@ -30,10 +33,9 @@ struct TrainRequest {
   std::filesystem::path out_folder;
   std::vector<Sequence> sequences;
   int64_t steps = 500;
-  int64_t batch_tokens =
-      4096;  // a batch takes rows until this many tokens (padding included) are there
-  double learning_rate =
-      1e-3;  // the peak: linear warm-up over warmup_steps, then linear down to a tenth
+  int64_t batch_tokens = 4096;  // a batch takes rows until this many tokens are there, pads apart
+  // The peak: linear warm-up over warmup_steps, then linear down to a tenth.
+  double learning_rate = 1e-3;
   int64_t warmup_steps = 20;
   double max_grad_norm = 1.0;
   uint64_t seed = 0;

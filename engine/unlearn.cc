@@ -33,7 +33,8 @@ absl::StatusOr<Plan> MakePlan(const UnlearnRequest& request) {
   if (request.forget.empty()) {
     return Refused("NOTHING_TO_FORGET", "no sequence was given to forget");
   }
-  // Plain ascent without thresholds runs to its last epoch; a bounded preset has nowhere to go without.
+  // Plain ascent without thresholds runs to its last epoch; a bounded preset has nowhere to go
+  // without.
   if (plan.method->needs_thresholds && plan.parameters.at("bounded") != 0 &&
       request.thresholds.sequences == 0) {
     return Refused("THRESHOLDS_NEEDED",

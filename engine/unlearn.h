@@ -1,26 +1,33 @@
 // Makes a candidate checkpoint that has forgotten.
 //
-//   UnlearnRequest request{.base_folder = base, .out_folder = candidate, .forget = forget, .retain
-//   = retain,
-//                          .method = "gradient_ascent", .preset = "calibrated", .thresholds =
-//                          thresholds, .seed = 7};
+//   UnlearnRequest request{.base_folder = base, .out_folder = candidate,
+//                          .forget = forget, .retain = retain,
+//                          .method = "gradient_ascent", .preset = "calibrated",
+//                          .thresholds = thresholds, .seed = 7};
 //   LETHE_ASSIGN_OR_RETURN(UnlearnResult result, Unlearn(request, progress));
 //   result.run.stop_reason;   // "thresholds_reached"
 //
-// Guarantee  `out_folder` appears whole (Hugging Face folder and lethe.json, synced) or not at all; what was in its
-//            parent before is untouched. The same request gives the same folder digest: bit for bit on a CPU with the
-//            same number of threads, so a run that was killed or stopped simply starts again from the base.
-// Stops      "thresholds_reached"  mean MA and mean EL_n are under those of unseen text, and with a bounded preset
-//                                  every sequence has arrived at its target
-//            "targets_reached"     every sequence has, and MA or EL_n come down no further: templates are everybody's
-//            "max_steps"           not so; the best state so far is written, and the verifier decides
-//            "stalled"             likewise: no step, however small, went without overshooting or harming kept text
-// Errors     INVALID_ARGUMENT: UNKNOWN_METHOD, UNKNOWN_PRESET, BAD_PARAMETER, NOTHING_TO_FORGET, RETAIN_NEEDED,
-//            THRESHOLDS_NEEDED, OUT_FOLDER_EXISTS, CheckSequence's reasons (metadata "set", "index"), and what loading
-//            the folder says: no retry helps.
-//            FAILED_PRECONDITION: METHOD_DIVERGED loss or gradient left its band or is not finite, try the next rung;
-//            BASE_CHANGED.  CANCELLED/STOPPED within one optimizer step of the callback's refusal.
-//            RESOURCE_EXHAUSTED: OUT_OF_MEMORY, DISK_FULL.
+// Guarantee  `out_folder` appears whole (Hugging Face folder and lethe.json, synced) or not at all;
+//            what was in its parent before is untouched. The same request gives the same folder
+//            digest: bit for bit on a CPU with the same number of threads, so a run that was killed
+//            or stopped simply starts again from the base.
+// Stops      "thresholds_reached"  mean MA and mean EL_n are under those of unseen text, and with a
+//                                  bounded preset every sequence has arrived at its target
+//            "targets_reached"     every sequence has, and MA or EL_n come down no further:
+//                                  templates are everybody's
+//            "max_steps"           not so; the best state so far is written, and the verifier
+//                                  decides
+//            "stalled"             likewise: no step, however small, went without overshooting or
+//                                  harming kept text
+// Threads    as Evaluate.
+// Errors     INVALID_ARGUMENT     UNKNOWN_METHOD, UNKNOWN_PRESET, BAD_PARAMETER, NOTHING_TO_FORGET,
+//                                 RETAIN_NEEDED, THRESHOLDS_NEEDED, OUT_FOLDER_EXISTS,
+//                                 CheckSequence's reasons (metadata "set", "index"), and what
+//                                 loading the folder says: no retry helps
+//            FAILED_PRECONDITION  METHOD_DIVERGED, try the next rung: loss or gradient left its
+//                                 band, or a loss or weight is not finite; BASE_CHANGED
+//            CANCELLED            STOPPED, within one optimizer step of the callback's refusal
+//            RESOURCE_EXHAUSTED   OUT_OF_MEMORY, DISK_FULL
 // Privacy    lethe.json, progress and errors hold no token and no text.
 #ifndef LETHE_ENGINE_UNLEARN_H_
 #define LETHE_ENGINE_UNLEARN_H_
@@ -42,20 +49,19 @@ namespace lethe {
 
 struct UnlearnRequest {
   std::filesystem::path base_folder;
-  std::string base_digest;  // checked when not empty; else FAILED_PRECONDITION/BASE_CHANGED
+  std::string base_digest;           // checked when not empty; else BASE_CHANGED
   std::filesystem::path out_folder;  // must not exist; its parent must
   std::vector<Sequence> forget;      // sensitive spans: the aim, when the thresholds know spans
   std::vector<Sequence> retain;      // same kind, trained on, to be kept
-  std::vector<Sequence>
-      watch;  // same kind, never seen (holdout): watched, never trained on; may be empty
+  std::vector<Sequence> watch;       // same kind, never seen: only looked at; may be empty
   std::string method = "gradient_ascent";
   std::string preset;  // empty: the method's default
   ParameterValues overrides;
   ModelThresholds thresholds;
   uint64_t seed = 0;
   std::string digest_key;  // of RunRecord.data_digest
-  std::map<std::string, std::string>
-      lineage;  // goes into lethe.json: "job", "fence", "base_checkpoint"; no personal data
+  // Goes into lethe.json: "job", "fence", "base_checkpoint"; no personal data.
+  std::map<std::string, std::string> lineage;
   Device device;
 };
 
@@ -70,8 +76,7 @@ struct StepRecord {
   double grad_norm = 0;    // before clipping
   double nll = 0;          // nats a token, mean over the chunk's sequences, after the step
   double ma = 0;           // mean over the chunk, after the step
-  double el =
-      -1;  // mean EL_n over the chunk; -1: not asked, since MA was still above its threshold
+  double el = -1;          // mean EL_n over the chunk; -1: not asked, MA was above its threshold
 };
 
 struct UnlearnResult {

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "base/status.h"
+#include "engine/catalog.h"
 #include "engine/prepare.h"
 #include "text/sequence.h"
 #include "text/tokenizer.h"
@@ -61,10 +62,10 @@ absl::StatusOr<std::vector<NamedSet>> LoadSets(const v1::PrepareWork& work,
                            LoadSequences(path, &tokenizer, limits));
     sets.push_back({name, std::move(sequences)});
   }
-  if (sets.front().sequences.size() < kMinHoldoutSequences) {
+  if (sets.front().sequences.size() < kMinHoldout) {
     return Error(absl::StatusCode::kInvalidArgument, "HOLDOUT_TOO_SMALL",
                  absl::StrCat("the holdout set has ", sets.front().sequences.size(),
-                              " sequences; at least ", kMinHoldoutSequences, " are needed"));
+                              " sequences; at least ", kMinHoldout, " are needed"));
   }
   return sets;
 }

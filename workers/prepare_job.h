@@ -17,9 +17,6 @@
 
 namespace lethe {
 
-// Fewest sequences of a holdout set: RegisterModel's contract.
-inline constexpr size_t kMinHoldoutSequences = 16;
-
 absl::StatusOr<v1::PrepareResult> PrepareJob(const v1::Job& job,
                                              const std::filesystem::path& models,
                                              const Device& device,

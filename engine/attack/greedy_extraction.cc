@@ -1,4 +1,5 @@
-// Greedy prefix extraction (Carlini et al. 2023): what the model says by itself after a true prefix.
+// Greedy prefix extraction (Carlini et al. 2023): what the model says by itself after a true
+// prefix.
 #include <map>
 #include <utility>
 
@@ -25,8 +26,8 @@ absl::StatusOr<AttackScores> GreedyExtraction(const AttackInput& input) {
 
   AttackScores out;
   out.scores.assign(input.sequences.size(), 0);
-  std::map<std::pair<size_t, int>, std::pair<int64_t, int64_t>>
-      recovered;  // (right, asked) of a variant
+  // (right, asked) of a variant
+  std::map<std::pair<size_t, int>, std::pair<int64_t, int64_t>> recovered;
   for (const auto& [new_tokens, members] : GroupByLength(cases, input.model.config().context)) {
     std::vector<TokenIds> prompts;
     for (const size_t m : members) {

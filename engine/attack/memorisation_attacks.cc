@@ -1,4 +1,5 @@
-// EL_n and MA (Jang et al., ACL 2023) as attacks: they need the true text, so they are an auditor's, not an outsider's.
+// EL_n and MA (Jang et al., ACL 2023) as attacks: they need the true text, so they are an
+// auditor's, not an outsider's.
 #include <map>
 #include <vector>
 
@@ -10,7 +11,8 @@ namespace lethe {
 
 namespace {
 
-// The n-gram length for `tokens` behind the first prefix: n, or the largest of 5, 3, 2, 1 below it that the sequence is long enough for.
+// The n-gram length for `tokens` behind the first prefix: n, or the largest of 5, 3, 2, 1 below it
+// that the sequence is long enough for.
 int64_t FittingN(int64_t tokens, int64_t n) {
   if (tokens >= n) return n;
   for (const int64_t shorter : {5, 3, 2}) {

@@ -72,7 +72,8 @@ absl::StatusOr<AttackScores> SampledExtraction(const AttackInput& input) {
     }
   }
 
-  // The best draw of each case, then, over the spans of a sequence (or its one or two prefixes), the best again: any secret counts.
+  // The best draw of each case, then, over the spans of a sequence (or its one or two prefixes),
+  // the best again: any secret counts.
   AttackScores out;
   out.scores.assign(input.sequences.size(), 0);
   for (const auto& [new_tokens, members] : GroupByLength(cases, input.model.config().context)) {

@@ -1,8 +1,11 @@
-// Exact chance of a suffix under a sampling scheme, and the draws it takes (Hayes et al. 2024; METHODS.md D).
+// Exact chance of a suffix under a sampling scheme, and the draws it takes (Hayes et al. 2024;
+// METHODS.md D).
 //
-//   q_t  = the model's probability of the true token t under temperature and top-k, renormalised over the tokens that are kept
-//   p_z  = prod_t q_t over the suffix: one teacher-forced pass gives it exactly; zero as soon as one token is not kept
-//   n(p) = ceil(log(1-p) / log(1-p_z)): draws needed for a chance of p to see the suffix at least once
+//   q_t  = the model's probability of the true token t under temperature and top-k, renormalised
+//          over the tokens that are kept
+//   p_z  = prod_t q_t over the suffix: one teacher-forced pass gives it exactly; zero as soon as
+//          one token is not kept
+//   n(p) = ceil(log(1-p) / log(1-p_z)): draws for a chance of p to see the suffix at least once
 #ifndef LETHE_ENGINE_ATTACK_SAMPLED_EXTRACTION_H_
 #define LETHE_ENGINE_ATTACK_SAMPLED_EXTRACTION_H_
 
@@ -18,8 +21,8 @@
 
 namespace lethe {
 
-// logits (N,V) -> (N) log q of `targets` (N) int64; -inf for a token outside the k likeliest (0: all are kept). Ties at the k-th
-// place are kept.
+// logits (N,V) -> (N) log q of `targets` (N) int64; -inf for a token outside the k likeliest (0:
+// all are kept). Ties at the k-th place are kept.
 at::Tensor SchemeLogProbs(const at::Tensor& logits, const at::Tensor& targets, double temperature,
                           int64_t top_k);
 

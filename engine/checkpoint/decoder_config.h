@@ -64,8 +64,8 @@ struct DecoderConfig {
   std::optional<int32_t> bos_token_id;
   std::vector<int32_t> eos_token_ids;  // a config may name several, or none
   std::optional<int32_t> pad_token_id;
-  std::optional<DType>
-      dtype;  // what config.json says of the weights; the tensors themselves decide
+  // What config.json says of the weights; the tensors themselves decide.
+  std::optional<DType> dtype;
   std::vector<std::string> unknown_fields;
 };
 

@@ -1,4 +1,5 @@
-// What every command of `lethe-engine` shares. A command is a function that adds itself to the parser and leaves what is to be run.
+// What every command of `lethe-engine` shares. A command is a function that adds itself to the
+// parser and leaves what is to be run.
 #ifndef LETHE_ENGINE_CLI_COMMAND_H_
 #define LETHE_ENGINE_CLI_COMMAND_H_
 

@@ -22,7 +22,8 @@ struct TrainFlags {
   TrainRequest request;
 };
 
-// The texts of a corpus, each once, to train a tokenizer on: repeated ones would get tokens of their own.
+// The texts of a corpus, each once, to train a tokenizer on: repeated ones would get tokens of
+// their own.
 absl::StatusOr<std::vector<std::string>> CorpusTexts(const std::string& file) {
   LETHE_ASSIGN_OR_RETURN(const std::string content, ReadFile(file));
   std::vector<std::string> texts;

@@ -13,8 +13,9 @@
 
 namespace lethe::cli {
 
-// A file of sequences for the model in `model_folder`: JSON lines as text/sequence.h reads them, or one JSON list of lists of ids.
-// An empty name gives no sequences. At most the model's context of tokens each.
+// A file of sequences for the model in `model_folder`: JSON lines as text/sequence.h reads them, or
+// one JSON list of lists of ids. An empty name gives no sequences. At most the model's context of
+// tokens each.
 absl::StatusOr<std::vector<Sequence>> ReadSet(const std::string& file,
                                               const std::filesystem::path& model_folder);
 

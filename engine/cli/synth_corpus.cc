@@ -45,7 +45,8 @@ std::string Digits(SeededGenerator& random, int count) {
   return digits;
 }
 
-// A braced list is evaluated from left to right; operands of + are not, and the corpus must be the same everywhere.
+// A braced list is evaluated from left to right; operands of + are not, and the corpus must be the
+// same everywhere.
 std::string Join(std::initializer_list<std::string> parts) {
   std::string joined;
   for (const std::string& part : parts) joined += part;

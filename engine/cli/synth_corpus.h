@@ -1,14 +1,18 @@
-// A small synthetic corpus with people in it: what the demo trains on, and forgets from. Everything is invented from a seed.
+// A small synthetic corpus with people in it: what the demo trains on, and forgets from. Everything
+// is invented from a seed.
 //
 //   SynthCorpus corpus = MakeSynthCorpus({.seed = 7});
 //   LETHE_RETURN_IF_ERROR(WriteSynthCorpus(corpus, folder));
 //
-// Kinds      records of people (name, birth date, city, employer, e-mail, phone, member number) in a few templates, and background
-//            sentences from a grammar. E-mail, phone and member number are the sensitive spans.
-// Memorised  `forget` and `famous` records stand many times in `train`, as they do in corpora that nobody de-duplicated; `retain`
-//            records a few times; `holdout` and `other` records never.
-// Files      corpus.jsonl (train), forget.jsonl, retain.jsonl (famous ones among them), holdout.jsonl, other.jsonl; each line
-//            {"text": "...", "sensitive_spans": [[begin, end], ...]}, in bytes: text/sequence.h reads them.
+// Kinds      records of people (name, birth date, city, employer, e-mail, phone, member number) in
+//            a few templates, and background sentences from a grammar. E-mail, phone and member
+//            number are the sensitive spans.
+// Memorised  `forget` and `famous` records stand many times in `train`, as they do in corpora that
+//            nobody de-duplicated; `retain` records a few times; `holdout` and `other` records
+//            never.
+// Files      corpus.jsonl (train), forget.jsonl, retain.jsonl (famous ones among them),
+//            holdout.jsonl, other.jsonl; text/sequence.h reads them. Each line, spans in bytes:
+//            {"text": "...", "sensitive_spans": [[begin, end], ...]}
 // Same       seed and options give the same bytes on every machine.
 #ifndef LETHE_ENGINE_CLI_SYNTH_CORPUS_H_
 #define LETHE_ENGINE_CLI_SYNTH_CORPUS_H_

@@ -8,8 +8,8 @@
 // With x the sequence, T its length, s = max(1, prompt_tokens) and g(i) the greedy continuation of
 // x[:i] up to length T in all:
 //   MA    mean over i = s..T-1 of [first token of g(i) == x[i]]
-//   EL_n  mean over i = s..T-n of (n-grams of g(i), with multiplicity, that occur in x[i:]) /
-//         (n-grams of x[i:])
+//   EL_n  mean over i = s..T-n of
+//         (n-grams of g(i), with multiplicity, that occur in x[i:]) / (n-grams of x[i:])
 // Without a prompt these are the paper's. An end token is a token like any other. EL_n is absent
 // where T - n < s.
 //

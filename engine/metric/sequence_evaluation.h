@@ -1,6 +1,8 @@
-// Likelihood, MA and EL_n of sequences under a model in memory: what engine/evaluate.h gives for a folder.
+// Likelihood, MA and EL_n of sequences under a model in memory: what engine/evaluate.h gives for a
+// folder.
 //
-// Threads    const model: any. Errors: as ScoreSequences and MeasureMemorisation; CANCELLED/STOPPED.
+// Threads    const model: any. Errors: as ScoreSequences and MeasureMemorisation;
+//            CANCELLED/STOPPED.
 #ifndef LETHE_ENGINE_METRIC_SEQUENCE_EVALUATION_H_
 #define LETHE_ENGINE_METRIC_SEQUENCE_EVALUATION_H_
 

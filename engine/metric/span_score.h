@@ -1,8 +1,9 @@
 // Figures on the sensitive spans of a scored sequence.
 //
-//   std::optional<double> nll = SpanNll(sequence, score);   // nats a token; nothing where no span token was scored
+//   std::optional<double> nll = SpanNll(sequence, score);   // nats a token, where one was scored
 //
-// `score` comes from ScoreSequences with Labels::kAnswer: its entry i is token FirstScored(sequence) + i.
+// `score` comes from ScoreSequences with Labels::kAnswer: its entry i is token
+// FirstScored(sequence) + i.
 #ifndef LETHE_ENGINE_METRIC_SPAN_SCORE_H_
 #define LETHE_ENGINE_METRIC_SPAN_SCORE_H_
 

@@ -3,9 +3,9 @@
 //
 //   cpu::Best().swi_glu(gate_up, y, rows, width);
 //
-// Compiled once for AVX-512, once for AVX2 and once for plain x86-64; Best() is chosen once, by what
-// the machine has. Sums run in 16 lanes, so results differ from a sequential sum in the last bits,
-// and are the same on every run on one machine, whatever the number of threads.
+// Compiled once for AVX-512, once for AVX2 and once for plain x86-64; Best() is chosen once, by
+// what the machine has. Sums run in 16 lanes, so results differ from a sequential sum in the last
+// bits, and are the same on every run on one machine, whatever the number of threads.
 #ifndef LETHE_ENGINE_MODEL_CPU_KERNELS_H_
 #define LETHE_ENGINE_MODEL_CPU_KERNELS_H_
 

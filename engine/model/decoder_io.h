@@ -10,7 +10,8 @@
 //            has not changed comes out bit for bit (bf16 and f16 are exact in fp32).
 // Copies     that a file stores of tied weights are written with them.
 // Memory     one tensor at a time beside the model.
-// Errors     as CheckpointFolder's; MODEL_UNSUPPORTED a weight in a type that is not a floating one.
+// Errors     as CheckpointFolder's; MODEL_UNSUPPORTED a weight in a type that is not a floating
+//            one.
 // Threads    any, while nobody writes the weights.
 #ifndef LETHE_ENGINE_MODEL_DECODER_IO_H_
 #define LETHE_ENGINE_MODEL_DECODER_IO_H_

@@ -1,8 +1,8 @@
 // The three parts of a layer between matrix products, each one pass forward and one backward, with
 // autograd.
 //
-// Shapes     N = B*T tokens; H query heads, K key-value heads, h values a head, D = hidden size, F
-//            = MLP size.
+// Shapes     N = B*T tokens; H query heads, K key-value heads, h values a head, D = hidden size,
+//            F = MLP size.
 // Where      fp32 on the CPU runs our own loops (cpu_kernels.h); all else runs the same formulas in
 //            ATen.
 // Threads    any; no state.

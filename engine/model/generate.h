@@ -1,11 +1,11 @@
 // Continuations by greedy choice or sampling, many at a time over a KV cache.
 //
-//   LETHE_ASSIGN_OR_RETURN(auto said, GenerateContinuations(model, prompts, {.max_new_tokens =
-//   50}));            // greedy: said[prompt][0] LETHE_ASSIGN_OR_RETURN(auto drawn,
-//                     GenerateContinuations(model, prompts, {.max_new_tokens = 50, .samples = 64,
-//                     .temperature = 1.0,
-//                                                                 .top_k = 40, .seed = 7}));
-//                                                                 // drawn[prompt][sample]
+//   LETHE_ASSIGN_OR_RETURN(auto said,       // greedy: said[prompt][0]
+//                          GenerateContinuations(model, prompts, {.max_new_tokens = 50}));
+//   LETHE_ASSIGN_OR_RETURN(auto drawn,      // drawn[prompt][sample]
+//                          GenerateContinuations(model, prompts,
+//                                                {.max_new_tokens = 50, .samples = 64,
+//                                                 .temperature = 1.0, .top_k = 40, .seed = 7}));
 //
 // Prompts    of any lengths; each is read once, and its samples share what was read.
 // End token  an ordinary token unless `stop_id` names it; then a continuation ends before it.

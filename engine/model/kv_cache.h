@@ -2,9 +2,9 @@
 //
 //   KvCache cache(model);
 //   at::Tensor hidden = cache.ReadPrefixes(ids);        // (P,S): all of it in one pass
-//   cache.StartRows({{.prefix = 0, .length = 17, .room = 30}, {.prefix = 0, .length = 42, .room =
-//   5}}); hidden = cache.Step(rows, tokens);                  // (n,D): one token more for each of
-//   n rows
+//   cache.StartRows({{.prefix = 0, .length = 17, .room = 30},
+//                    {.prefix = 0, .length = 42, .room = 5}});
+//   hidden = cache.Step(rows, tokens);                  // (n,D): one token more for each of n rows
 //
 // Sharing    a row that continues prefix p after `length` tokens reads that prefix where it lies:
 //            nothing is copied for it, and rows may begin anywhere in one prefix.

@@ -1,5 +1,5 @@
-// A register of floats at a time, by the compiler's vector extension: 16 with AVX-512, 8 with AVX2, 4
-// with SSE2.
+// A register of floats at a time, by the compiler's vector extension: 16 with AVX-512, 8 with AVX2,
+// 4 with SSE2.
 //
 // For the files that are compiled once a level (cpu_kernels_internal.h) only.
 #ifndef LETHE_ENGINE_MODEL_LANES_H_

@@ -32,11 +32,13 @@ struct ModelFolder {
                                          const std::string& lineage_json) const;
 };
 
-// Every sequence keeps its rules and fits the model. INVALID_ARGUMENT with CheckSequence's reason; metadata "set" and "index".
+// Every sequence keeps its rules and fits the model. INVALID_ARGUMENT with CheckSequence's reason;
+// metadata "set" and "index".
 absl::Status CheckSequences(const Decoder& model, std::span<const Sequence> sequences,
                             std::string_view set);
 
-// OK when `expected` is empty or the folder has that digest; else FAILED_PRECONDITION with `reason`.
+// OK when `expected` is empty or the folder has that digest; else FAILED_PRECONDITION with
+// `reason`.
 absl::Status CheckDigest(const std::filesystem::path& folder, const std::string& expected,
                          std::string_view reason);
 

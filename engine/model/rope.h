@@ -1,8 +1,8 @@
 // Rotary position frequencies: theta^(-2i/h), stretched as the checkpoint says.
 //
-//   std::vector<float> frequencies = InverseFrequencies(config);   // h/2 of them; position t turns
-//                                                                  pair i by t * frequencies[i]
+//   std::vector<float> frequencies = InverseFrequencies(config);   // h/2 of them
 //
+// Position t turns pair i by t * frequencies[i].
 // Errors     none: DecoderConfig is checked when it is read.
 #ifndef LETHE_ENGINE_MODEL_ROPE_H_
 #define LETHE_ENGINE_MODEL_ROPE_H_

@@ -6,7 +6,8 @@
 //   adam.Clip(norm, 1.0);
 //   adam.Step(5e-5);
 //
-// A leaf without a gradient stays as it is. GradientNorm reads the device once; Clip and Step do not.
+// A leaf without a gradient stays as it is. GradientNorm reads the device once; Clip and Step do
+// not.
 // Threads    none. Errors: LibTorch's exceptions; callers end at CatchTorch.
 #ifndef LETHE_ENGINE_TRAIN_ADAM_H_
 #define LETHE_ENGINE_TRAIN_ADAM_H_

@@ -1,10 +1,12 @@
-// Refuses a training run that has left its course: a value that is not finite, or far above the band of the values before it.
+// Refuses a training run that has left its course: a value that is not finite, or far above the
+// band of the values before it.
 //
 //   RunningBand band({.width = 20});
-//   switch (band.Judge(loss)) { case BandVerdict::kInside: ... }   // judges against what was admitted before, then admits
+//   switch (band.Judge(loss)) { case BandVerdict::kInside: ... }
 //
-// Judge first, then admit: a value outside never enters the band, so that one bad step cannot widen it for the next, and a NaN cannot
-// stay in its sums. Only rises are judged: a loss that falls is what training is for.
+// Judge first, then admit: a value outside never enters the band, so that one bad step cannot widen
+// it for the next, and a NaN cannot stay in its sums. Only rises are judged: a loss that falls is
+// what training is for.
 // Threads    none; one band a run.
 #ifndef LETHE_ENGINE_TRAIN_GUARD_H_
 #define LETHE_ENGINE_TRAIN_GUARD_H_
@@ -22,8 +24,8 @@ enum class BandVerdict {
 struct BandOptions {
   double width = 20;   // how many deviations above the mean are still inside
   double decay = 0.9;  // of mean and deviation, a value; the memory is about 1 / (1 - decay) values
-  double floor =
-      0.05;  // the deviation is never taken below this share of 1 + |mean|: a constant loss has a band too
+  // The deviation is never taken below this share of 1 + |mean|: a constant loss has a band too.
+  double floor = 0.05;
   int warm_up = 5;  // finite values that are admitted without judgement
 };
 

@@ -1,6 +1,8 @@
 #include "engine/train/loop.h"
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/_foreach_norm.h>
+#include <ATen/ops/stack.h>
 
 #include <algorithm>
 #include <utility>
@@ -17,6 +19,12 @@ absl::Status Diverged(std::string_view what, BandVerdict verdict, int64_t step) 
   return Error(absl::StatusCode::kFailedPrecondition, "METHOD_DIVERGED",
                std::string(what) + how + "; try a smaller learning rate or another preset",
                {{"step", std::to_string(step)}});
+}
+
+// One number that is not finite makes the norm of its tensor so.
+bool WeightsAreFinite(const Decoder& model) {
+  at::NoGradGuard no_grad;
+  return at::stack(at::_foreach_norm(model.Leaves(), 2)).isfinite().all().item<bool>();
 }
 
 // The best state seen, as a copy of the weights.
@@ -59,21 +67,26 @@ class Loop {
       LETHE_RETURN_IF_ERROR(
           Report(progress, {options_.phase, step, options_.max_steps, judgement.figures}));
       if (judgement.stop) {
-        result_.stop_reason = judgement.stop_reason;
-        return result_;
+        return End(judgement.stop_reason);
       }
       if (scale_ < options_.stall_scale) {
         best_.RestoreTo(model_);
-        result_.stop_reason = "stalled";
-        return result_;
+        return End("stalled");
       }
     }
     best_.RestoreTo(model_);
-    result_.stop_reason = "max_steps";
-    return result_;
+    return End("max_steps");
   }
 
  private:
+  // Loss and gradient were judged before each step; what the last one did to the weights was not.
+  absl::StatusOr<LoopResult> End(const std::string& reason) {
+    if (!WeightsAreFinite(model_))
+      return Diverged("a weight", BandVerdict::kNotFinite, result_.steps);
+    result_.stop_reason = reason;
+    return result_;
+  }
+
   absl::StatusOr<StepReport> Step(int64_t step) {
     model_.ZeroGradients();
     LETHE_ASSIGN_OR_RETURN(const StepLoss loss, hooks_.accumulate(step));
@@ -106,8 +119,14 @@ class Loop {
       ++result_.taken_back;
       return;
     }
-    scale_ = std::min(1.0, scale_ * options_.regrow);
+    scale_ = NextScale(judgement.speed_up);
     if (judgement.score.has_value()) best_.Offer(*judgement.score, model_);
+  }
+
+  // After a step that stands: back to the whole, and beyond it only as long as judge() asks for it.
+  double NextScale(bool speed_up) const {
+    if (scale_ < 1) return std::min(1.0, scale_ * options_.regrow);
+    return speed_up ? std::min(options_.max_scale, scale_ * options_.speed_up) : 1;
   }
 
   const Decoder& model_;

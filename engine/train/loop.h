@@ -1,17 +1,23 @@
 // The one training loop: every method and the training from nothing run through it.
 //
 //   LoopHooks hooks{.accumulate = [&](int64_t step) { ... backward ...; return StepLoss{...}; },
-//                   .judge      = [&](const StepReport& step) { return Judgement{.stop = arrived}; }};
+//                   .judge = [&](const StepReport& step) { return Judgement{.stop = done}; }};
 //   LETHE_ASSIGN_OR_RETURN(LoopResult result, RunLoop(model, hooks, options, progress));
 //
-// A step      accumulate() leaves gradients on the leaves; the loop measures their norm, asks the guard about loss and norm, clips,
-//             steps Adam, and lets judge() look at the model as it now is. judge() may stop the run, score the state (the best one
-//             is kept), or have the step taken back: the weights return to what they were, the momentum is dropped and the step size halved.
-// Ends        stopped by judge(): the model is as judge() saw it.  max_steps or stalled: the model is the best state that judge()
-//             scored (the last one where none was scored).  An error: the model is undefined, drop it.
+// A step      accumulate() leaves gradients on the leaves; the loop measures their norm, asks the
+//             guard about loss and norm, clips, steps Adam, and lets judge() look at the model as
+//             it now is. judge() may stop the run, score the state (the best one is kept), or have
+//             the step taken back: the weights return to what they were, the momentum is dropped
+//             and the step size halved.
+// Step size   learning_rate times a scale: halved when a step is taken back, grown again up to the
+//             whole by steps that stand, and beyond it while judge() says speed_up.
+// Ends        stopped by judge()    the model is as judge() saw it
+//             max_steps or stalled  the model is the best state that judge() scored, or the last
+//                                   one where none was scored
+//             an error              the model is undefined: drop it
 // Same        inputs give the same bits on a CPU with the same number of threads.
-// Errors      CANCELLED/STOPPED within one step; FAILED_PRECONDITION/METHOD_DIVERGED; what the hooks return; LibTorch's exceptions as
-//             torch_status.h says.
+// Errors      CANCELLED/STOPPED within one step; FAILED_PRECONDITION/METHOD_DIVERGED; what the
+//             hooks return; LibTorch's exceptions as torch_status.h says.
 #ifndef LETHE_ENGINE_TRAIN_LOOP_H_
 #define LETHE_ENGINE_TRAIN_LOOP_H_
 
@@ -31,8 +37,7 @@ namespace lethe {
 
 struct StepLoss {
   double loss = 0;
-  double guarded =
-      0;  // what the guard watches: the part of the loss that must not rise; equals `loss` in plain training
+  double guarded = 0;  // the part of it that must not rise, for the guard; all of it in training
 };
 
 // A step that has been made, for judge().
@@ -47,6 +52,7 @@ struct Judgement {
   bool stop = false;
   std::string stop_reason;                // with stop
   bool take_back = false;                 // the step went too far
+  bool speed_up = false;                  // it went well: the next may pass the whole step size
   std::optional<double> score;            // of the state; lower is better
   std::map<std::string, double> figures;  // for progress
 };
@@ -63,7 +69,9 @@ struct LoopOptions {
   AdamOptions adam;
   double max_grad_norm = 0;    // 0: no clipping
   bool may_take_back = false;  // keeps a copy of weights and moments from before each step
-  double regrow = 1.25;  // after a step that stands, the step size grows by this, up to the whole
+  double regrow = 1.25;   // after a step that stands, the step size grows by this, up to the whole
+  double speed_up = 1.1;  // while judge() asks for it, the step size grows on by this, ...
+  double max_scale = 1;   // ... up to this multiple of the whole
   double stall_scale = 1e-3;  // a step size below this share of the whole: stop reason "stalled"
   BandOptions loss_band{.floor = 0.1};
   BandOptions norm_band{.width = 50, .floor = 0.2};  // norms are spikier than losses

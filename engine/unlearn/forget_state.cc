@@ -1,6 +1,7 @@
 #include "engine/unlearn/forget_state.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "engine/metric/memorisation.h"
 #include "engine/metric/span_score.h"
@@ -8,7 +9,8 @@
 namespace lethe {
 namespace {
 
-// The n to ask for: the wanted one, or the largest smaller one that was measured on unseen text and fits the shortest sequence.
+// The n to ask for: the wanted one, or the largest smaller one that was measured on unseen text and
+// fits the shortest sequence.
 int FittingN(std::span<const Sequence> sequences, const ModelThresholds& thresholds, int wanted) {
   size_t shortest = SIZE_MAX;  // tokens behind the first prefix
   for (const Sequence& sequence : sequences) {
@@ -48,6 +50,13 @@ ForgetState::ForgetState(std::span<const Sequence> sequences, const ModelThresho
 
 absl::Status ForgetState::Measure(const Decoder& model) {
   LETHE_ASSIGN_OR_RETURN(const auto scores, ScoreSequences(model, sequences_));
+  for (const SequenceScore& score : scores) {
+    // NaN compares as false with every threshold: it must not get as far as a comparison.
+    if (!std::isfinite(score.total_nll)) {
+      return Error(absl::StatusCode::kFailedPrecondition, "METHOD_DIVERGED",
+                   "the model gives NaN or infinity on what is to be forgotten");
+    }
+  }
   previous_ = targets_;
   const auto note = [this](Aim& aim, double nll, double ma) {
     aim.nll = nll;

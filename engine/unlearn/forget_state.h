@@ -1,12 +1,16 @@
-// Where the sequences of a chunk stand on their way from memorised to unseen, and the stop rule that follows from it.
+// Where the sequences of a chunk stand on their way from memorised to unseen, and the stop rule
+// that follows from it.
 //
 //   ForgetState state(sequences, thresholds, {.el_n = 10});
-//   LETHE_RETURN_IF_ERROR(state.Measure(model));      // one teacher-forced pass over the chunk: NLL and MA
-//   LETHE_ASSIGN_OR_RETURN(bool low, state.UnderThresholds(model));   // EL only when MA is under: it costs roll-outs
+//   LETHE_RETURN_IF_ERROR(state.Measure(model));   // NLL and MA: one teacher-forced pass
+//   LETHE_ASSIGN_OR_RETURN(bool low, state.UnderThresholds(model));   // EL only when MA is under
 //
-// Aims       each sequence as a whole; where sequence and thresholds know sensitive spans, the spans beside it. An aim has a target in
-//            nats a token (the mean of unseen text of the kind) and one in MA.
+// Aims       each sequence as a whole; where sequence and thresholds know sensitive spans, the
+//            spans beside it. An aim has a target in nats a token (the mean of unseen text of the
+//            kind) and one in MA.
 // Threads    none.
+// Errors     as ScoreSequences and MeasureMemorisation; FAILED_PRECONDITION/METHOD_DIVERGED when a
+//            likelihood is not finite.
 #ifndef LETHE_ENGINE_UNLEARN_FORGET_STATE_H_
 #define LETHE_ENGINE_UNLEARN_FORGET_STATE_H_
 
@@ -47,7 +51,8 @@ struct ForgetTarget {
 struct ForgetRule {
   int el_n = 10;
   double overshoot_sds = 2;  // allowance, in standard deviations of unseen text
-  // How far above the thresholds of MA and EL_n the means may be: those of a few sequences scatter around those of unseen text.
+  // How far above the thresholds of MA and EL_n the means may be: those of a few sequences scatter
+  // around those of unseen text.
   double slack = 0;
   // How far above the threshold of MA a single sequence may be; unseen ones scatter by as much.
   double worst_slack = 1;
@@ -70,10 +75,12 @@ class ForgetState {
   bool Overshot() const;    // some aim is beyond target and allowance, and was moved there
   double Distance() const;  // mean over aims of the gap, and of the MA above its target; 0: there
 
-  // Jang et al.: mean MA and mean EL_n are below those of unseen text, here plus the slack; the MA of the spans likewise.
+  // Jang et al.: mean MA and mean EL_n are below those of unseen text, here plus the slack; the MA
+  // of the spans likewise.
   absl::StatusOr<bool> UnderThresholds(const Decoder& model);
 
-  // The aim has arrived and its text is still the model's first choice too often: push the tokens that are.
+  // The aim has arrived and its text is still the model's first choice too often: push the tokens
+  // that are.
   bool StillChosen(const Aim& aim) const {
     return aim.Arrived() && (aim.ma > aim.ma_target || el_is_high_);
   }

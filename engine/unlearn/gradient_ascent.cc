@@ -14,6 +14,7 @@
 #include "engine/metric/span_score.h"
 #include "engine/train/loop.h"
 #include "engine/unlearn/forget_state.h"
+#include "engine/unlearn/hold_control.h"
 #include "engine/unlearn/kept_text.h"
 #include "engine/unlearn/method_table.h"
 
@@ -21,6 +22,8 @@ namespace lethe {
 namespace {
 
 constexpr double kNone = std::numeric_limits<double>::infinity();
+constexpr double kLargestScale = 3;  // of learning_rate, while a bounded run goes well
+constexpr int kPatience = 30;        // steps at the targets before a run counts as settled
 
 // Targets and ceilings of a micro-batch's rows.
 struct Bounds {
@@ -36,8 +39,7 @@ struct Bounds {
 struct BatchAims {
   Bounds whole, spans;         // (B)
   std::vector<float> in_span;  // (N): a token's share in the mean over its row's spans; 0 outside
-  std::vector<float>
-      chosen;  // (N): how hard the token is pushed when it is the model's first choice
+  std::vector<float> chosen;   // (N): how hard a token is pushed while it is the first choice
 };
 
 // The run over one chunk: hooks for the loop, and what they share.
@@ -50,6 +52,7 @@ class ChunkRun {
         kept_(kept),
         bounded_(Get("bounded") != 0),
         limit_(Get("max_retain_rise")),
+        control_(limit_),
         state_(chunk, input.thresholds,
                {.el_n = static_cast<int>(Get("el_n")),
                 .overshoot_sds = Get("overshoot_sds"),
@@ -73,8 +76,9 @@ class ChunkRun {
         .adam = {.beta1 = Get("beta1"), .beta2 = Get("beta2")},
         .max_grad_norm = Get("max_grad_norm"),
         .may_take_back = bounded_,
-        // A bounded step that goes too far is taken back, whatever its norm was: the
-        // band is left to refuse what no taking back can mend.
+        .max_scale = bounded_ ? kLargestScale : 1,
+        // A bounded step that goes too far is taken back, whatever its norm was: the band is left
+        // to refuse what no taking back can mend.
         .norm_band = {.width = bounded_ ? 1000.0 : 50.0, .floor = 0.2}};
     LoopHooks hooks{
         .accumulate =
@@ -102,19 +106,18 @@ class ChunkRun {
   }
 
   absl::StatusOr<StepLoss> AccumulateBounded() {
-    // What was lost of the kept text comes first: no push while it is beyond half of what is allowed.
-    const bool push = kept_.Damage() <= limit_ / 2;
+    control_.Note(kept_.Rise(), kept_.Damage());
     double total = 0;
-    if (push) {
+    if (control_.MayPush()) {
       for (const LossBatch& batch : batches_) total += PushTowardsTargets(batch);
     }
     LETHE_ASSIGN_OR_RETURN(hold_, Hold());
-    total += Get("retain_weight") * hold_;
+    total += Get("retain_weight") * control_.firmness() * hold_;
     return StepLoss{total, hold_};  // the push comes and goes; what is held must not run away
   }
 
   absl::StatusOr<double> Hold() {
-    const double weight = Get("retain_weight");
+    const double weight = Get("retain_weight") * control_.firmness();
     if (weight == 0 || !kept_.HasRetain()) return 0.0;
     return kept_.AccumulateHold(input_.model, static_cast<size_t>(Get("retain_batch")), weight);
   }
@@ -170,14 +173,16 @@ class ChunkRun {
     return aims;
   }
 
-  // The paper's rule; with a bounded preset every sequence must have arrived too, and the kept text be whole.
+  // The paper's rule; with a bounded preset every sequence must have arrived too, and the kept text
+  // be whole.
   absl::StatusOr<bool> Done() {
     if (bounded_ && (!state_.AllArrived() || kept_.Damage() > limit_)) return false;
     LETHE_ASSIGN_OR_RETURN(const bool under, state_.UnderThresholds(input_.model));
     return under;
   }
 
-  // Every sequence has been at its target for a while, and MA or EL_n do not come down further: templates are everybody's.
+  // Every sequence has been at its target for a while, and MA or EL_n do not come down further:
+  // templates are everybody's.
   bool Settled() {
     settled_steps_ = state_.AllArrived() && kept_.Damage() <= limit_ ? settled_steps_ + 1 : 0;
     return settled_steps_ >= kPatience;
@@ -188,7 +193,8 @@ class ChunkRun {
     Judgement judgement;
     if (bounded_) {
       LETHE_RETURN_IF_ERROR(kept_.Probe(input_.model));
-      judgement.take_back = state_.Overshot() || kept_.Damage() > 2 * limit_;
+      judgement.speed_up = !state_.AllArrived() && control_.LeavesRoom(kept_.Damage());
+      judgement.take_back = state_.Overshot() || control_.TooFar(kept_.Damage());
     }
     StepRecord record{.step = static_cast<int64_t>(records_.size()) + 1,
                       .chunk = number_,
@@ -225,13 +231,13 @@ class ChunkRun {
     return judgement;
   }
 
-  static constexpr int kPatience = 30;
   const MethodInput& input_;
   const std::span<const Sequence> chunk_;
   const int number_;
   KeptText& kept_;
   const bool bounded_;
   const double limit_;
+  HoldControl control_;
   ForgetState state_;
   std::vector<LossBatch> batches_;
   int64_t labelled_ = 0;
@@ -243,8 +249,8 @@ class ChunkRun {
 }  // namespace
 
 absl::StatusOr<MethodOutcome> GradientAscent(const MethodInput& input) {
-  LETHE_ASSIGN_OR_RETURN(KeptText kept,
-                         KeptText::Make(input.model, input.retain, input.watch, input.seed));
+  LETHE_ASSIGN_OR_RETURN(KeptText kept, KeptText::Make(input.model, input.retain, input.watch,
+                                                       input.seed, input.progress));
   const auto wanted = static_cast<size_t>(input.parameters.at("chunk_size"));
   const size_t size = wanted == 0 ? input.forget.size() : wanted;
   MethodOutcome outcome{.stop_reason = "thresholds_reached"};

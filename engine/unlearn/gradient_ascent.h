@@ -1,15 +1,23 @@
-// Gradient ascent (Jang et al., Knowledge Unlearning, ACL 2023), plain and calibrated. The losses; the method is gradient_ascent.cc.
+// Gradient ascent (Jang et al., Knowledge Unlearning, ACL 2023), plain and calibrated. The losses;
+// the method is gradient_ascent.cc.
 //
-// Intuition  raise the negative log-likelihood of what is to be forgotten. Plain ascent has no bottom: it drives the forgotten text, and
-//            with it all text of its kind, to absurdly low likelihood, and singles out the deleted. Calibrated ascent pushes each
-//            sequence up to the likelihood of text of its kind that was never seen, and no further, and holds kept text where it is.
-// Formula    plain        L = -(1/N) sum_t nll_t
-//            calibrated   L = (1/B) sum_b [ max(0, tau_b - nll_b) + s_b max(0, nll_b - c_b)^2 ] + w R,  nll_b = mean_t nll_t
-//                         tau_b: mean NLL a token of unseen text. c_b, a little above it: a sequence that the others carried along is
-//                         led back, the harder the further it is. In the first term a token that is already less likely than a guess
-//                         among all tokens carries no gradient: a mean must not be reached by a few absurd tokens.
-//            retain       R = (1/N) sum_t (nll_t - nll0_t)^2 / 2, nll0 under the base model: for small moves the Kullback-Leibler
-//                         divergence from it, seen through the kept tokens; it needs one number a token and no second model
+// Intuition  raise the negative log-likelihood of what is to be forgotten. Plain ascent has no
+//            bottom: it drives the forgotten text, and with it all text of its kind, to absurdly
+//            low likelihood, and singles out the deleted. Calibrated ascent pushes each sequence up
+//            to the likelihood of text of its kind that was never seen, and no further, and holds
+//            kept text where it is.
+// Formula    plain       L = -(1/N) sum_t nll_t
+//            calibrated  L = (1/B) sum_b [ max(0, tau_b - nll_b) + s_b max(0, nll_b - c_b)^2 ]
+//                            + w R,   nll_b = mean_t nll_t
+//                        tau_b: mean NLL a token of unseen text. c_b, a little above it: a sequence
+//                        that the others carried along is led back, the harder the further it is.
+//                        In the first term a token that is already one and a half times as
+//                        surprising as a guess among all tokens carries no gradient: a mean must
+//                        not be reached by a few absurd tokens.
+//            retain      R = (1/N) sum_t (nll_t - nll0_t)^2 / 2, nll0 under the base model: for
+//                        small moves the Kullback-Leibler divergence from it, seen through the kept
+//                        tokens; it needs one number a token and no second model
+//                        w: retain_weight times the firmness of hold_control.h
 #ifndef LETHE_ENGINE_UNLEARN_GRADIENT_ASCENT_H_
 #define LETHE_ENGINE_UNLEARN_GRADIENT_ASCENT_H_
 

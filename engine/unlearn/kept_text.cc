@@ -10,15 +10,28 @@
 #include "engine/unlearn/gradient_ascent.h"
 
 namespace lethe {
+namespace {
+
+constexpr size_t kPart = 64;  // retain sequences between two reports of progress
+
+}  // namespace
 
 absl::StatusOr<KeptText> KeptText::Make(const Decoder& model, std::span<const Sequence> retain,
-                                        std::span<const Sequence> watch, uint64_t seed) {
+                                        std::span<const Sequence> watch, uint64_t seed,
+                                        const ProgressCallback& progress) {
   KeptText kept;
   kept.retain_ = retain;
   kept.random_ = SeededGenerator(seed);
   if (!retain.empty()) {
-    LETHE_ASSIGN_OR_RETURN(auto scores, ScoreSequences(model, retain));
-    for (SequenceScore& score : scores) kept.reference_.push_back(std::move(score.nll));
+    for (size_t begin = 0; begin < retain.size(); begin += kPart) {
+      LETHE_RETURN_IF_ERROR(Report(
+          progress,
+          {"measuring", static_cast<int64_t>(begin), static_cast<int64_t>(retain.size()), {}}));
+      LETHE_ASSIGN_OR_RETURN(
+          auto scores,
+          ScoreSequences(model, retain.subspan(begin, std::min(kPart, retain.size() - begin))));
+      for (SequenceScore& score : scores) kept.reference_.push_back(std::move(score.nll));
+    }
     kept.order_.resize(retain.size());
     std::iota(kept.order_.begin(), kept.order_.end(), size_t{0});
     kept.random_.Shuffle(kept.order_);
@@ -47,6 +60,10 @@ absl::StatusOr<double> KeptText::NllPerToken(const Decoder& model, const ProbeSe
   for (const SequenceScore& score : scores) {
     nats += score.total_nll;
     tokens += static_cast<double>(score.nll.size());
+  }
+  if (!std::isfinite(nats)) {
+    return Error(absl::StatusCode::kFailedPrecondition, "METHOD_DIVERGED",
+                 "the model gives NaN or infinity on kept text");
   }
   return nats / tokens;
 }
@@ -92,11 +109,12 @@ void KeptText::Revert() {
   for (ProbeSet* set : {&retain_probe_, &watch_probe_}) set->now = set->previous;
 }
 
-double KeptText::Damage() const {
-  const auto share = [](const ProbeSet& set) {
-    return set.before > 0 ? (set.now - set.before) / set.before : 0.0;
-  };
-  return std::max({0.0, share(retain_probe_), std::abs(share(watch_probe_))});
+double KeptText::Share(const ProbeSet& set) {
+  return set.before > 0 ? (set.now - set.before) / set.before : 0.0;
 }
+
+double KeptText::Rise() const { return std::max(0.0, Share(retain_probe_)); }
+
+double KeptText::Damage() const { return std::max(Rise(), std::abs(Share(watch_probe_))); }
 
 }  // namespace lethe

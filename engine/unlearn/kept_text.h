@@ -1,12 +1,16 @@
-// Text that must not suffer while something is forgotten: retain text, held in place by a loss, and watched text, only looked at.
+// Text that must not suffer while something is forgotten: retain text, held in place by a loss, and
+// watched text, only looked at.
 //
-//   LETHE_ASSIGN_OR_RETURN(KeptText kept, KeptText::Make(model, retain, watch, seed));   // likelihoods under the base model
-//   LETHE_ASSIGN_OR_RETURN(double hold, kept.AccumulateHold(model, 16, weight));         // leaves gradients
+//   LETHE_ASSIGN_OR_RETURN(KeptText kept, KeptText::Make(model, retain, watch, seed));
+//   LETHE_ASSIGN_OR_RETURN(double hold, kept.AccumulateHold(model, 16, weight));  // gradients
 //   LETHE_RETURN_IF_ERROR(kept.Probe(model));
-//   kept.Damage();       // 0.03: some text is 3 % less likely, or watched text 3 % more or less
+//   kept.Damage();   // 0.03: some text has 3 % more nats a token, or watched text 3 % less
 //
-// A probe is a fixed sample of at most kProbe sequences of each set.
-// Threads    none. Errors: as ScoreSequences; LibTorch's exceptions from AccumulateHold.
+// Make measures the likelihoods under the base model. A probe is a fixed sample of at most kProbe
+// sequences of each set.
+// Threads    none.
+// Errors     as ScoreSequences; FAILED_PRECONDITION/METHOD_DIVERGED when a probe is not finite;
+//            CANCELLED/STOPPED from Make; LibTorch's exceptions from AccumulateHold.
 #ifndef LETHE_ENGINE_UNLEARN_KEPT_TEXT_H_
 #define LETHE_ENGINE_UNLEARN_KEPT_TEXT_H_
 
@@ -16,6 +20,7 @@
 
 #include "base/status.h"
 #include "engine/model/decoder.h"
+#include "engine/progress.h"
 #include "engine/seeded_generator.h"
 #include "text/sequence.h"
 
@@ -27,17 +32,20 @@ class KeptText {
 
   // `model` is the base. Empty sets are allowed.
   static absl::StatusOr<KeptText> Make(const Decoder& model, std::span<const Sequence> retain,
-                                       std::span<const Sequence> watch, uint64_t seed);
+                                       std::span<const Sequence> watch, uint64_t seed,
+                                       const ProgressCallback& progress = nullptr);
 
   bool HasRetain() const { return !retain_.empty(); }
 
-  // Adds the gradient of weight * HoldLoss over the next `batch` retain sequences, epoch by epoch in a seeded order; returns the loss
-  // before its weight.
+  // Adds the gradient of weight * HoldLoss over the next `batch` retain sequences, epoch by epoch
+  // in a seeded order; returns the loss before its weight.
   absl::StatusOr<double> AccumulateHold(const Decoder& model, size_t batch, double weight);
 
   absl::Status Probe(const Decoder& model);
-  void Revert();          // to the probe before the last: the step was taken back
-  double Damage() const;  // of the last probe, as a share; 0 before the first
+  void Revert();  // to the probe before the last: the step was taken back
+  // Of the last probe, as shares; 0 before the first.
+  double Rise() const;    // of the retain text's nats a token: what a firmer hold can mend; 0: none
+  double Damage() const;  // that, or what watched text has moved either way; the larger
 
  private:
   struct ProbeSet {
@@ -47,11 +55,12 @@ class KeptText {
     double previous = 0;
   };
   static absl::StatusOr<double> NllPerToken(const Decoder& model, const ProbeSet& set);
+  static double Share(const ProbeSet& set);  // by how much it rose
   static void Sample(std::span<const Sequence> from, SeededGenerator& random, ProbeSet& set);
 
   std::span<const Sequence> retain_;
-  std::vector<std::vector<float>>
-      reference_;  // nats of each labelled token of a retain sequence, under the base
+  // Nats of each labelled token of a retain sequence, under the base.
+  std::vector<std::vector<float>> reference_;
   SeededGenerator random_{0};
   std::vector<size_t> order_;
   size_t next_ = 0;

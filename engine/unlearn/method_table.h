@@ -1,7 +1,8 @@
-// The table of methods: one row for each name of the catalogue. A method changes a model's weights in place.
+// The table of methods: one row for each name of the catalogue. A method changes a model's weights
+// in place.
 //
-// Adding one: a row in catalog.h, a loss (a pure function in a header of its own), its hooks for the loop, a row in method_table.cc.
-// A test holds table and catalogue equal.
+// Adding one: a row in catalog.h, a loss (a pure function in a header of its own), its hooks for
+// the loop, a row in method_table.cc. A test holds table and catalogue equal.
 #ifndef LETHE_ENGINE_UNLEARN_METHOD_TABLE_H_
 #define LETHE_ENGINE_UNLEARN_METHOD_TABLE_H_
 

@@ -16,15 +16,15 @@ namespace {
 
 using Inputs = std::vector<at::Tensor>;
 
-// Largest difference, relative to the largest value; NaN
-// anywhere makes it NaN, and `<=` then fails.
+// Largest difference, relative to the largest value; NaN anywhere makes it NaN, and `<=` then
+// fails.
 double Gap(const at::Tensor& a, const at::Tensor& b) {
   const at::Tensor x = a.to(at::kDouble), y = b.to(at::kDouble);
   return ((x - y).abs().max() / y.abs().max().clamp_min(1e-3)).item<double>();
 }
 
-// Runs `op` in fp32 (our loops) and in double (ATen) and
-// compares the result and each input's gradient.
+// Runs `op` in fp32 (our loops) and in double (ATen) and compares the result and each input's
+// gradient.
 void ExpectSame(const Inputs& inputs, const std::function<at::Tensor(const Inputs&)>& op,
                 double tolerance = 2e-6) {
   Inputs single, twice;

@@ -1,5 +1,5 @@
-// The KV cache and the generator against whole forward passes, one a
-// token; the sampler against its definition.
+// The KV cache and the generator against whole forward passes, one a token; the sampler against its
+// definition.
 #include "engine/model/generate.h"
 
 #include <ATen/ATen.h>

@@ -1,6 +1,6 @@
-// MA and EL_n on the real model: against the golden values of transformers' forward
-// passes, against an independent float64 forward pass (golden/stories260K_golden.json),
-// and against the slow twin on real text.
+// MA and EL_n on the real model: against the golden values of transformers' forward passes, against
+// an independent float64 forward pass (golden/stories260K_golden.json), and against the slow twin
+// on real text.
 #include <gtest/gtest.h>
 
 #include <random>

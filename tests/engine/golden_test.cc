@@ -1,6 +1,6 @@
-// The decoder on real and random checkpoints against values that transformers computed
-// (golden.json in each model's folder): logits, log-probabilities, gradient norms, greedy
-// text and five steps of ascent.
+// The decoder on real and random checkpoints against values that transformers computed (golden.json
+// in each model's folder): logits, log-probabilities, gradient norms, greedy text and five steps of
+// ascent.
 //
 // Tolerances: the golden values are fp32 themselves, within 2e-5 of float64; two fp32 computations
 // in other orders differ by as much.

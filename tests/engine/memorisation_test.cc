@@ -1,5 +1,5 @@
-// MA and EL_n against their definition, one greedy generation a prefix, over
-// hundreds of random models and sequences.
+// MA and EL_n against their definition, one greedy generation a prefix, over hundreds of random
+// models and sequences.
 #include "engine/metric/memorisation.h"
 
 #include <ATen/ATen.h>
@@ -37,8 +37,8 @@ TEST(NgramOverlap, LastOccurrencesEqualASearch) {
   }
 }
 
-// Dead means: no continuation whatever adds an n-gram of the
-// reference. Tried out over an alphabet of three.
+// Dead means: no continuation whatever adds an n-gram of the reference. Tried out over an alphabet
+// of three.
 TEST(NgramOverlap, ATrackerIsAliveWhileAContinuationCanMatch) {
   std::mt19937_64 random(TestSeed(4));
   int dead = 0;
@@ -55,8 +55,8 @@ TEST(NgramOverlap, ATrackerIsAliveWhileAContinuationCanMatch) {
       auto longer = text;
       for (int64_t i = 0, rest = code; i < left; ++i, rest /= 3) longer.push_back(rest % 3);
       for (int64_t s = 0; s + n <= static_cast<int64_t>(longer.size()); ++s) {
-        // Grams that are complete already do not count, but the
-        // one that ends with the text keeps it alive.
+        // Grams that are complete already do not count, but the one that ends with the text keeps
+        // it alive.
         if (s + n < static_cast<int64_t>(text.size())) continue;
         can |= std::search(reference.begin(), reference.end(), longer.begin() + s,
                            longer.begin() + s + n) != reference.end();

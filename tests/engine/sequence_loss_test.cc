@@ -21,8 +21,8 @@ Sequence Of(std::vector<int32_t> ids, int32_t prompt = 0, std::vector<Span> span
   return {.ids = std::move(ids), .prompt_tokens = prompt, .sensitive = std::move(spans)};
 }
 
-// -log p(token t | those before), for t = 1..T-1, from one
-// unpadded row: the definition, written anew.
+// -log p(token t | those before), for t = 1..T-1, from one unpadded row: the definition, written
+// anew.
 std::vector<double> PlainNll(const Decoder& model, const std::vector<int32_t>& ids) {
   c10::InferenceMode inference;
   const at::Tensor row =
@@ -77,8 +77,8 @@ TEST(SequenceLoss, LabelsBeginBehindThePromptAndNeverAtTheFirstToken) {
   for (int i = 0; i < 3; ++i) EXPECT_LE(std::abs((*scores)[0].nll[i] - nll[4 + i]), 2e-5);
 }
 
-// Chunks change neither values nor gradients; with three rows of logits at a
-// time the backward pass computes them again.
+// Chunks change neither values nor gradients; with three rows of logits at a time the backward pass
+// computes them again.
 TEST(SequenceLoss, ChunksGiveTheGradientsOfTheWhole) {
   at::manual_seed(1);
   const at::Tensor targets = at::randint(0, 37, {50}, at::kLong);

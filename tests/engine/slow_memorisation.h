@@ -1,6 +1,6 @@
-// MA and EL_n as the definition says: one greedy generation a prefix, one whole forward pass
-// a token, sets of n-grams. The twin that tests hold the fast algorithm to; it shares
-// nothing with it but the model.
+// MA and EL_n as the definition says: one greedy generation a prefix, one whole forward pass a
+// token, sets of n-grams. The twin that tests hold the fast algorithm to; it shares nothing with it
+// but the model.
 #ifndef LETHE_TESTS_ENGINE_SLOW_MEMORISATION_H_
 #define LETHE_TESTS_ENGINE_SLOW_MEMORISATION_H_
 

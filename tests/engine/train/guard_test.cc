@@ -21,8 +21,8 @@ TEST(RunningBand, NotFiniteIsAVerdictOfItsOwnFromTheFirstValueOn) {
   }
 }
 
-// By hand: ten times 1 gives mean 1, deviation 0; the floor is .05 (1 + 1) = .1,
-// the width 20, so the edge is 1 + 2 = 3.
+// By hand: ten times 1 gives mean 1, deviation 0; the floor is .05 (1 + 1) = .1, the width 20, so
+// the edge is 1 + 2 = 3.
 TEST(RunningBand, EdgeByHand) {
   RunningBand band;
   for (int i = 0; i < 10; ++i) ASSERT_EQ(band.Judge(1.0), BandVerdict::kInside);

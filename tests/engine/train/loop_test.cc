@@ -1,5 +1,5 @@
-// Adam and the training loop on a tiny random decoder: the optimizer against its
-// formula, the loop's promises one by one.
+// Adam and the training loop on a tiny random decoder: the optimizer against its formula, the
+// loop's promises one by one.
 #include "engine/train/loop.h"
 
 #include <ATen/TensorOperators.h>
@@ -48,8 +48,8 @@ class LoopTest : public testing::Test {
   std::vector<Sequence> sequences_ = {{.ids = {1, 5, 3, 9, 2, 7, 7, 4}}};
 };
 
-// Kingma and Ba, by hand in double for one weight over three
-// steps: m, v, their corrections, the step.
+// Kingma and Ba, by hand in double for one weight over three steps: m, v, their corrections, the
+// step.
 TEST_F(LoopTest, AdamByHand) {
   const double beta1 = 0.9, beta2 = 0.98, epsilon = 1e-8, rate = 0.01;
   Adam adam(model_.Leaves(), {beta1, beta2, epsilon});
@@ -136,6 +136,53 @@ TEST_F(LoopTest, AStepTakenBackLeavesNoTraceAndHalvesTheNext) {
   EXPECT_EQ(result->taken_back, 3);
   EXPECT_TRUE(SameWeights(model_, first));
   EXPECT_THAT(rates, ElementsAre(0.01, 0.01, 0.005, 0.0025));
+}
+
+// The same by hand: one step, then one of half the size that follows its own gradient, with the
+// second moments and the step count of the first.
+TEST_F(LoopTest, AStepTakenBackRestoresTheMomentsToo) {
+  const Decoder twin = model_.Clone();
+  LoopHooks hooks = Descent();
+  LoopOptions options = Options(3);
+  options.may_take_back = true;
+  hooks.judge = [&](const StepReport& step) -> absl::StatusOr<Judgement> {
+    return Judgement{.take_back = step.step == 2};
+  };
+  ASSERT_TRUE(RunLoop(model_, hooks, options).ok());
+
+  const std::vector<at::Tensor> reached = model_.Snapshot();
+  model_.Restore(twin.Snapshot());
+  Adam adam(model_.Leaves(), options.adam);
+  ASSERT_TRUE(Descent().accumulate(1).ok());
+  adam.Step(0.01);
+  model_.ZeroGradients();
+  adam.DropMomentum();
+  ASSERT_TRUE(Descent().accumulate(3).ok());
+  adam.Step(0.005);
+  EXPECT_TRUE(SameWeights(model_, reached));
+}
+
+TEST_F(LoopTest, TheStepGrowsBeyondTheWholeOnlyWhileItIsAskedTo) {
+  LoopHooks hooks = Descent();
+  LoopOptions options = Options(6);
+  options.speed_up = 2;
+  options.max_scale = 3;
+  std::vector<double> rates;
+  hooks.judge = [&](const StepReport& step) -> absl::StatusOr<Judgement> {
+    rates.push_back(step.learning_rate);
+    return Judgement{.speed_up = step.step <= 3};
+  };
+  ASSERT_TRUE(RunLoop(model_, hooks, options).ok());
+  using testing::DoubleEq;
+  EXPECT_THAT(rates, ElementsAre(DoubleEq(0.01), DoubleEq(0.02), DoubleEq(0.03), DoubleEq(0.03),
+                                 DoubleEq(0.01), DoubleEq(0.01)));
+}
+
+// No loss is taken after the last step: what it did to the weights has to be looked at by itself.
+TEST_F(LoopTest, WeightsThatTheLastStepRuinedAreRefused) {
+  LoopOptions options = Options(2);
+  options.learning_rate = [](int64_t step) { return step == 2 ? 1e39 : 0.01; };
+  EXPECT_EQ(ErrorReason(RunLoop(model_, Descent(), options).status()), "METHOD_DIVERGED");
 }
 
 TEST_F(LoopTest, StepsTooSmallToMatterStall) {

@@ -37,37 +37,46 @@ TEST(AscentLoss, ByHand) {
   EXPECT_THAT(got.grad, testing::Each(testing::FloatEq(-1.0F / 3)));
 }
 
-// Micro-batches: the parts of (1, 2) and (6) add up to the loss of the
-// whole when the count is that of the step.
+// Micro-batches: the parts of (1, 2) and (6) add up to the loss of the whole when the count is that
+// of the step.
 TEST(AscentLoss, MicroBatchesAddUp) {
   const auto a = Take({1, 2}, [](const at::Tensor& x) { return AscentLoss(x, 3); });
   const auto b = Take({6}, [](const at::Tensor& x) { return AscentLoss(x, 3); });
   EXPECT_FLOAT_EQ(a.loss + b.loss, -3.0);
 }
 
-// target 3, ceiling 5, four sequences at 1, 3, 4, 7:
-//   1 is short by 2 and pushed up, 3 has arrived, 4 is in the band, 7 is beyond by 2 and led back.
-//   L = (2 + 0 + 0 + 2) / 4.
+// Target 3, three sequences at 1, 3, 4: only the first is short, by 2, and is pushed.  L = 2 / 3.
 TEST(CalibratedAscentLoss, ByHand) {
-  const auto got = Take({1, 3, 4, 7}, [](const at::Tensor& x) {
-    return CalibratedAscentLoss(x, Vector({3, 3, 3, 3}), Vector({5, 5, 5, 5}), 4);
+  const auto got = Take({1, 3, 4}, [](const at::Tensor& x) {
+    return CalibratedAscentLoss(x, Vector({3, 3, 3}), 3);
   });
-  EXPECT_FLOAT_EQ(got.loss, 1.0);
-  EXPECT_FLOAT_EQ(got.grad[0], -0.25);
+  EXPECT_FLOAT_EQ(got.loss, 2.0F / 3);
+  EXPECT_FLOAT_EQ(got.grad[0], -1.0F / 3);
   EXPECT_FLOAT_EQ(got.grad[2], 0);
-  EXPECT_FLOAT_EQ(got.grad[3], 0.25);
 }
 
-TEST(CalibratedAscentLoss, NoTargetAndNoCeilingGiveNothing) {
+TEST(CalibratedAscentLoss, NoTargetGivesNothing) {
   const auto got = Take({0, 100}, [](const at::Tensor& x) {
-    return CalibratedAscentLoss(x, Vector({-kInf, -kInf}), Vector({kInf, kInf}), 2);
+    return CalibratedAscentLoss(x, Vector({-kInf, -kInf}), 2);
   });
   EXPECT_FLOAT_EQ(got.loss, 0);
   EXPECT_THAT(got.grad, testing::Each(0.0F));
 }
 
-// nll (1, 4) against (2, 4) of 2 tokens: L = (1 + 0) / (2 * 2);
-// dL/dnll = (nll - ref) / N = (-1/2, 0).
+// Ceilings 5, 5, none; steep 2: at 4 nothing, at 8 it is 2 * 3^2, shared among three.  dL/dnll = 2
+// s (nll - c) / 3.
+TEST(LeadBackLoss, ByHand) {
+  const auto got = Take({4, 8, 99}, [](const at::Tensor& x) {
+    return LeadBackLoss(x, Vector({5, 5, kInf}), Vector({2, 2, 0}), 3);
+  });
+  EXPECT_FLOAT_EQ(got.loss, 6);
+  EXPECT_FLOAT_EQ(got.grad[0], 0);
+  EXPECT_FLOAT_EQ(got.grad[1], 4);
+  EXPECT_FLOAT_EQ(got.grad[2], 0);
+}
+
+// nll (1, 4) against (2, 4) of 2 tokens: L = (1 + 0) / (2 * 2); dL/dnll = (nll - ref) / N = (-1/2,
+// 0).
 TEST(HoldLoss, ByHand) {
   const auto got = Take({1, 4}, [](const at::Tensor& x) { return HoldLoss(x, Vector({2, 4}), 2); });
   EXPECT_FLOAT_EQ(got.loss, 0.25);

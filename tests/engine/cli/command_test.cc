@@ -1,0 +1,132 @@
+// `lethe-engine` as a script sees it: exit codes, messages, JSON lines.
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cstdio>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "tests/support/testdata.h"
+
+namespace lethe {
+namespace {
+
+struct Ran {
+  int code = -1;
+  std::string out;  // both streams
+};
+
+Ran RunTool(const std::string& arguments) {
+  const std::string command = std::string(LETHE_ENGINE_BINARY) + " " + arguments + " 2>&1";
+  Ran ran;
+  FILE* pipe = popen(command.c_str(), "r");
+  std::array<char, 4096> buffer;
+  while (const size_t n = fread(buffer.data(), 1, buffer.size(), pipe))
+    ran.out.append(buffer.data(), n);
+  ran.code = WEXITSTATUS(pclose(pipe));
+  return ran;
+}
+
+std::vector<nlohmann::json> Lines(const std::string& text) {
+  std::vector<nlohmann::json> lines;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    lines.push_back(nlohmann::json::parse(text.substr(begin, end - begin)));
+    begin = end + 1;
+  }
+  return lines;
+}
+
+TEST(Command, ExitCodes) {
+  EXPECT_EQ(RunTool("--help").code, 0);
+  EXPECT_NE(RunTool("--help").out.find("Examples:"), std::string::npos);
+  EXPECT_EQ(RunTool("").code, 2);
+  EXPECT_EQ(RunTool("wish").code, 2);
+  EXPECT_EQ(RunTool("train --corpus x").code, 2);
+  EXPECT_EQ(RunTool("--output xml synth --out x").code, 2);
+  const Ran refused = RunTool("eval --model /nowhere --data /nowhere.json");
+  EXPECT_EQ(refused.code, 3) << refused.out;
+  EXPECT_NE(refused.out.find("["), std::string::npos) << "a refusal names its reason";
+  EXPECT_EQ(RunTool("--device cuda:77 synth --out /tmp/x").code == 0, false);
+}
+
+// From nothing to a forgotten record with the commands of the help text, at a size that takes
+// seconds.
+TEST(Command, TheWholeWay) {
+  const std::string f = FreshFolder().string();
+  const std::string threads = "--threads 1 --output json ";
+  ASSERT_EQ(RunTool(threads + "synth --seed 3 --out " + f + "/c").code, 0);
+  const Ran trained = RunTool(
+      threads + "train --corpus " + f + "/c/corpus.jsonl --out " + f +
+      "/m --vocab-size 400 --context 256 --hidden 64 --layers 1 --steps 12 --batch-tokens 512");
+  ASSERT_EQ(trained.code, 0) << trained.out;
+  EXPECT_EQ(Lines(trained.out)[0]["steps"], 12);
+  const Ran prepared = RunTool(threads + "prepare --model " + f + "/m --holdout " + f +
+                               "/c/holdout.jsonl > " + f + "/t.json");
+  ASSERT_EQ(prepared.code, 0) << prepared.out;
+
+  const std::string unlearn = threads + "unlearn --model " + f + "/m --forget " + f +
+                              "/c/forget.jsonl --preset paper --set max_steps=2";
+  const Ran first = RunTool(unlearn + " --out " + f + "/u");
+  ASSERT_EQ(first.code, 0) << first.out;
+  const auto lines = Lines(first.out);
+  ASSERT_EQ(lines.size(), 3U);
+  for (const char* field : {"step", "loss", "grad_norm", "ma", "el"})
+    EXPECT_TRUE(lines[0].contains(field)) << field;
+  EXPECT_EQ(lines[2]["stop_reason"], "max_steps");
+  const Ran again = RunTool(unlearn + " --out " + f + "/u");
+  EXPECT_EQ(again.code, 3);
+  EXPECT_NE(again.out.find("OUT_FOLDER_EXISTS"), std::string::npos) << again.out;
+
+  const Ran attacked =
+      RunTool(threads + "attack --base " + f + "/m --candidate " + f + "/u --forget " + f +
+              "/c/forget.jsonl --control " + f + "/c/holdout.jsonl --attack loss --attack min_k");
+  ASSERT_EQ(attacked.code, 0) << attacked.out;
+  EXPECT_EQ(Lines(attacked.out)[0]["attack"], "loss");
+  EXPECT_EQ(Lines(attacked.out)[0]["forgotten"]["before"].size(), 3U);
+}
+
+// The formats that scripts rely on, against golden values of the real model.
+TEST(Command, ScoreGenerateExtractGiveTheGoldenValues) {
+  LETHE_TESTDATA_OR_SKIP(const std::filesystem::path model, "models/stories260k");
+  std::ifstream in(model / "golden.json");
+  const auto golden = nlohmann::json::parse(in);
+  const auto folder = FreshFolder();
+  const auto file = [&](const char* name, const nlohmann::json& lists) {
+    std::ofstream(folder / name) << lists.dump();
+    return " --output json --threads 1 --model " + model.string() + " --ids " +
+           (folder / name).string();
+  };
+  const auto scored =
+      Lines(RunTool("score" + file("plain.json", golden["plain"]["input_ids"])).out);
+  ASSERT_EQ(scored.size(), 2U);
+  for (size_t i = 0; i < 2; ++i) {
+    double nll = 0;
+    for (size_t t = 0; t < scored[i]["log_probs"].size(); ++t) {
+      EXPECT_NEAR(scored[i]["log_probs"][t].get<double>(),
+                  golden["plain"]["log_probs"][i][t].get<double>(), 1e-4);
+      nll -= golden["plain"]["log_probs"][i][t].get<double>();
+    }
+    EXPECT_NEAR(scored[i]["nll"].get<double>(), nll, 1e-3);
+  }
+  const auto said =
+      Lines(RunTool("generate --max-new-tokens 20" +
+                    file("prompt.json", nlohmann::json::array({golden["greedy"]["prompt"]})))
+                .out);
+  EXPECT_EQ(said[0]["ids"], golden["greedy"]["continuation"]);
+  const auto& memorised = golden["memorisation"][0];
+  const auto extracted =
+      Lines(RunTool("extract --n 3,5,10" +
+                    file("mem.json", nlohmann::json::array({memorised["input_ids"]})))
+                .out);
+  EXPECT_NEAR(extracted[0]["ma"].get<double>(), memorised["MA"].get<double>(), 1e-6);
+  for (const char* n : {"3", "5", "10"}) {
+    EXPECT_NEAR(extracted[0]["el"][n].get<double>(),
+                memorised[std::string("EL_") + n].get<double>(), 1e-6);
+  }
+  EXPECT_EQ(RunTool("score" + file("bad.json", nlohmann::json::parse("[[1,512]]"))).code, 3);
+  EXPECT_EQ(RunTool("score" + file("worse.json", nlohmann::json::parse("[[1,\"a\"]]"))).code, 3);
+}
+
+}  // namespace
+}  // namespace lethe
