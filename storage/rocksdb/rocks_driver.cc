@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "base/status.h"
+#include "storage/rocksdb/rocks_log.h"
 
 namespace lethe::storage {
 namespace {
@@ -51,9 +52,7 @@ rocksdb::DBOptions DatabaseOptions(rocksdb::Env* env, bool create) {
   options.WAL_ttl_seconds = 0;       // no archive of logs
   options.WAL_size_limit_MB = 0;
   options.max_manifest_file_size = 1 << 20;  // manifests hold keys: keep none for long
-  options.keep_log_file_num = 4;
-  options.max_log_file_size = 4 << 20;
-  options.info_log_level = rocksdb::WARN_LEVEL;
+  options.info_log = MakeRocksLog();
   options.max_background_jobs = 2;
   return options;
 }
