@@ -273,7 +273,8 @@ enum class FailureCause : int32_t {
   kMethod =
       1,       // next rung, or half the batch, or FAILED (METHOD_FAILED). PREPARE: the model FAILED
   kInput = 2,  // the tickets FAILED at once; PREPARE: the model FAILED
-  kInfrastructure = 3,  // READY again after a pause that doubles; burns nothing
+  kInfrastructure = 3,  // READY again after a pause that doubles, burns nothing; the time that
+                        // reaches Rules::max_retries: the tickets FAILED, INFRASTRUCTURE_FAILED
   kDrained = 4,         // READY at once; burns nothing
 };
 
