@@ -4,8 +4,8 @@
 //   LETHE_ASSIGN_OR_RETURN(CheckedTicket ticket,
 //                          Resolve(request, *model, tokenizer, config));         // ids, or text with a tokenizer
 //
-// Errors     those of DeletionService.CreateTicket, each with the field it is about. No message repeats what a
-//            caller wrote.
+// Errors     those of DeletionService.CreateTicket, each with the field it is about, all that were found in one status
+//            (field_violations.h). No message repeats what a caller wrote.
 // Threads    pure functions. Resolve tokenises text: on a background thread, unless NeedsTokenizer says no.
 #ifndef LETHE_SERVER_TICKET_REQUEST_H_
 #define LETHE_SERVER_TICKET_REQUEST_H_
