@@ -21,6 +21,7 @@ constexpr Hint kHints[] = {
      "ticket"},
     {"SERVER_DRAINING", "the server is restarting; repeat the command in a few seconds"},
     {"STORE_READ_ONLY", "the server's disk failed a write: see its log, make room, restart it"},
+    {"DISK_FULL", "the server's disk is full: make room, then restart it; nothing is lost"},
     {"STORE_BUSY", "repeat the command in a few seconds"},
     {"TOO_MANY_CALLS", "repeat the command in a few seconds"},
     {"TICKET_NOT_FOUND", "`lethe ticket list` shows the tickets"},

@@ -38,10 +38,16 @@ absl::Status FromGrpc(const grpc::Status& status) {
   if (details.ParseFromString(status.error_details())) {
     for (const google::protobuf::Any& any : details.details()) {
       google::rpc::ErrorInfo info;
+      google::rpc::BadRequest bad;
       google::rpc::RetryInfo retry;
       if (any.Is<google::rpc::ErrorInfo>() && any.UnpackTo(&info) && info.domain() == kDomain) {
         reason = info.reason();
         for (const auto& [key, value] : info.metadata()) metadata[key] = value;
+      } else if (any.Is<google::rpc::BadRequest>() && any.UnpackTo(&bad)) {
+        // The message speaks of the first; of the others their fields do.
+        for (int i = 1; i < bad.field_violations_size(); ++i) {
+          metadata.emplace(bad.field_violations(i).field(), bad.field_violations(i).description());
+        }
       } else if (any.Is<google::rpc::RetryInfo>() && any.UnpackTo(&retry)) {
         delay_ms = retry.retry_delay().seconds() * 1000 + retry.retry_delay().nanos() / 1'000'000;
       }

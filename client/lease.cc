@@ -13,6 +13,7 @@ namespace {
 
 // A new phase is told at once, but not more often than this.
 constexpr absl::Duration kLeastPause = absl::Milliseconds(250);
+constexpr size_t kLongestDetail = 1000;  // of a failure, in the log
 
 absl::Duration FromProto(const google::protobuf::Duration& duration) {
   return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
@@ -202,10 +203,11 @@ LeaseEnd Lease::Fail(const JobFailure& failure, LeaseEnd accepted) {
   auto request = Proof<v1::FailJobRequest>(job_);
   request.set_cause(failure.cause);
   request.set_reason(failure.reason);
-  request.set_message(failure.message.substr(0, 1000));
   LogInfo("a job is given back", {{"job", job_.job_id()},
+                                  {"fence", job_.fence()},
                                   {"cause", v1::FailureCause_Name(failure.cause)},
-                                  {"reason", failure.reason}});
+                                  {"reason", failure.reason},
+                                  {"detail", failure.message.substr(0, kLongestDetail)}});
   const Caller caller({.random = loop_->options_.random});
   absl::Status refusal;
   return SendUntilAnswered(

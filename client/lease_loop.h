@@ -49,6 +49,7 @@
 namespace lethe {
 
 // Why a job did not come to a result. `reason` is UPPER_SNAKE; neither field holds personal data.
+// The server hears the reason; the message stands, cut short, in this process' log.
 struct JobFailure {
   v1::FailureCause cause = v1::FAILURE_CAUSE_INFRASTRUCTURE;
   std::string reason;

@@ -76,8 +76,8 @@ const std::vector<ConfigOption>& ConfigOptions() {
       {"worker_loss_limit", &C::worker_loss_limit, 1, 1'000, "Work under a lease",
        "A job that was lost with so many workers fails with WORKERS_LOST."},
       {"infrastructure_retry_limit", &C::infrastructure_retry_limit, 1, 1'000, "Work under a lease",
-       "Has no effect yet: a job whose infrastructure fails is tried again for as long as it "
-       "takes."},
+       "A job whose infrastructure (disk, memory, device, network) failed so often fails, and its "
+       "tickets with INFRASTRUCTURE_FAILED: an operator mends the cause and retries them."},
 
       {"default_regulation", &C::default_regulation, 0, 0, "Tickets",
        "GDPR or CCPA: sets the deadline of tickets that name no law."},

@@ -41,7 +41,7 @@ void Dispatcher::Acquire(AcquireCall* call, std::set<storage::JobKind> kinds, ab
     absl::MutexLock lock(&mu_);
     if (!draining_) {
       id = next_poll_++;
-      call->on_cancel = [this, id] { Cancelled(id); };
+      call->RunOnCancel([this, id] { Cancelled(id); });
       polls_[id] =
           Poll{.call = call, .worker = call->request.worker_id(), .kinds = std::move(kinds)};
       core_->metrics->polls->Set(static_cast<double>(polls_.size()));

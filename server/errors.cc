@@ -6,6 +6,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
+#include "server/field_violations.h"
 
 namespace lethe {
 namespace {
@@ -30,13 +31,8 @@ void AddRetryInfo(const std::string& milliseconds, google::rpc::Status& out) {
 void AddDetails(const absl::Status& status, const std::string& reason,
                 const ErrorMetadata& metadata, google::rpc::Status& out) {
   const std::string message = Text(status.message());
-  if (status.code() == absl::StatusCode::kInvalidArgument && metadata.count("field")) {
-    google::rpc::BadRequest bad;
-    auto* violation = bad.add_field_violations();
-    violation->set_field(Find(metadata, "field"));
-    violation->set_description(message);
-    out.add_details()->PackFrom(bad);
-  }
+  const google::rpc::BadRequest bad = ViolationsOf(status);
+  if (!bad.field_violations().empty()) out.add_details()->PackFrom(bad);
   if (status.code() == absl::StatusCode::kFailedPrecondition) {
     google::rpc::PreconditionFailure failure;
     auto* violation = failure.add_violations();

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/convert.h"
+#include "server/field_violations.h"
 #include "server/policy/ladder.h"
 #include "server/ticket_request.h"
 #include "storage/command/decide.h"
@@ -25,20 +26,17 @@ struct Prepared {
 
 absl::Status AtIndex(const absl::Status& status, size_t index, size_t count) {
   if (count == 1) return status;
-  ErrorMetadata metadata = ErrorDetails(status);
   const std::string at = absl::StrCat(index);
-  if (const auto field = metadata.find("field"); field != metadata.end()) {
-    field->second = absl::StrCat("requests[", at, "].", field->second);
-  }
-  metadata["index"] = at;
-  return Error(status.code(), ErrorReason(status),
-               std::string_view(status.message().data(), status.message().size()), metadata);
+  return AboutField(status, absl::StrCat("requests[", at, "]."), {{"index", at}});
 }
 
 absl::StatusOr<Prepared> Prepare(Core* core, const v1::CreateTicketRequest& request) {
-  LETHE_RETURN_IF_ERROR(CheckForm(request, *core->config));
-  Prepared prepared;
-  LETHE_ASSIGN_OR_RETURN(prepared.times, ResolveTimes(request, *core->config, core->clock->Now()));
+  FieldViolations wrong;
+  wrong.Add(CheckForm(request, *core->config));
+  absl::StatusOr<TicketTimes> times = ResolveTimes(request, *core->config, core->clock->Now());
+  wrong.Add(times.status());
+  LETHE_RETURN_IF_ERROR(wrong.status());
+  Prepared prepared{.times = *std::move(times)};
   LETHE_ASSIGN_OR_RETURN(prepared.model, core->models->GetReady(ModelId{request.model_id()}));
   const v1::Model& model = prepared.model->model;
   std::optional<Tokenizer> tokenizer;
@@ -125,13 +123,15 @@ class Filing : public std::enable_shared_from_this<Filing> {
   absl::Status Fill(storage::CreateTickets& command) {
     LETHE_RETURN_IF_ERROR(CheckBacklog(*core_, requests_.size()));
     command.tickets.reserve(requests_.size());
-    for (size_t i = 0; i < requests_.size(); ++i) {
+    FieldViolations wrong;
+    for (size_t i = 0; i < requests_.size() && !wrong.Enough(); ++i) {
       absl::StatusOr<Prepared> prepared = Prepare(core_, *requests_[i]);
-      if (!prepared.ok()) return AtIndex(prepared.status(), i, requests_.size());
+      wrong.Add(AtIndex(prepared.status(), i, requests_.size()));
+      if (!wrong.status().ok()) continue;  // nothing will be filed: only look what else is wrong
       LETHE_ASSIGN_OR_RETURN(NewTicket ticket, Seal(core_, *requests_[i], *prepared));
       command.tickets.push_back(std::move(ticket));
     }
-    return absl::OkStatus();
+    return wrong.status();
   }
 
   void Refuse(const absl::Status& status) {
@@ -223,15 +223,17 @@ void PreviewTickets(Core* core, Requests requests,
                     std::function<void(absl::StatusOr<std::vector<v1::Ticket>>)> done) {
   auto task = [core, requests = std::move(requests), done] {
     std::vector<v1::Ticket> tickets;
-    for (size_t i = 0; i < requests.size(); ++i) {
+    FieldViolations wrong;
+    for (size_t i = 0; i < requests.size() && !wrong.Enough(); ++i) {
       absl::StatusOr<v1::Ticket> ticket = Preview(core, *requests[i]);
-      if (!ticket.ok()) {
-        done(AtIndex(ticket.status(), i, requests.size()));
-        return;
-      }
-      tickets.push_back(*std::move(ticket));
+      wrong.Add(AtIndex(ticket.status(), i, requests.size()));
+      if (ticket.ok()) tickets.push_back(*std::move(ticket));
     }
-    done(std::move(tickets));
+    if (const absl::Status status = wrong.status(); !status.ok()) {
+      done(status);
+    } else {
+      done(std::move(tickets));
+    }
   };
   if (!core->background->Run(std::move(task))) done(Busy());
 }

@@ -11,9 +11,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "base/log.h"
+#include "base/version.h"
 #include "server/config.h"
 #include "server/server.h"
-#include "server/version.h"
 
 namespace lethe {
 namespace {
@@ -35,7 +35,7 @@ std::optional<int> Parse(int argc, char** argv, CommandLine& out) {
       "Options also come from --config FILE (TOML) and from the environment (LETHE_LISTEN_ADDRESS, "
       "...).",
       "lethe-server");
-  app.set_version_flag("--version", std::string("lethe-server ") + kLetheVersion);
+  app.set_version_flag("--version", absl::StrCat("lethe-server ", LetheVersion()));
   app.add_option("--config", out.flags["config"], "TOML file of options");
   app.add_flag("--print-config", out.print_config,
                "Print what is in force and where it came from, then exit");
@@ -97,6 +97,7 @@ int Run(const ServerConfig& config) {
   sigaddset(&signals, SIGINT);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is a failed write, which the store answers for
   ForbidCoreDumps();
   // Some builds of Abseil look for cycles at every lock, gRPC's own too; that is for debugging.
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);

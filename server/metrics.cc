@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "server/version.h"
+#include "base/version.h"
 
 namespace lethe {
 namespace {
@@ -105,7 +105,7 @@ Metrics::Metrics(const std::vector<std::string>& attacks)
       .Name("lethe_build_info")
       .Help("Always 1; the label tells what runs.")
       .Register(r)
-      .Add({{"version", kLetheVersion}})
+      .Add({{"version", LetheVersion()}})
       .Set(1);
   for (const char* kind : kJobKinds) {
     for (const char* outcome : kJobOutcomes) jobs_->Add({{"kind", kind}, {"outcome", outcome}});

@@ -149,6 +149,7 @@ class Server::Parts {
     storage::StoreOptions options{.clock = world_.clock, .vault = vault_.get()};
     options.rules.judge = &ComputeVerdict;
     options.rules.max_losses = static_cast<int32_t>(config_.worker_loss_limit);
+    options.rules.max_retries = static_cast<int32_t>(config_.infrastructure_retry_limit);
     options.rules.backoff_first = config_.retry_base;
     options.rules.backoff_most = config_.retry_cap;
     options.rules.request_keep = config_.request_id_retention;
@@ -196,6 +197,7 @@ class Server::Parts {
       LogInfo("model folders repaired", {{"current_switched", repaired->current_switched},
                                          {"folders_removed", repaired->folders_removed}});
     }
+    metrics_.store_writable->Set(1);
     store_->AddObserver(observer_.get());
     observing_ = true;
     return store_->Commit(storage::RestartLeases{.actor = "server", .ttl = config_.lease_duration})
@@ -237,12 +239,10 @@ class Server::Parts {
       const std::vector<int> ports = exposer_->GetListeningPorts();
       metrics_port_ = ports.empty() ? 0 : ports.front();
     }
-    metrics_.store_writable->Set(1);
-    {
-      absl::MutexLock lock(&health_mu_);
-      health_ = grpc_->GetHealthCheckService();
-    }
-    SetServing(store_->Health().ok());
+    // Under the lock: a store that fails from here on is told after this, and has the last word.
+    absl::MutexLock lock(&health_mu_);
+    health_ = grpc_->GetHealthCheckService();
+    ReportServing(store_->Health().ok());
     return absl::OkStatus();
   }
 
@@ -256,7 +256,10 @@ class Server::Parts {
 
   void SetServing(bool serving) {
     absl::MutexLock lock(&health_mu_);
-    if (health_ == nullptr) return;
+    if (health_ != nullptr) ReportServing(serving);
+  }
+
+  void ReportServing(bool serving) ABSL_EXCLUSIVE_LOCKS_REQUIRED(health_mu_) {
     for (const char* service :
          {"", "lethe.v1.DeletionService", "lethe.v1.ModelService", "lethe.v1.WorkService"}) {
       health_->SetServingStatus(service, serving);

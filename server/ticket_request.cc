@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/convert.h"
 #include "server/errors.h"
+#include "server/field_violations.h"
 #include "server/policy/deadline.h"
 #include "text/sequence.h"
 
@@ -47,8 +48,10 @@ absl::Status CheckTarget(const Target& target, int index, const ServerConfig& co
         return FieldError("ANSWER_WITHOUT_PROMPT", field + ".prompt_answer.prompt",
                           "name the prompt; without one give the answer as text");
       }
-      LETHE_RETURN_IF_ERROR(CheckTextBytes(pair.prompt(), field + ".prompt_answer.prompt", config));
-      return CheckTextBytes(pair.answer(), field + ".prompt_answer.answer", config);
+      FieldViolations wrong;
+      wrong.Add(CheckTextBytes(pair.prompt(), field + ".prompt_answer.prompt", config));
+      wrong.Add(CheckTextBytes(pair.answer(), field + ".prompt_answer.answer", config));
+      return wrong.status();
     }
     case Target::CONTENT_NOT_SET:
       return FieldError("TARGET_EMPTY", field, "name a text, ids, or a prompt with its answer");
@@ -96,35 +99,39 @@ bool IsPlainName(const std::string& text, std::string_view more) {
 }
 
 absl::Status CheckForm(const CreateTicketRequest& request, const ServerConfig& config) {
+  FieldViolations wrong;
   if (!IsPlainName(request.request_id(), ":")) {
-    return FieldError("REQUEST_ID_MALFORMED", "request_id",
-                      "1 to 64 of [A-Za-z0-9._:-], a UUID for example");
+    wrong.Add(FieldError("REQUEST_ID_MALFORMED", "request_id",
+                         "1 to 64 of [A-Za-z0-9._:-], a UUID for example"));
   }
   if (!IsModelName(request.model_id())) {
-    return FieldError("MODEL_ID_MALFORMED", "model_id",
-                      "1 to 63 of [a-z0-9-], beginning with a letter");
+    wrong.Add(FieldError("MODEL_ID_MALFORMED", "model_id",
+                         "1 to 63 of [a-z0-9-], beginning with a letter"));
   }
   if (!request.external_reference().empty() && !IsPlainName(request.external_reference(), ":/")) {
-    return FieldError("EXTERNAL_REFERENCE_MALFORMED", "external_reference",
-                      "at most 64 of [A-Za-z0-9._:/-]; it must not identify a person");
+    wrong.Add(FieldError("EXTERNAL_REFERENCE_MALFORMED", "external_reference",
+                         "at most 64 of [A-Za-z0-9._:/-]; it must not identify a person"));
   }
   if (request.targets().empty()) {
-    return FieldError("NO_TARGETS", "targets", "name at least one thing to forget");
+    wrong.Add(FieldError("NO_TARGETS", "targets", "name at least one thing to forget"));
   }
   if (request.targets_size() > config.max_targets_per_ticket) {
-    return FieldError("TOO_MANY_TARGETS", "targets",
-                      absl::StrCat("at most ", config.max_targets_per_ticket, " targets a ticket"),
-                      {{"limit", absl::StrCat(config.max_targets_per_ticket)}});
+    wrong.Add(
+        FieldError("TOO_MANY_TARGETS", "targets",
+                   absl::StrCat("at most ", config.max_targets_per_ticket, " targets a ticket"),
+                   {{"limit", absl::StrCat(config.max_targets_per_ticket)}}));
+    return wrong.status();
   }
-  for (int i = 0; i < request.targets_size(); ++i) {
-    LETHE_RETURN_IF_ERROR(CheckTarget(request.targets(i), i, config));
+  for (int i = 0; i < request.targets_size() && !wrong.Enough(); ++i) {
+    wrong.Add(CheckTarget(request.targets(i), i, config));
   }
-  return absl::OkStatus();
+  return wrong.status();
 }
 
 absl::StatusOr<TicketTimes> ResolveTimes(const CreateTicketRequest& request,
                                          const ServerConfig& config, absl::Time now) {
   TicketTimes times{.regulation = request.regulation(), .asked = now};
+  FieldViolations wrong;
   if (times.regulation == v1::REGULATION_UNSPECIFIED) {
     times.regulation =
         config.default_regulation == "CCPA" ? v1::REGULATION_CCPA : v1::REGULATION_GDPR;
@@ -134,19 +141,24 @@ absl::StatusOr<TicketTimes> ResolveTimes(const CreateTicketRequest& request,
     // Before any of these laws a date is a mistake, and the arithmetic of deadlines stays in range.
     const absl::Time first = absl::FromCivil(absl::CivilDay(2000, 1, 1), absl::UTCTimeZone());
     if (!asked.has_value() || *asked > now || *asked < first) {
-      return FieldError("REQUEST_TIME_INVALID", "request_time",
-                        "when the person asked: after 1999 and not in the future");
+      wrong.Add(FieldError("REQUEST_TIME_INVALID", "request_time",
+                           "when the person asked: after 1999 and not in the future"));
+    } else {
+      times.asked = *asked;
     }
-    times.asked = *asked;
   }
   std::optional<absl::Time> custom;
   if (request.has_due_time()) {
     custom = FromTimestamp(request.due_time());
     if (!custom.has_value()) {
-      return FieldError("DUE_TIME_INVALID", "due_time", "no time that the calendar knows");
+      wrong.Add(FieldError("DUE_TIME_INVALID", "due_time", "no time that the calendar knows"));
+      return wrong.status();
     }
   }
-  LETHE_ASSIGN_OR_RETURN(times.due, DueTime(times.regulation, times.asked, custom, now));
+  const absl::StatusOr<absl::Time> due = DueTime(times.regulation, times.asked, custom, now);
+  wrong.Add(due.status());
+  LETHE_RETURN_IF_ERROR(wrong.status());
+  times.due = *due;
   return times;
 }
 
@@ -164,15 +176,20 @@ absl::StatusOr<CheckedTicket> Resolve(const CreateTicketRequest& request, const 
     limits.max_tokens = std::min(limits.max_tokens, model.facts().context_length());
   }
   CheckedTicket ticket;
-  for (int i = 0; i < request.targets_size(); ++i) {
+  FieldViolations wrong;
+  for (int i = 0; i < request.targets_size() && !wrong.Enough(); ++i) {
     absl::StatusOr<Sequence> sequence = ToSequence(request.targets(i), tokenizer, limits);
-    if (!sequence.ok()) return AboutTarget(sequence.status(), i);
+    if (!sequence.ok()) {
+      wrong.Add(AboutTarget(sequence.status(), i));
+      continue;
+    }
     ticket.tokens += static_cast<int64_t>(sequence->ids.size());
     ticket.target_tokens.push_back(static_cast<int32_t>(sequence->ids.size()));
     if (ticket.tokens > config.max_ticket_tokens) {
-      return FieldError("TICKET_TOO_LARGE", "targets",
-                        absl::StrCat("at most ", config.max_ticket_tokens, " tokens a ticket"),
-                        {{"limit", absl::StrCat(config.max_ticket_tokens)}});
+      wrong.Add(FieldError("TICKET_TOO_LARGE", "targets",
+                           absl::StrCat("at most ", config.max_ticket_tokens, " tokens a ticket"),
+                           {{"limit", absl::StrCat(config.max_ticket_tokens)}}));
+      break;
     }
     v1::TokenSequence* out = ticket.payload.add_sequences();
     out->mutable_ids()->Add(sequence->ids.begin(), sequence->ids.end());
@@ -183,6 +200,7 @@ absl::StatusOr<CheckedTicket> Resolve(const CreateTicketRequest& request, const 
       added->set_end(span.end);
     }
   }
+  LETHE_RETURN_IF_ERROR(wrong.status());
   return ticket;
 }
 

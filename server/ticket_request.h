@@ -6,10 +6,10 @@
 //
 // A null tokenizer does for targets that are ids.
 //
-// Errors     those of DeletionService.CreateTicket, each with the field it is about. No message
-//            repeats what a caller wrote.
-// Threads    pure functions. Resolve tokenises text: on a
-//            background thread, unless NeedsTokenizer says no.
+// Errors     those of DeletionService.CreateTicket, each with the field it is about, all that were
+//            found in one status (field_violations.h). No message repeats what a caller wrote.
+// Threads    pure functions. Resolve tokenises text: on a background thread, unless NeedsTokenizer
+//            says no.
 #ifndef LETHE_SERVER_TICKET_REQUEST_H_
 #define LETHE_SERVER_TICKET_REQUEST_H_
 

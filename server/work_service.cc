@@ -14,6 +14,7 @@
 #include "server/convert.h"
 #include "server/core.h"
 #include "server/dispatcher.h"
+#include "server/field_violations.h"
 #include "server/ticket_request.h"
 
 namespace lethe {
@@ -81,6 +82,17 @@ absl::Status CheckFacts(const v1::PrepareResult& result) {
   return absl::OkStatus();
 }
 
+absl::Status CheckFailure(const v1::FailJobRequest& request) {
+  FieldViolations wrong;
+  if (request.cause() < v1::FAILURE_CAUSE_METHOD || request.cause() > v1::FAILURE_CAUSE_DRAINED) {
+    wrong.Add(FieldError("RESULT_MALFORMED", "cause", "say whose fault it is"));
+  }
+  if (!IsReason(request.reason())) {
+    wrong.Add(FieldError("RESULT_MALFORMED", "reason", "UPPER_SNAKE, at most 63 characters"));
+  }
+  return wrong.status();
+}
+
 class WorkServiceImpl final : public Raw {
  public:
   WorkServiceImpl(Core* core, Dispatcher* dispatcher) : core_(core), dispatcher_(dispatcher) {}
@@ -112,12 +124,16 @@ class WorkServiceImpl final : public Raw {
     const v1::AcquireJobRequest& request = call->request;
     auto kinds = ParseKinds(request);
     const auto wait = FromDuration(request.wait());
+    FieldViolations wrong;
     if (!IsPlainName(request.worker_id())) {
-      call->Finish(FieldError("WORKER_ID_MALFORMED", "worker_id", "1 to 64 of [A-Za-z0-9._-]"));
-    } else if (!kinds.ok()) {
-      call->Finish(kinds.status());
-    } else if (!wait.has_value() || *wait < absl::ZeroDuration() || *wait > kLongestWait) {
-      call->Finish(FieldError("WAIT_INVALID", "wait", "0 to 60 seconds"));
+      wrong.Add(FieldError("WORKER_ID_MALFORMED", "worker_id", "1 to 64 of [A-Za-z0-9._-]"));
+    }
+    wrong.Add(kinds.status());
+    if (!wait.has_value() || *wait < absl::ZeroDuration() || *wait > kLongestWait) {
+      wrong.Add(FieldError("WAIT_INVALID", "wait", "0 to 60 seconds"));
+    }
+    if (const absl::Status status = wrong.status(); !status.ok()) {
+      call->Finish(status);
     } else {
       // gRPC's deadlines are of the machine's clock, whatever clock decides about leases.
       const absl::Duration left = call->deadline() - absl::Now() - kAnswerMargin;
@@ -273,14 +289,10 @@ class WorkServiceImpl final : public Raw {
     const auto job = ParseJobId(request.job_id());
     if (!job.ok()) {
       FinishWork(call, job.status());
-    } else if (request.cause() < v1::FAILURE_CAUSE_METHOD ||
-               request.cause() > v1::FAILURE_CAUSE_DRAINED) {
-      call->Finish(FieldError("RESULT_MALFORMED", "cause", "say whose fault it is"));
-    } else if (!IsReason(request.reason())) {
-      call->Finish(FieldError("RESULT_MALFORMED", "reason", "UPPER_SNAKE, at most 63 characters"));
+    } else if (const absl::Status status = CheckFailure(request); !status.ok()) {
+      call->Finish(status);
     } else {
-      // The worker's message is free text: it is neither stored nor
-      // logged here. The worker's own log has it.
+      // The worker's log has the details, under the same job and fence.
       LogInfo("job handed back", {{"job", job->value},
                                   {"fence", request.fence()},
                                   {"cause", v1::FailureCause_Name(request.cause())},

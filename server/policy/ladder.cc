@@ -7,6 +7,7 @@
 #include "evidence/policy.h"
 #include "server/convert.h"
 #include "server/errors.h"
+#include "server/field_violations.h"
 
 namespace lethe {
 namespace {
@@ -61,12 +62,14 @@ std::string RungName(const v1::Rung& rung) {
 
 absl::StatusOr<v1::ModelPolicy> ResolvePolicy(const v1::ModelPolicy& asked,
                                               const ServerConfig& config) {
-  for (int i = 0; i < asked.ladder_size(); ++i) {
-    LETHE_RETURN_IF_ERROR(CheckRung(asked.ladder(i), i));
+  FieldViolations wrong;
+  for (int i = 0; i < asked.ladder_size() && !wrong.Enough(); ++i) {
+    wrong.Add(CheckRung(asked.ladder(i), i));
   }
-  for (int i = 0; i < asked.attacks_size(); ++i) {
-    LETHE_RETURN_IF_ERROR(CheckAttack(asked.attacks(i), i));
+  for (int i = 0; i < asked.attacks_size() && !wrong.Enough(); ++i) {
+    wrong.Add(CheckAttack(asked.attacks(i), i));
   }
+  LETHE_RETURN_IF_ERROR(wrong.status());
   v1::ModelPolicy policy = asked;
   for (v1::Rung& rung : *policy.mutable_ladder()) {
     if (rung.preset().empty()) {

@@ -9,8 +9,8 @@
 //
 // Contract   the handler sees to it that Finish is called exactly once, on any thread, now
 //            or later; the call is gone after that. It must not block. A handler that
-//            leaves the call waiting and wants to hear that the caller went away sets
-//            `on_cancel` before it returns; on_cancel and Finish may race, and whoever owns
+//            leaves the call waiting and wants to hear that the caller went away gives
+//            RunOnCancel a function before it returns; that and Finish may race, and whoever owns
 //            the waiting decides who finishes.
 // Threads    the handler runs on a thread of gRPC; Finish may be called on any.
 #ifndef LETHE_SERVER_RPC_UNARY_CALL_H_
@@ -22,7 +22,9 @@
 #include <functional>
 #include <utility>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "base/status.h"
 #include "server/errors.h"
@@ -54,7 +56,10 @@ class UnaryCallBase : public grpc::ServerUnaryReactor {
   bool cancelled() const { return context_->IsCancelled(); }
   const Principal& principal() const { return principal_; }
 
-  std::function<void()> on_cancel;
+  void RunOnCancel(std::function<void()> on_cancel) ABSL_LOCKS_EXCLUDED(mu_) {
+    absl::MutexLock lock(&mu_);
+    on_cancel_ = std::move(on_cancel);
+  }
 
  protected:
   // Admits the call and finds out who calls.
@@ -62,6 +67,11 @@ class UnaryCallBase : public grpc::ServerUnaryReactor {
 
  private:
   void OnCancel() override {
+    std::function<void()> on_cancel;
+    {
+      absl::MutexLock lock(&mu_);
+      on_cancel = on_cancel_;
+    }
     if (on_cancel) on_cancel();
   }
   void OnDone() override { delete this; }
@@ -71,6 +81,8 @@ class UnaryCallBase : public grpc::ServerUnaryReactor {
   const std::chrono::steady_clock::time_point start_;
   Principal principal_;
   bool entered_ = false;
+  absl::Mutex mu_;
+  std::function<void()> on_cancel_ ABSL_GUARDED_BY(mu_);
 };
 
 template <typename Request, typename Response>

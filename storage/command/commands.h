@@ -280,9 +280,11 @@ struct CompleteVerify {
 enum class FailureCause : int32_t {
   // Next rung, or half the batch, or FAILED (METHOD_FAILED). PREPARE: the model FAILED.
   kMethod = 1,
-  kInput = 2,           // the tickets FAILED at once; PREPARE: the model FAILED
-  kInfrastructure = 3,  // READY again after a pause that doubles; burns nothing
-  kDrained = 4,         // READY at once; burns nothing
+  kInput = 2,  // the tickets FAILED at once; PREPARE: the model FAILED
+  // READY again after a pause that doubles, burns nothing; the time that reaches
+  // Rules::max_retries: the tickets FAILED, INFRASTRUCTURE_FAILED.
+  kInfrastructure = 3,
+  kDrained = 4,  // READY at once; burns nothing
 };
 
 // Gives the job back.

@@ -78,20 +78,31 @@ bool IsReason(const std::string& reason) {
   });
 }
 
-absl::Status FailInput(Draft* draft, JobRecord* job, const std::string& reason) {
+// Another rung would not help: the job's tickets FAILED at once; PREPARE: the model FAILED.
+absl::Status GiveUp(Draft* draft, JobRecord* job, JobEvent event, const std::string& reason,
+                    lethe::v1::TicketReason ticket_reason) {
   if (job->kind() == static_cast<int32_t>(JobKind::kPrepare)) {
-    return FailMethod(draft, job, JobEvent::kInputFailed, reason,
-                      lethe::v1::TICKET_REASON_METHOD_FAILED);
+    return FailMethod(draft, job, event, reason, ticket_reason);
   }
-  LETHE_RETURN_IF_ERROR(draft->Move(job, JobEvent::kInputFailed, reason));
+  LETHE_RETURN_IF_ERROR(draft->Move(job, event, reason));
   LETHE_RETURN_IF_ERROR(RejectCandidate(draft, *job, reason));
   for (const std::string& id : job->ticket_ids()) {
     LETHE_ASSIGN_OR_RETURN(TicketRecord * ticket, draft->Ticket(TicketId{id}));
-    LETHE_RETURN_IF_ERROR(
-        draft->Move(ticket, TicketEvent::kGiveUp, lethe::v1::TICKET_REASON_METHOD_FAILED));
+    LETHE_RETURN_IF_ERROR(draft->Move(ticket, TicketEvent::kGiveUp, ticket_reason));
   }
   LETHE_ASSIGN_OR_RETURN(ModelRecord * model, draft->Model(ModelId{job->model_id()}));
   SetIdle(draft, model);
+  return absl::OkStatus();
+}
+
+absl::Status FailInfrastructure(Draft* draft, JobRecord* job, const std::string& reason,
+                                const Context& context) {
+  if (job->retries() + 1 >= context.rules.max_retries) {
+    return GiveUp(draft, job, JobEvent::kRetriesUsedUp, reason,
+                  lethe::v1::TICKET_REASON_INFRASTRUCTURE_FAILED);
+  }
+  LETHE_RETURN_IF_ERROR(draft->Move(job, JobEvent::kInfrastructureFailed, reason));
+  job->set_not_before_us(absl::ToUnixMicros(context.now + Backoff(*job, context.rules)));
   return absl::OkStatus();
 }
 
@@ -200,11 +211,11 @@ Decision Decide(const FailJob& c, const Context& context) {
                                        lethe::v1::TICKET_REASON_METHOD_FAILED));
       break;
     case FailureCause::kInput:
-      LETHE_RETURN_IF_ERROR(FailInput(&draft, job, c.reason));
+      LETHE_RETURN_IF_ERROR(GiveUp(&draft, job, JobEvent::kInputFailed, c.reason,
+                                   lethe::v1::TICKET_REASON_METHOD_FAILED));
       break;
     case FailureCause::kInfrastructure:
-      LETHE_RETURN_IF_ERROR(draft.Move(job, JobEvent::kInfrastructureFailed, c.reason));
-      job->set_not_before_us(absl::ToUnixMicros(context.now + Backoff(*job, context.rules)));
+      LETHE_RETURN_IF_ERROR(FailInfrastructure(&draft, job, c.reason, context));
       break;
     case FailureCause::kDrained:
       LETHE_RETURN_IF_ERROR(draft.Move(job, JobEvent::kDrained, c.reason));

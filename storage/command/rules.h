@@ -19,7 +19,8 @@ struct Rules {
   std::function<absl::StatusOr<lethe::v1::Verdict>(const lethe::v1::Measurements&,
                                                    const lethe::v1::VerdictPolicy&)>
       judge;
-  int32_t max_losses = 5;  // so many lost leases of one job count as a failure of the method
+  int32_t max_losses = 5;    // so many lost leases of one job count as a failure of the method
+  int32_t max_retries = 10;  // after so many failures of infrastructure a job FAILED
   absl::Duration backoff_first =
       absl::Seconds(5);  // doubles with each failure in a row, less up to half of it (jitter)
   absl::Duration backoff_most = absl::Minutes(5);

@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "base/status.h"
+#include "storage/rocksdb/rocks_log.h"
 
 namespace lethe::storage {
 namespace {
@@ -59,11 +60,9 @@ rocksdb::DBOptions DatabaseOptions(rocksdb::Env* env, bool create) {
   options.WAL_ttl_seconds = 0;       // no archive of logs
   options.WAL_size_limit_MB = 0;
   options.max_manifest_file_size = 1 << 20;  // manifests hold keys: keep none for long
-  options.keep_log_file_num = 4;
-  options.max_log_file_size = 4 << 20;
   // Merging files can wait; whoever files a ticket should not.
   options.env->LowerThreadPoolCPUPriority(rocksdb::Env::LOW, rocksdb::CpuPriority::kLow);
-  options.info_log_level = rocksdb::WARN_LEVEL;
+  options.info_log = MakeRocksLog();
   options.max_background_jobs = 2;
   options.compaction_readahead_size = 2 << 20;
   options.bytes_per_sync = 1 << 20;  // else the log's sync waits behind that of a whole file

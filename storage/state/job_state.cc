@@ -45,6 +45,8 @@ std::string_view Name(JobEvent event) {
       return "workers lost";
     case JobEvent::kInfrastructureFailed:
       return "infrastructure failed";
+    case JobEvent::kRetriesUsedUp:
+      return "retries used up";
     case JobEvent::kDrained:
       return "drained";
     case JobEvent::kMethodFailed:

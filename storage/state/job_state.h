@@ -43,16 +43,17 @@ enum class JobEvent {
   kLeaseExpired,
   kWorkersLost,
   kInfrastructureFailed,
+  kRetriesUsedUp,
   kDrained,
   kMethodFailed,
   kInputFailed,
   kCancel,
 };
 inline constexpr JobEvent kJobEvents[] = {
-    JobEvent::kForm,         JobEvent::kAcquire,      JobEvent::kComplete,
-    JobEvent::kLeaseExpired, JobEvent::kWorkersLost,  JobEvent::kInfrastructureFailed,
-    JobEvent::kDrained,      JobEvent::kMethodFailed, JobEvent::kInputFailed,
-    JobEvent::kCancel,
+    JobEvent::kForm,          JobEvent::kAcquire,     JobEvent::kComplete,
+    JobEvent::kLeaseExpired,  JobEvent::kWorkersLost, JobEvent::kInfrastructureFailed,
+    JobEvent::kRetriesUsedUp, JobEvent::kDrained,     JobEvent::kMethodFailed,
+    JobEvent::kInputFailed,   JobEvent::kCancel,
 };
 
 struct JobTransition {
@@ -78,6 +79,8 @@ inline constexpr JobTransition kJobTransitions[] = {
      "too many workers were lost with it: treated as a failure of the method"},
     {JobState::kLeased, JobEvent::kInfrastructureFailed, JobState::kReady, 0, 0, 1,
      "disk, memory, device or network: again after a pause"},
+    {JobState::kLeased, JobEvent::kRetriesUsedUp, JobState::kFailed, 0, 0, 1,
+     "infrastructure failed too often: no method is at fault, an operator mends it"},
     {JobState::kLeased, JobEvent::kDrained, JobState::kReady, 0, 0, 0,
      "the worker drains: again at once"},
     {JobState::kLeased, JobEvent::kMethodFailed, JobState::kFailed, 1, 0, 0,

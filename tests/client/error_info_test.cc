@@ -21,6 +21,24 @@ TEST(FromGrpc, ReasonMessageAndMetadataComeBack) {
   EXPECT_EQ(ErrorDetails(status), (ErrorMetadata{{"job", "j-1"}, {"fence", "7"}}));
 }
 
+TEST(FromGrpc, FieldsBesideTheFirstAreInTheMetadata) {
+  google::rpc::Status wire;
+  google::rpc::ErrorInfo info;
+  info.set_domain("lethe");
+  info.set_reason("TARGET_EMPTY");
+  (*info.mutable_metadata())["field"] = "targets[0]";
+  wire.add_details()->PackFrom(info);
+  google::rpc::BadRequest bad;
+  for (const char* field : {"targets[0]", "targets[2].text", "field"}) {
+    bad.add_field_violations()->set_field(field);
+    bad.mutable_field_violations(bad.field_violations_size() - 1)->set_description("is wrong");
+  }
+  wire.add_details()->PackFrom(bad);
+  EXPECT_EQ(ErrorDetails(FromGrpc(grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "is empty",
+                                               wire.SerializeAsString()))),
+            (ErrorMetadata{{"field", "targets[0]"}, {"targets[2].text", "is wrong"}}));
+}
+
 TEST(FromGrpc, EveryCodeKeepsItsName) {
   // The names are the specification's; the numbers are nobody's business.
   const std::pair<grpc::StatusCode, const char*> kCodes[] = {
@@ -44,7 +62,8 @@ TEST(FromGrpc, EveryCodeKeepsItsName) {
   for (const auto& [code, name] : kCodes) {
     EXPECT_EQ(absl::StatusCodeToString(FromGrpc(grpc::Status(code, "")).code()), name);
   }
-  EXPECT_EQ(FromGrpc(grpc::Status(static_cast<grpc::StatusCode>(99), "")).code(),
+  // A number that the enumeration can hold and has no name for.
+  EXPECT_EQ(FromGrpc(grpc::Status(static_cast<grpc::StatusCode>(31), "")).code(),
             absl::StatusCode::kUnknown);
 }
 

@@ -82,6 +82,11 @@ CallError ErrorOf(const grpc::Status& status) {
       out.metadata.insert(info.metadata().begin(), info.metadata().end());
     } else if (any.UnpackTo(&bad)) {
       out.field = bad.field_violations(0).field();
+      for (const auto& violation : bad.field_violations()) {
+        EXPECT_FALSE(violation.description().empty());
+        EXPECT_FALSE(violation.reason().empty());
+        out.fields.push_back(violation.field());
+      }
     }
     out.has_retry = out.has_retry || any.Is<google::rpc::RetryInfo>();
   }

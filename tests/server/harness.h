@@ -20,6 +20,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -38,7 +39,8 @@ struct CallError {
   std::string reason;
   std::map<std::string, std::string> metadata;
   bool has_retry = false;
-  std::string field;  // of BadRequest
+  std::string field;  // of BadRequest: the first, and all
+  std::vector<std::string> fields;
 };
 CallError ErrorOf(const grpc::Status& status);
 

@@ -1,25 +1,18 @@
 // The program lethe-server from outside: configuration, ports, signals, exit codes.
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 #include <lethe/v1/model_service.grpc.pb.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <string>
-#include <thread>
-#include <vector>
 
-#include "tests/support/temp_folder.h"
+#include "tests/server/server_process.h"
 
 namespace lethe {
 namespace {
@@ -27,64 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 
-std::string Slurp(const fs::path& path) {
-  std::ifstream in(path);
-  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-}
-
-class Process : public ::testing::Test {
- protected:
-  // Starts the program; its output goes to files.
-  void Start(std::vector<std::string> words) {
-    words.insert(words.begin(), LETHE_SERVER_PROGRAM);
-    std::vector<char*> arguments;
-    for (std::string& word : words) arguments.push_back(word.data());
-    arguments.push_back(nullptr);
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    const int flags = O_CREAT | O_WRONLY | O_TRUNC;
-    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, (folder / "out").c_str(), flags,
-                                     0600);
-    posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, (folder / "err").c_str(), flags,
-                                     0600);
-    ASSERT_EQ(posix_spawn(&pid, LETHE_SERVER_PROGRAM, &actions, nullptr, arguments.data(), environ),
-              0);
-    posix_spawn_file_actions_destroy(&actions);
-  }
-  int Exit() {
-    int status = 0;
-    waitpid(pid, &status, 0);
-    pid = 0;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-  }
-  int Run(std::vector<std::string> words) {
-    Start(std::move(words));
-    return Exit();
-  }
-  // The ports once both are open.
-  std::pair<int, int> Ports() {
-    while (waitpid(pid, nullptr, WNOHANG) == 0) {
-      std::ifstream file(folder / "ports");
-      int port = 0, metrics = 0;
-      if (file >> port >> metrics) return {port, metrics};
-      std::this_thread::yield();
-    }
-    ADD_FAILURE() << "the server ended: " << Slurp(folder / "err");
-    return {};
-  }
-  std::vector<std::string> Options() {
-    return {"--data-folder", (folder / "data").string(),  "--listen-address",  "127.0.0.1:0",
-            "--port-file",   (folder / "ports").string(), "--metrics-address", "127.0.0.1:0"};
-  }
-  void TearDown() override {
-    if (pid == 0) return;
-    kill(pid, SIGKILL);
-    waitpid(pid, nullptr, 0);
-  }
-
-  TempFolder folder;
-  pid_t pid = 0;
-};
+using Process = ServerProcess;
 
 // A GET as Prometheus sends it.
 std::string HttpGet(int port, const std::string& path) {

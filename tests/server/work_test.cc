@@ -174,6 +174,26 @@ TEST(Work, FailuresGoByWhoseFaultTheyAre) {
   EXPECT_EQ(h.Get(filed.ticket_id()).state(), v1::TICKET_STATE_FAILED);
 }
 
+TEST(Work, BrokenInfrastructureDoesNotGoRoundForEver) {
+  Harness h([](ServerConfig& config) { config.infrastructure_retry_limit = 3; });
+  h.RegisterReadyModel("m");
+  const v1::Ticket filed = h.File("r-1", "m");
+  std::string job_id;
+  for (int failed = 1; failed <= 3; ++failed) {
+    const v1::Job job = h.Acquire(v1::JOB_KIND_UNLEARN);
+    ASSERT_FALSE(job.job_id().empty()) << failed;
+    EXPECT_EQ(job_id.empty() ? job.job_id() : job_id, job.job_id());
+    job_id = job.job_id();
+    ASSERT_TRUE(h.Fail(job, v1::FAILURE_CAUSE_INFRASTRUCTURE, "OUT_OF_MEMORY").ok());
+    h.clock.Advance(h.config.retry_cap);
+    h.server->Tick();
+  }
+  const v1::Ticket ticket = h.Get(filed.ticket_id());
+  EXPECT_EQ(ticket.state(), v1::TICKET_STATE_FAILED);
+  EXPECT_EQ(ticket.reason(), v1::TICKET_REASON_INFRASTRUCTURE_FAILED);
+  EXPECT_EQ(ticket.rung(), 0);
+}
+
 TEST(Work, ACancelledPollGivesItsLeaseBack) {
   Harness h;
   h.RegisterReadyModel("m");

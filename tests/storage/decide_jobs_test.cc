@@ -298,7 +298,7 @@ TEST_F(Jobs, InfrastructureBurnsNothingAndBacksOff) {
   const TicketId id = world_->File(model);
   const JobRecord formed = world_->Form(model, {id});
   absl::Duration before = absl::ZeroDuration();
-  for (int i = 1; i <= 4; ++i) {
+  for (int i = 1; i <= 3; ++i) {
     const JobRecord leased = world_->Lease(formed);
     const FailJob failure = Failure(leased, FailureCause::kInfrastructure, "OUT_OF_MEMORY");
     const JobRecord failed = *world_->Must(failure).job;
@@ -320,6 +320,63 @@ TEST_F(Jobs, InfrastructureBurnsNothingAndBacksOff) {
   const JobRecord drained =
       *world_->Must(Failure(world_->Lease(formed), FailureCause::kDrained)).job;
   EXPECT_EQ(drained.not_before_us(), 0);  // at once
+}
+
+// Fails the job until it is not given again; how often it was.
+class RetryLimit : public Jobs {
+ protected:
+  int FailUntilOver(const JobRecord& job) {
+    for (int failed = 1; failed <= 20; ++failed) {
+      const JobRecord after =
+          *world_->Must(Failure(world_->Lease(job), FailureCause::kInfrastructure, "DISK_FULL"))
+               .job;
+      EXPECT_EQ(after.attempts(), 0);
+      EXPECT_EQ(after.retries(), failed);
+      EXPECT_EQ(after.failure_reason(), "DISK_FULL");
+      if (StateOf(after) == JobState::kFailed) return failed;
+      clock_.Advance(absl::Minutes(5));
+    }
+    return -1;
+  }
+};
+
+TEST_F(RetryLimit, TicketsFailWithAReasonAndAnOperatorRetriesThem) {
+  const ModelId model = world_->ReadyModel("m", World::Policy(/*rungs=*/3));
+  const TicketId a = world_->File(model), b = world_->File(model);
+  const JobRecord job = world_->Form(model, {a, b});
+  EXPECT_EQ(FailUntilOver(job), 4);  // Rules::max_retries of the fixture
+  for (const TicketId& id : {a, b}) {
+    EXPECT_EQ(world_->State(id), TicketState::kFailed);
+    EXPECT_EQ(world_->Ticket(id).reason(), lethe::v1::TICKET_REASON_INFRASTRUCTURE_FAILED);
+    EXPECT_EQ(world_->Ticket(id).rung(), 0);  // no method was tried, so no rung is burnt
+  }
+  EXPECT_EQ(world_->Model(model).active_job_id(), "");
+  EXPECT_EQ(world_->Fsck(), "");
+  world_->Must(RetryTicket{"operator", a});
+  EXPECT_EQ(world_->State(a), TicketState::kQueued);
+  EXPECT_EQ(FailUntilOver(world_->Form(model, {a})), 4);  // a new job counts from nought
+}
+
+TEST_F(RetryLimit, ACandidateThatCannotBeVerifiedIsRejected) {
+  const ModelId model = world_->ReadyModel("m");
+  const TicketId id = world_->File(model);
+  const JobRecord verify = world_->Unlearn(world_->Lease(world_->Form(model, {id})));
+  EXPECT_EQ(FailUntilOver(verify), 4);
+  EXPECT_EQ(world_->State(id), TicketState::kFailed);
+  EXPECT_EQ(
+      static_cast<CheckpointState>(world_->Checkpoint(verify.candidate_checkpoint_id()).state()),
+      CheckpointState::kRejected);
+  EXPECT_EQ(world_->Fsck(), "");
+}
+
+TEST_F(RetryLimit, AModelThatCannotBePreparedFails) {
+  const ModelId model{"m"};
+  const JobId job{NewId(world_->random(), 'j')};
+  world_->Must(RegisterModel{
+      .actor = "a", .model = model, .job = job, .policy = World::Policy().SerializeAsString()});
+  EXPECT_EQ(FailUntilOver(world_->Job(job.value)), 4);
+  EXPECT_EQ(static_cast<ModelState>(world_->Model(model).state()), ModelState::kFailed);
+  EXPECT_EQ(world_->Model(model).failure_reason(), "DISK_FULL");
 }
 
 TEST_F(Jobs, LostWorkersBurnNothingUntilTheyAreTooMany) {

@@ -234,6 +234,7 @@ TEST(Random, MemoryAndRocksDbAgreeAndStaySound) {
     StoreOptions options{.clock = &clock, .vault = vault.get()};
     options.rules.judge = JudgeForTest;
     options.rules.max_losses = 3;
+    options.rules.max_retries = 2;
     options.rules.request_keep = absl::Hours(1);
     auto memory = OpenMemoryStore(options);
     // Nothing is cut here: it only spares thousands of real syncs.

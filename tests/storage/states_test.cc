@@ -104,6 +104,7 @@ TEST(JobStates, ExactlyTheseTransitions) {
                                               "LEASED -lease expired-> READY",
                                               "LEASED -workers lost-> FAILED",
                                               "LEASED -infrastructure failed-> READY",
+                                              "LEASED -retries used up-> FAILED",
                                               "LEASED -drained-> READY",
                                               "LEASED -method failed-> FAILED",
                                               "LEASED -input failed-> FAILED",

@@ -27,6 +27,7 @@ class StoreTest : public testing::Test {
     StoreOptions options{.clock = &clock_, .vault = vault_.get()};
     options.rules.judge = JudgeForTest;
     options.rules.max_losses = 3;
+    options.rules.max_retries = 4;
     return options;
   }
 
