@@ -13,6 +13,7 @@ PeerFacts FactsOf(const grpc::CallbackServerContext& context) {
 
 UnaryCallBase::UnaryCallBase(const RpcMethod& method, grpc::CallbackServerContext* context)
     : method_(method), context_(context), start_(std::chrono::steady_clock::now()) {
+  RunOnCancel(nullptr);  // the lock orders all of this before an OnCancel on another thread
   method_.metrics->started->Increment();
 }
 

@@ -46,6 +46,9 @@ absl::Status Fleet::Prepare() {
   return absl::OkStatus();
 }
 
+fs::path Fleet::PortFile(Role role) const {
+  return folder_ / "run" / absl::StrCat(RoleName(role), ".ports");
+}
 fs::path Fleet::Log(Role role) const { return logs() / absl::StrCat(RoleName(role), ".log"); }
 
 std::string Fleet::Tail(Role role) const {
@@ -87,7 +90,7 @@ absl::Status Fleet::StartServer() {
 }
 
 absl::StatusOr<bool> Fleet::TryServer(int port) {
-  const fs::path port_file = folder_ / "run" / "server.ports";
+  const fs::path port_file = PortFile(Role::kServer);
   std::error_code error;
   fs::remove(port_file, error);
   LETHE_ASSIGN_OR_RETURN(processes_[Role::kServer],
@@ -147,12 +150,14 @@ absl::Status Fleet::Listening(int port) {
 
 absl::Status Fleet::StartHost(Role role) {
   const char* program = role == Role::kVerifier ? "lethe-verifier" : "lethe-worker";
+  std::error_code error;
+  fs::remove(PortFile(role), error);
   LETHE_ASSIGN_OR_RETURN(
       processes_[role],
-      Process::Start(
-          {programs_ / program, "--server", absl::StrCat("127.0.0.1:", port_), "--model-folder",
-           models(), "--worker-id", RoleName(role), "--device", "cpu", "--threads", "1"},
-          Log(role)));
+      Process::Start({programs_ / program, "--server", absl::StrCat("127.0.0.1:", port_),
+                      "--model-folder", models(), "--worker-id", RoleName(role), "--device", "cpu",
+                      "--threads", "1", "--port-file", PortFile(role)},
+                     Log(role)));
   return absl::OkStatus();
 }
 
@@ -166,6 +171,10 @@ void Fleet::Kill(const std::vector<Role>& roles) {
 absl::Status Fleet::Drain(const std::vector<Role>& roles) {
   for (const Role role : roles) {
     std::erase(expected_, role);
+    // Before a process has loaded its libraries nobody listens to the signal, which then simply ends it.
+    LETHE_RETURN_IF_ERROR(WaitUntil("a process to be up", kStartPatience, [&] {
+      return fs::exists(PortFile(role)) || !processes_[role].Running();
+    }));
     LETHE_ASSIGN_OR_RETURN(const std::string end, processes_[role].Terminate(kDrainPatience));
     if (end != "exit code 0") {
       return Error(

@@ -66,6 +66,7 @@ class Fleet {
   absl::Status Listening(int port);
   std::string Tail(Role role) const;
   std::filesystem::path Log(Role role) const;
+  std::filesystem::path PortFile(Role role) const;
 
   const std::filesystem::path folder_, programs_;
   std::map<Role, Process> processes_;
