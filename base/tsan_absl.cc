@@ -1,13 +1,15 @@
 // Only in builds with ThreadSanitizer: tells it of abseil's locks.
 //
-// The machine's abseil is not built with TSan, so that a lock of it orders nothing in TSan's eyes: every piece of state that is
-// guarded by an absl::Mutex then looks like a race (one test of the store: 8,451 reports). This library stands before
-// libabsl_synchronization in the order of symbols. It answers for the calls that the house uses, tells TSan what they order, and
-// hands on to the real ones. Nothing is hidden: a race between two accesses that no lock orders is reported as before.
+// The machine's abseil is not built with TSan, so that a lock of it orders nothing in TSan's eyes:
+// every piece of state that is guarded by an absl::Mutex then looks like a race (one test of the
+// store: 8,451 reports). This library stands before libabsl_synchronization in the order of
+// symbols. It answers for the calls that the house uses, tells TSan what they order, and hands on
+// to the real ones. Nothing is hidden: a race between two accesses that no lock orders is reported
+// as before.
 //
-// Conditions of Await are called by abseil with the lock held, inside calls of other threads; TSan cannot know that the lock is
-// held there, so reads of conditions are not looked at. Their functions only read.
-// Not told: Notification::HasBeenNotified, which is inline.
+// Conditions of Await are called by abseil with the lock held, inside calls of other threads; TSan
+// cannot know that the lock is held there, so reads of conditions are not looked at. Their
+// functions only read. Not told: Notification::HasBeenNotified, which is inline.
 #include <dlfcn.h>
 
 #include <cstdio>
@@ -30,7 +32,8 @@ struct IgnoreReads {
   ~IgnoreReads() { AnnotateIgnoreReadsEnd(__FILE__, __LINE__); }
 };
 
-// The function of the same name behind this one. abseil's namespace has a version in its name, so the name is looked up, not written.
+// The function of the same name behind this one. abseil's namespace has a version in its name, so
+// the name is looked up, not written.
 void* Real(void* mine) {
   Dl_info info;
   void* real = dladdr(mine, &info) != 0 && info.dli_sname != nullptr

@@ -4,8 +4,8 @@
 //   absl::Status status = FromGrpc(stub->GetTicket(&context, request, &ticket));
 //   if (ErrorReason(status) == "TICKET_NOT_FOUND") ...
 //
-// Of a request with several wrong fields the message speaks of the first; each other field is a key of the metadata, with
-// what is wrong with it.
+// Of a request with several wrong fields the message speaks of the first; each other field is a key
+// of the metadata, with what is wrong with it.
 //
 // Two reasons are made here, for calls that no answer of ours came back from: NOT_REACHABLE
 // (UNAVAILABLE without an ErrorInfo: no connection) and NO_ANSWER (DEADLINE_EXCEEDED without one).

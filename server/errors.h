@@ -4,7 +4,7 @@
 //
 // Wire       the code and message as they are; grpc-status-details-bin holds a google.rpc.Status
 //            with an ErrorInfo (domain "lethe", the reason, the metadata) and, where it fits:
-//            BadRequest (metadata "field", field_violations.h), PreconditionFailure
+//            BadRequest (metadata "field"; several: field_violations.h), PreconditionFailure
 //            (FAILED_PRECONDITION), ResourceInfo (NOT_FOUND), RetryInfo (metadata
 //            "retry_after_ms").
 // Errors     a status without a reason is a bug of ours: it goes out as

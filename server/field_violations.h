@@ -5,9 +5,11 @@
 //   wrong.Add(CheckReason(request));
 //   LETHE_RETURN_IF_ERROR(wrong.status());
 //
-// Status     that of the first error added: its code, reason, message and metadata. Of the errors about a field
-//            (FieldError) all go to the caller as violations of one BadRequest, kMost at most.
-// Batches    AboutField(status, "requests[3].") is the same error as seen from the batch; what it carries moves along.
+// Status     that of the first error added: its code, reason, message and metadata. Of the errors
+//            about a field (FieldError) all go to the caller as violations of one BadRequest, kMost
+//            at most.
+// Batches    AboutField(status, "requests[3].") is the same error as seen from the batch; what it
+//            carries moves along.
 // Threads    values.
 #ifndef LETHE_SERVER_FIELD_VIOLATIONS_H_
 #define LETHE_SERVER_FIELD_VIOLATIONS_H_
@@ -26,8 +28,8 @@ class FieldViolations {
   static constexpr int kMost = 16;
 
   void Add(const absl::Status& status);
-  // True when looking further would find nothing that the caller will see: the answer is full, or the first
-  // error is about no field.
+  // True when looking further would find nothing that the caller will see: the answer is full, or
+  // the first error is about no field.
   bool Enough() const;
   absl::Status status() const;
 

@@ -281,8 +281,8 @@ enum class FailureCause : int32_t {
   // Next rung, or half the batch, or FAILED (METHOD_FAILED). PREPARE: the model FAILED.
   kMethod = 1,
   kInput = 2,  // the tickets FAILED at once; PREPARE: the model FAILED
-  // READY again after a pause that doubles, burns nothing; the time that reaches
-  // Rules::max_retries: the tickets FAILED, INFRASTRUCTURE_FAILED.
+  // READY again after a pause that doubles; burns nothing. The one that reaches Rules::max_retries:
+  // the tickets FAILED, INFRASTRUCTURE_FAILED; PREPARE: the model FAILED.
   kInfrastructure = 3,
   kDrained = 4,  // READY at once; burns nothing
 };

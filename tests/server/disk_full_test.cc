@@ -1,5 +1,6 @@
-// A disk that takes no more: the server says so, refuses every write, goes on reading, and after a restart nothing that it
-// acknowledged is missing. Once with a full disk below the store, once with a process that may write no further.
+// A disk that takes no more: the server says so, refuses every write, goes on reading, and after a
+// restart nothing that it acknowledged is missing. Once with a full disk below the store, once with
+// a process that may write no further.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>

@@ -1,7 +1,8 @@
-// Under load and while it stops the server refuses with a reason instead of growing, and ends what it has begun.
+// Under load and while it stops the server refuses with a reason instead of growing, and ends what
+// it has begun.
 //
-// The committer is held inside a commit: what was admitted stays in flight for as long as the test wants, and how many
-// calls are refused does not depend on time.
+// The committer is held inside a commit: what was admitted stays in flight for as long as the test
+// wants, and how many calls are refused does not depend on time.
 #include <gtest/gtest.h>
 
 #include <future>

@@ -1,5 +1,5 @@
-// Whose fault a failure is: every reason that the table names and every code that it falls back on, written down here
-// a second time.
+// Whose fault a failure is: every reason that the table names and every code that it falls back on,
+// written down here a second time.
 #include "workers/host/job_failure.h"
 
 #include <map>
@@ -20,7 +20,8 @@ constexpr v1::FailureCause kInfrastructure = v1::FAILURE_CAUSE_INFRASTRUCTURE;
 const std::vector<v1::JobKind> kKinds = {v1::JOB_KIND_PREPARE, v1::JOB_KIND_UNLEARN,
                                          v1::JOB_KIND_VERIFY};
 
-// A reason decides whatever code it came with, so each is tried with codes that would say something else.
+// A reason decides whatever code it came with, so each is tried with codes that would say something
+// else.
 TEST(JobFailure, AReasonOfTheTableDecidesAlone) {
   const std::map<std::string, v1::FailureCause> kReasons = {
       {"UNKNOWN_METHOD", kMethod},
@@ -82,7 +83,8 @@ TEST(JobFailure, OtherwiseTheCodeDecides) {
   }
 }
 
-// A checkpoint that cannot be used is the registration's fault in PREPARE; later it is what a method handed in.
+// A checkpoint that cannot be used is the registration's fault in PREPARE; later it is what a
+// method handed in.
 TEST(JobFailure, APreconditionGoesByTheKindOfTheJob) {
   const absl::Status status = Error(absl::StatusCode::kFailedPrecondition, "BAD_CHECKPOINT", "");
   EXPECT_EQ(FailureOf(status, v1::JOB_KIND_PREPARE).cause, kInput);

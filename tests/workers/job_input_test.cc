@@ -1,4 +1,5 @@
-// Messages as the engine's structs and back: no field gets lost, and no path leads out of the model folder.
+// Messages as the engine's structs and back: no field gets lost, and no path leads out of the model
+// folder.
 #include "workers/host/job_input.h"
 
 #include <atomic>

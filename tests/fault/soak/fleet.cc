@@ -171,7 +171,8 @@ void Fleet::Kill(const std::vector<Role>& roles) {
 absl::Status Fleet::Drain(const std::vector<Role>& roles) {
   for (const Role role : roles) {
     std::erase(expected_, role);
-    // Before a process has loaded its libraries nobody listens to the signal, which then simply ends it.
+    // Before a process has loaded its libraries nobody listens to the signal, which then simply
+    // ends it.
     LETHE_RETURN_IF_ERROR(WaitUntil("a process to be up", kStartPatience, [&] {
       return fs::exists(PortFile(role)) || !processes_[role].Running();
     }));
