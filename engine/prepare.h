@@ -6,8 +6,8 @@
 //   store(result.thresholds);   // handed back in each UnlearnRequest
 //
 // A sequence counts as forgotten when it looks no more memorised than unseen text of its kind does
-// (METHODS: Jang et al. 2023). So `holdout` has to be of the kind that tickets will name, and must
-// never have been trained on; nobody can check the latter here. The folder is only read.
+// (Jang et al., ACL 2023). So `holdout` has to be of the kind that tickets will name, and must never
+// have been trained on; nobody can check the latter here. The folder is only read.
 // Threads    as Evaluate.
 // Errors     as Evaluate; INVALID_ARGUMENT/HOLDOUT_TOO_SMALL below kMinHoldout sequences
 //            (catalog.h); FAILED_PRECONDITION/MODEL_NOT_FINITE when the model gives NaN or

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/ids.h"
+#include "engine/catalog.h"
 #include "server/errors.h"
 #include "server/field_violations.h"
 #include "server/policy/ladder.h"
@@ -17,9 +18,6 @@ namespace lethe {
 namespace {
 
 namespace fs = std::filesystem;
-
-// So few sequences give thresholds and a control that mean something.
-constexpr size_t kSmallestHoldout = 16;
 
 bool Readable(const fs::path& path) { return access(path.c_str(), R_OK) == 0; }
 
@@ -74,12 +72,12 @@ bool IsSetName(const std::string& name) {
 
 absl::Status CheckHoldout(const std::string& path, const Tokenizer* tokenizer) {
   LETHE_ASSIGN_OR_RETURN(const size_t holdout, CheckDataset(path, "holdout_path", tokenizer));
-  if (tokenizer == nullptr || holdout >= kSmallestHoldout) return absl::OkStatus();
+  if (tokenizer == nullptr || holdout >= kMinHoldout) return absl::OkStatus();
   return FieldError(
       "HOLDOUT_TOO_SMALL", "holdout_path",
-      absl::StrCat("it has ", holdout, " sequences; at least ", kSmallestHoldout,
+      absl::StrCat("it has ", holdout, " sequences; at least ", kMinHoldout,
                    " of text that the model never saw are needed"),
-      {{"sequences", absl::StrCat(holdout)}, {"limit", absl::StrCat(kSmallestHoldout)}});
+      {{"sequences", absl::StrCat(holdout)}, {"limit", absl::StrCat(kMinHoldout)}});
 }
 
 absl::Status CheckOther(const std::string& name, const std::string& path,

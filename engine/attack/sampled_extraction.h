@@ -1,5 +1,4 @@
-// Exact chance of a suffix under a sampling scheme, and the draws it takes (Hayes et al. 2024;
-// METHODS.md D).
+// Exact chance of a suffix under a sampling scheme, and the draws it takes (Hayes et al. 2024).
 //
 //   q_t  = the model's probability of the true token t under temperature and top-k, renormalised
 //          over the tokens that are kept

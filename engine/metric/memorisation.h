@@ -1,5 +1,4 @@
-// Memorisation accuracy and extraction likelihood (Jang et al., ACL 2023; METHODS.md A1), exactly
-// and fast.
+// Memorisation accuracy and extraction likelihood (Jang et al., ACL 2023), exactly and fast.
 //
 //   LETHE_ASSIGN_OR_RETURN(std::vector<Memorisation> m,
 //                          MeasureMemorisation(model, sequences, {.el_n = {3, 5, 10}}));

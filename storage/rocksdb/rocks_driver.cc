@@ -30,6 +30,7 @@ rocksdb::ColumnFamilyOptions FamilyOptions(format::Family family,
   options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
   options.level_compaction_dynamic_level_bytes = true;
   options.write_buffer_size = 64 << 20;  // kMemtableBytes caps all families together
+  options.max_write_buffer_number = 4;   // filing goes on while full ones are written out
   // Cipher text does not compress, and a scan for surviving bytes must be able to see them.
   const bool sealed = family == format::kPayloads || family == format::kKeys;
   options.compression = sealed ? rocksdb::kNoCompression : rocksdb::kLZ4Compression;
@@ -60,8 +61,10 @@ rocksdb::DBOptions DatabaseOptions(rocksdb::Env* env, bool create) {
   options.WAL_ttl_seconds = 0;       // no archive of logs
   options.WAL_size_limit_MB = 0;
   options.max_manifest_file_size = 1 << 20;  // manifests hold keys: keep none for long
-  // Merging files can wait; whoever files a ticket should not.
-  options.env->LowerThreadPoolCPUPriority(rocksdb::Env::LOW, rocksdb::CpuPriority::kLow);
+  // Writing out and merging files can wait; whoever files a ticket should not.
+  for (const auto pool : {rocksdb::Env::HIGH, rocksdb::Env::LOW}) {
+    options.env->LowerThreadPoolCPUPriority(pool, rocksdb::CpuPriority::kLow);
+  }
   options.info_log = MakeRocksLog();
   options.max_background_jobs = 2;
   options.compaction_readahead_size = 2 << 20;

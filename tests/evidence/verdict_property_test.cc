@@ -1,5 +1,5 @@
 // What holds for every measurement, tried on many. A failure
-// prints its seed; LETHE_SEED takes it back.
+// prints its seed; LETHE_TEST_SEED takes it back.
 #include <google/protobuf/stubs/logging.h>
 #include <gtest/gtest.h>
 
@@ -12,14 +12,10 @@
 #include "base/status.h"
 #include "evidence/verdict.h"
 #include "tests/evidence/fabricated.h"
+#include "tests/support/seeded_random.h"
 
 namespace lethe {
 namespace {
-
-uint64_t Seed() {
-  const char* seed = std::getenv("LETHE_SEED");
-  return seed != nullptr ? std::strtoull(seed, nullptr, 10) : 20261123;
-}
 
 class Property : public ::testing::Test {
  protected:
@@ -52,7 +48,7 @@ class Property : public ::testing::Test {
     return t;
   }
 
-  const uint64_t seed_ = Seed();
+  const uint64_t seed_ = TestSeed(20261123);
   std::mt19937_64 generator_{seed_};
 };
 
