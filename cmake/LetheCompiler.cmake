@@ -13,10 +13,10 @@ target_compile_options(lethe_options INTERFACE
 target_include_directories(lethe_options INTERFACE "${PROJECT_SOURCE_DIR}")
 
 if(LETHE_SANITIZER STREQUAL "asan")
-  add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1)
+  add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1 -g1)
   add_link_options(-fsanitize=address,undefined)
 elseif(LETHE_SANITIZER STREQUAL "tsan")
-  add_compile_options(-fsanitize=thread -fno-omit-frame-pointer -O1)
+  add_compile_options(-fsanitize=thread -fno-omit-frame-pointer -O1 -g1)
   add_link_options(-fsanitize=thread)
 elseif(NOT LETHE_SANITIZER STREQUAL "")
   message(FATAL_ERROR "LETHE_SANITIZER is '${LETHE_SANITIZER}': use asan, tsan or leave it empty")
