@@ -98,7 +98,7 @@ class WorkServiceImpl final : public Raw {
   WorkServiceImpl(Core* core, Dispatcher* dispatcher) : core_(core), dispatcher_(dispatcher) {}
 
   Unary* AcquireJob(Context* c, const Bytes* in, Bytes* out) override {
-    return StartUnary<v1::AcquireJobRequest, v1::AcquireJobResponse>(
+    return StartWaiting<v1::AcquireJobRequest, v1::AcquireJobResponse>(
         acquire_, c, in, out, [this](auto* call) { Acquire(call); });
   }
   Unary* Heartbeat(Context* c, const Bytes* in, Bytes* out) override {

@@ -11,9 +11,12 @@ PeerFacts FactsOf(const grpc::CallbackServerContext& context) {
   return facts;
 }
 
-UnaryCallBase::UnaryCallBase(const RpcMethod& method, grpc::CallbackServerContext* context)
-    : method_(method), context_(context), start_(std::chrono::steady_clock::now()) {
-  RunOnCancel(nullptr);  // the lock orders all of this before an OnCancel on another thread
+UnaryCallBase::UnaryCallBase(const RpcMethod& method, grpc::CallbackServerContext* context,
+                             grpc::ServerUnaryReactor* reactor)
+    : method_(method),
+      context_(context),
+      reactor_(reactor),
+      start_(std::chrono::steady_clock::now()) {
   method_.metrics->started->Increment();
 }
 
@@ -35,7 +38,8 @@ void UnaryCallBase::FinishWith(const absl::Status& status) {
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count());
   if (status.ok()) method_.metrics->messages_sent->Increment();
   if (entered_) method_.gate->Leave();
-  grpc::ServerUnaryReactor::Finish(ToGrpcStatus(status));
+  reactor_->Finish(ToGrpcStatus(status));
+  Release();
 }
 
 }  // namespace lethe

@@ -3,6 +3,7 @@
 #include <rocksdb/cache.h>
 #include <rocksdb/env.h>
 #include <rocksdb/filter_policy.h>
+#include <rocksdb/slice_transform.h>
 #include <rocksdb/table.h>
 #include <rocksdb/utilities/table_properties_collectors.h>
 
@@ -40,6 +41,13 @@ rocksdb::ColumnFamilyOptions FamilyOptions(format::Family family,
     // Every filing asks for an id and a request key that are not there: the filter says so at once.
     options.memtable_whole_key_filtering = true;
     options.memtable_prefix_bloom_size_ratio = 0.02;
+  }
+  // New keys of these go next to the one before: they begin with the time or a number, in the index
+  // behind the letter of their kind.
+  const bool ordered =
+      family == format::kTickets || family == format::kAudit || family == format::kIndex || sealed;
+  if (ordered) {
+    options.memtable_insert_with_hint_prefix_extractor.reset(rocksdb::NewCappedPrefixTransform(1));
   }
   if (family == format::kIndex) {
     options.table_properties_collector_factories.push_back(
