@@ -10,8 +10,10 @@
 #include <ATen/ops/zeros.h>
 #include <c10/core/InferenceMode.h>
 
+#include <algorithm>
 #include <cmath>
 #include <random>
+#include <utility>
 
 #include "engine/model/rope.h"
 #include "engine/torch_status.h"
@@ -47,6 +49,30 @@ class Normal {
   bool have_spare_ = false;
 };
 
+bool IsNormWeight(Slot slot) {
+  return slot == Slot::kAttnNorm || slot == Slot::kMlpNorm || slot == Slot::kFinalNorm ||
+         slot == Slot::kQueryNorm || slot == Slot::kKeyNorm;
+}
+
+bool IsBias(Slot slot) {
+  return slot == Slot::kAttnNormBias || slot == Slot::kMlpNormBias ||
+         slot == Slot::kFinalNormBias || slot == Slot::kQkvBias || slot == Slot::kAttnOutBias ||
+         slot == Slot::kUpBias || slot == Slot::kDownBias;
+}
+
+// A leaf's rows as the checkpoint has them, and back. Rows that lie by heads, (H,3,...), are
+// (3,H,...) in the leaf.
+at::Tensor AsStored(const at::Tensor& rows, Stored stored, int64_t heads) {
+  if (stored == Stored::kTransposed) return rows.t();
+  if (stored == Stored::kAsIs) return rows;
+  return rows.reshape({3, heads, -1}).transpose(0, 1).reshape(rows.sizes());
+}
+at::Tensor FromStored(const at::Tensor& tensor, Stored stored, int64_t heads) {
+  if (stored == Stored::kTransposed) return tensor.t();
+  if (stored == Stored::kAsIs) return tensor;
+  return tensor.reshape({heads, 3, -1}).transpose(0, 1).reshape(tensor.sizes());
+}
+
 }  // namespace
 
 Decoder::Decoder(const DecoderConfig& config, at::Device device)
@@ -55,58 +81,28 @@ Decoder::Decoder(const DecoderConfig& config, at::Device device)
   MakeRopeTables();
 }
 
-int Decoder::AddLeaf(Leaf leaf) {
-  plan_.push_back(std::move(leaf));
-  return static_cast<int>(plan_.size()) - 1;
-}
-
-// The one place that knows the tensors' names and shapes.
+// One leaf a slot, in the order of the table; a slot's tensors go below each other.
 void Decoder::PlanLeaves() {
-  const DecoderConfig& c = config_;
-  const int64_t D = c.hidden_size, F = c.intermediate_size;
-  const int64_t q = c.num_heads * c.head_dim, kv = c.num_kv_heads * c.head_dim;
-  const auto vector = [&](const std::string& name, bool is_norm) {
-    return AddLeaf({.shape = {D}, .parts = {{name, D}}, .is_norm = is_norm, .is_bias = !is_norm});
-  };
-  embedding_ =
-      AddLeaf({.shape = {c.vocab_size, D}, .parts = {{"model.embed_tokens.weight", c.vocab_size}}});
-  for (int64_t i = 0; i < c.num_layers; ++i) {
-    const std::string at = "model.layers." + std::to_string(i) + ".";
-    const std::string attn = at + "self_attn.", mlp = at + "mlp.";
-    Layer layer{-1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
-    layer.attn_norm = vector(at + "input_layernorm.weight", true);
-    layer.qkv = AddLeaf({.shape = {q + 2 * kv, D},
-                         .parts = {{attn + "q_proj.weight", q},
-                                   {attn + "k_proj.weight", kv},
-                                   {attn + "v_proj.weight", kv}}});
-    if (c.qkv_bias) {
-      layer.qkv_bias = AddLeaf({.shape = {q + 2 * kv},
-                                .parts = {{attn + "q_proj.bias", q},
-                                          {attn + "k_proj.bias", kv},
-                                          {attn + "v_proj.bias", kv}},
-                                .is_bias = true});
+  Slots none;
+  none.leaf.fill(-1);
+  ends_ = none;
+  layers_.assign(config_.num_layers, none);
+  for (TensorRule& rule : DecoderTensors(config_)) {
+    int& index = (rule.layer < 0 ? ends_ : layers_[rule.layer])[rule.slot];
+    if (rule.stored == Stored::kTransposed) std::reverse(rule.shape.begin(), rule.shape.end());
+    if (index < 0) {
+      index = static_cast<int>(plan_.size());
+      plan_.push_back({.slot = rule.slot, .shape = rule.shape, .parts = {}});
+      plan_.back().shape[0] = 0;
     }
-    layer.out = AddLeaf({.shape = {D, q}, .parts = {{attn + "o_proj.weight", D}}});
-    if (c.out_bias) layer.out_bias = vector(attn + "o_proj.bias", false);
-    layer.mlp_norm = vector(at + "post_attention_layernorm.weight", true);
-    layer.gate_up =
-        AddLeaf({.shape = {2 * F, D},
-                 .parts = {{mlp + "gate_proj.weight", F}, {mlp + "up_proj.weight", F}}});
-    if (c.mlp_bias) {
-      layer.gate_up_bias =
-          AddLeaf({.shape = {2 * F},
-                   .parts = {{mlp + "gate_proj.bias", F}, {mlp + "up_proj.bias", F}},
-                   .is_bias = true});
-    }
-    layer.down = AddLeaf({.shape = {D, F}, .parts = {{mlp + "down_proj.weight", D}}});
-    if (c.mlp_bias) layer.down_bias = vector(mlp + "down_proj.bias", false);
-    layers_.push_back(layer);
+    Leaf& leaf = plan_[index];
+    leaf.parts.push_back({.name = std::move(rule.name),
+                          .row = leaf.shape[0],
+                          .rows = rule.shape[0],
+                          .stored = rule.stored});
+    leaf.shape[0] += rule.shape[0];
   }
-  final_norm_ = vector("model.norm.weight", true);
-  output_ =
-      c.tied_embeddings
-          ? embedding_
-          : AddLeaf({.shape = {c.vocab_size, D}, .parts = {{"lm_head.weight", c.vocab_size}}});
+  if (config_.tied_embeddings) ends_[Slot::kOutput] = ends_[Slot::kTokens];
 }
 
 // Angles in fp32 whatever the weights' type, as transformers does: a table rounded to bf16 moves
@@ -129,17 +125,15 @@ absl::StatusOr<Decoder> Decoder::Build(
     Decoder model(config, at::Device(device.name));
     for (const Leaf& leaf : model.plan_) {
       at::Tensor whole = at::empty(leaf.shape, at::TensorOptions(at::kFloat).device(model.device_));
-      int64_t row = 0;
       for (const Part& part : leaf.parts) {
         LETHE_ASSIGN_OR_RETURN(const at::Tensor tensor, read(part.name));
-        std::vector<int64_t> want = leaf.shape;
-        want[0] = part.rows;
-        if (tensor.sizes() != at::IntArrayRef(want)) {
+        const at::Tensor rows = whole.narrow(0, part.row, part.rows);
+        const at::Tensor wanted = AsStored(rows, part.stored, config.num_heads);
+        if (tensor.sizes() != wanted.sizes()) {
           return BadCheckpoint("a tensor's shape is not the one that config.json gives it",
                                part.name);
         }
-        whole.narrow(0, row, part.rows).copy_(tensor);
-        row += part.rows;
+        rows.copy_(FromStored(tensor, part.stored, config.num_heads));
       }
       model.leaves_.push_back(whole.requires_grad_(true));
     }
@@ -166,9 +160,9 @@ absl::StatusOr<Decoder> Decoder::Init(const DecoderConfig& config, uint64_t seed
     const auto deviation = static_cast<float>(config.initializer_range);
     for (const Leaf& leaf : model.plan_) {
       at::Tensor whole = at::zeros(leaf.shape, at::kFloat);
-      if (leaf.is_norm) {
+      if (IsNormWeight(leaf.slot)) {
         whole.fill_(1.0);
-      } else if (!leaf.is_bias) {
+      } else if (!IsBias(leaf.slot)) {
         float* data = whole.data_ptr<float>();
         for (int64_t i = 0; i < whole.numel(); ++i) data[i] = deviation * normal.Next();
       }
@@ -180,18 +174,18 @@ absl::StatusOr<Decoder> Decoder::Init(const DecoderConfig& config, uint64_t seed
 
 at::Tensor Decoder::Run(const at::Tensor& ids, const Attend& attend) const {
   // (N,D): the stream that every layer adds to
-  at::Tensor x = at::embedding(Weight(embedding_), ids);
+  at::Tensor x = at::embedding(Weight(ends_, Slot::kTokens), ids);
   for (size_t i = 0; i < layers_.size(); ++i) {
-    const Layer& w = layers_[i];
-    at::Tensor h = RmsNorm(x, Weight(w.attn_norm), config_.rms_norm_eps);  // (N,D)
-    at::Tensor qkv = at::linear(h, Weight(w.qkv), Weight(w.qkv_bias));     // (N,(H+2K)h)
-    h = attend(static_cast<int64_t>(i), std::move(qkv));                   // (N,H*h)
-    x = at::linear(h, Weight(w.out), Weight(w.out_bias)).add_(x);          // (N,D)
-    h = RmsNorm(x, Weight(w.mlp_norm), config_.rms_norm_eps);              // (N,D)
-    h = SwiGlu(at::linear(h, Weight(w.gate_up), Weight(w.gate_up_bias)));  // (N,F)
-    x = at::linear(h, Weight(w.down), Weight(w.down_bias)).add_(x);        // (N,D)
+    const auto weight = [&](Slot slot) { return Weight(layers_[i], slot); };
+    at::Tensor h = RmsNorm(x, weight(Slot::kAttnNorm), config_.norm_eps);           // (N,D)
+    at::Tensor qkv = at::linear(h, weight(Slot::kQkv), weight(Slot::kQkvBias));     // (N,(H+2K)h)
+    h = attend(static_cast<int64_t>(i), std::move(qkv));                            // (N,H*h)
+    x = at::linear(h, weight(Slot::kAttnOut), weight(Slot::kAttnOutBias)).add_(x);  // (N,D)
+    h = RmsNorm(x, weight(Slot::kMlpNorm), config_.norm_eps);                       // (N,D)
+    h = SwiGlu(at::linear(h, weight(Slot::kUp), weight(Slot::kUpBias)));            // (N,F)
+    x = at::linear(h, weight(Slot::kDown), weight(Slot::kDownBias)).add_(x);        // (N,D)
   }
-  return RmsNorm(x, Weight(final_norm_), config_.rms_norm_eps);
+  return RmsNorm(x, Weight(ends_, Slot::kFinalNorm), config_.norm_eps);
 }
 
 at::Tensor Decoder::Hidden(const at::Tensor& ids) const {
@@ -206,35 +200,30 @@ at::Tensor Decoder::Logits(const at::Tensor& hidden) const {
   return at::linear(hidden, OutputWeight());
 }
 
-const at::Tensor& Decoder::OutputWeight() const { return leaves_[output_]; }
+const at::Tensor& Decoder::OutputWeight() const { return leaves_[ends_[Slot::kOutput]]; }
 
 AttentionShape Decoder::Shape() const {
   return {config_.num_heads, config_.num_kv_heads, config_.head_dim};
 }
 
-std::vector<NamedTensor> Decoder::Named() const {
+std::vector<NamedTensor> Decoder::NamedParts(const std::vector<at::Tensor>& leaves) const {
   std::vector<NamedTensor> named;
   for (size_t i = 0; i < plan_.size(); ++i) {
-    int64_t row = 0;
+    if (!leaves[i].defined()) continue;
     for (const Part& part : plan_[i].parts) {
-      named.push_back({part.name, leaves_[i].detach().narrow(0, row, part.rows)});
-      row += part.rows;
+      const at::Tensor rows = leaves[i].detach().narrow(0, part.row, part.rows);
+      named.push_back({part.name, AsStored(rows, part.stored, config_.num_heads)});
     }
   }
   return named;
 }
 
+std::vector<NamedTensor> Decoder::Named() const { return NamedParts(leaves_); }
+
 std::vector<NamedTensor> Decoder::NamedGradients() const {
-  std::vector<NamedTensor> named;
-  for (size_t i = 0; i < plan_.size(); ++i) {
-    const at::Tensor grad = leaves_[i].grad();
-    int64_t row = 0;
-    for (const Part& part : plan_[i].parts) {
-      if (grad.defined()) named.push_back({part.name, grad.narrow(0, row, part.rows)});
-      row += part.rows;
-    }
-  }
-  return named;
+  std::vector<at::Tensor> gradients;
+  for (const at::Tensor& leaf : leaves_) gradients.push_back(leaf.grad());
+  return NamedParts(gradients);
 }
 
 void Decoder::ZeroGradients() const {

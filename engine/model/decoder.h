@@ -6,7 +6,7 @@
 //
 // Leaves     the tensors that autograd and the optimizer see. Projections that read the same input
 //            are one leaf (q, k and v; gate and up), so that a step costs fewer and larger matrix
-//            products. Named() gives the checkpoint's own tensors as views.
+//            products. Named() gives the checkpoint's own tensors.
 // Copies     share the weights, like tensors; Clone() does not.
 // Batches    rows are padded on the right; attention is causal, so what real tokens give never
 //            depends on the padding.
@@ -19,6 +19,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -29,6 +30,7 @@
 #include "base/status.h"
 #include "engine/checkpoint/checkpoint_folder.h"
 #include "engine/checkpoint/decoder_config.h"
+#include "engine/checkpoint/decoder_tensors.h"
 #include "engine/device.h"
 #include "engine/model/fused_ops.h"
 
@@ -36,7 +38,7 @@ namespace lethe {
 
 struct NamedTensor {
   std::string name;   // as in the checkpoint: "model.layers.0.self_attn.q_proj.weight"
-  at::Tensor tensor;  // a view
+  at::Tensor tensor;  // as it lies there: a view, or a copy where the leaf lies otherwise
 };
 
 class Decoder {
@@ -65,8 +67,8 @@ class Decoder {
 
   // For the optimizer, in a fixed order; all require grad.
   const std::vector<at::Tensor>& Leaves() const { return leaves_; }
-  std::vector<NamedTensor> Named() const;  // detached views of the leaves
-  // views of the leaves' gradients; those not defined are left out
+  std::vector<NamedTensor> Named() const;  // the leaves' values, detached
+  // the leaves' gradients; those not defined are left out
   std::vector<NamedTensor> NamedGradients() const;
   void ZeroGradients() const;  // drops them
   int64_t ParameterCount() const;
@@ -90,16 +92,19 @@ class Decoder {
   // A leaf is made of the checkpoint's tensors, one below the other.
   struct Part {
     std::string name;
-    int64_t rows;
+    int64_t row, rows;  // of the leaf
+    Stored stored;
   };
   struct Leaf {
+    Slot slot;
     std::vector<int64_t> shape;
     std::vector<Part> parts;
-    bool is_norm = false;
-    bool is_bias = false;
   };
-  struct Layer {  // indexes into leaves_; -1: absent
-    int attn_norm, qkv, qkv_bias, out, out_bias, mlp_norm, gate_up, gate_up_bias, down, down_bias;
+  // Which leaf fills each slot of a layer; -1: none does.
+  struct Slots {
+    std::array<int, kSlots> leaf;
+    int& operator[](Slot slot) { return leaf[static_cast<int>(slot)]; }
+    int operator[](Slot slot) const { return leaf[static_cast<int>(slot)]; }
   };
 
   Decoder(const DecoderConfig& config, at::Device device);
@@ -108,15 +113,18 @@ class Decoder {
       const DecoderConfig& config, const Device& device,
       const std::function<absl::StatusOr<at::Tensor>(const std::string&)>& read);
   void PlanLeaves();
-  int AddLeaf(Leaf leaf);
   void MakeRopeTables();
-  at::Tensor Weight(int leaf) const { return leaf < 0 ? at::Tensor() : leaves_[leaf]; }
+  std::vector<NamedTensor> NamedParts(const std::vector<at::Tensor>& leaves) const;
+  // Undefined where the model has none.
+  at::Tensor Weight(const Slots& slots, Slot slot) const {
+    return slots[slot] < 0 ? at::Tensor() : leaves_[slots[slot]];
+  }
 
   DecoderConfig config_;
   at::Device device_;
   std::vector<Leaf> plan_;
-  std::vector<Layer> layers_;
-  int embedding_ = -1, final_norm_ = -1, output_ = -1;
+  std::vector<Slots> layers_;
+  Slots ends_;  // before and after the layers
   std::vector<at::Tensor> leaves_;
   at::Tensor rope_cos_, rope_sin_;
 };

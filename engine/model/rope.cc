@@ -22,10 +22,11 @@ double Llama3Frequency(double frequency, const RopeConfig& rope) {
 }  // namespace
 
 std::vector<float> InverseFrequencies(const DecoderConfig& config) {
-  const int64_t half = config.head_dim / 2;
-  std::vector<float> frequencies(half);
-  for (int64_t i = 0; i < half; ++i) {
-    const double plain = std::pow(config.rope.theta, -static_cast<double>(2 * i) / config.head_dim);
+  const int64_t turning = config.RotaryDim();
+  std::vector<float> frequencies(turning / 2);
+  for (size_t i = 0; i < frequencies.size(); ++i) {
+    const double plain =
+        std::pow(config.rope.theta, -static_cast<double>(2 * i) / static_cast<double>(turning));
     double f = static_cast<float>(plain);  // transformers stretches the fp32 value
     switch (config.rope.type) {
       case RopeType::kDefault:

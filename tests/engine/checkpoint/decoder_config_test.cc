@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/status.h"
 #include "engine/checkpoint/checkpoint_folder.h"
+#include "engine/checkpoint/decoder_tensors.h"
 #include "tests/support/testdata.h"
 
 namespace lethe {
@@ -27,7 +28,7 @@ TEST(DecoderConfig, DefaultsAreThoseOfLlamaConfig) {
   EXPECT_EQ(config.num_kv_heads, 4);
   EXPECT_EQ(config.head_dim, 8);
   EXPECT_EQ(config.context, 2048);
-  EXPECT_EQ(config.rms_norm_eps, 1e-6);
+  EXPECT_EQ(config.norm_eps, 1e-6);
   EXPECT_EQ(config.rope.theta, 10000.0);
   EXPECT_EQ(config.rope.type, RopeType::kDefault);
   EXPECT_FALSE(config.tied_embeddings || config.qkv_bias || config.out_bias || config.mlp_bias);
@@ -52,7 +53,7 @@ TEST(DecoderConfig, Stories260k) {
   EXPECT_EQ(config->head_dim, 8);
   EXPECT_EQ(config->intermediate_size, 172);
   EXPECT_EQ(config->context, 512);
-  EXPECT_EQ(config->rms_norm_eps, 1e-5);
+  EXPECT_EQ(config->norm_eps, 1e-5);
   EXPECT_TRUE(config->tied_embeddings);
   EXPECT_EQ(config->dtype, DType::kF32);
   EXPECT_TRUE(config->unknown_fields.empty());
