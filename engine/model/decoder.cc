@@ -15,6 +15,7 @@
 #include <random>
 #include <utility>
 
+#include "engine/model/fused_ops.h"
 #include "engine/model/rope.h"
 #include "engine/torch_status.h"
 

@@ -32,7 +32,7 @@
 #include "engine/checkpoint/decoder_config.h"
 #include "engine/checkpoint/decoder_tensors.h"
 #include "engine/device.h"
-#include "engine/model/fused_ops.h"
+#include "engine/model/attention.h"
 
 namespace lethe {
 

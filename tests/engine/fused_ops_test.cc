@@ -9,6 +9,7 @@
 #include <functional>
 #include <vector>
 
+#include "engine/model/attention.h"
 #include "engine/model/cpu_kernels.h"
 
 namespace lethe {
