@@ -72,7 +72,7 @@ absl::Status RefuseSwitches(const Fields& fields) {
 }
 
 // A size. `derived` is what follows from other fields where the field is null, or absent and the
-// row says so.
+// row gives no number for that.
 absl::Status ReadCount(const Fields& fields, const CountField& field, int64_t most, int64_t* out,
                        std::optional<int64_t> derived = std::nullopt) {
   if (field.name == nullptr) {
@@ -80,10 +80,9 @@ absl::Status ReadCount(const Fields& fields, const CountField& field, int64_t mo
     return absl::OkStatus();
   }
   std::optional<int64_t> otherwise = derived;
-  if (!fields.Has(field.name) || !derived.has_value()) {
-    if (field.absent == kRequired) otherwise = std::nullopt;
-    if (field.absent >= 0) otherwise = field.absent;
-  }
+  if (field.absent == kRequired) otherwise = std::nullopt;
+  const bool is_null = fields.Has(field.name) && derived.has_value();
+  if (field.absent >= 0 && !is_null) otherwise = field.absent;
   return fields.Count(field.name, 1, most, out, otherwise);
 }
 

@@ -32,7 +32,7 @@ namespace lethe {
 
 class CheckpointFolder;
 
-enum class DecoderFamily { kLlama };
+enum class DecoderFamily { kLlama, kMistral, kQwen2, kQwen3, kGpt2, kGptNeo, kGptNeoX, kOpt };
 
 enum class Norm { kRms, kLayer };
 
@@ -41,16 +41,20 @@ enum class Activation { kSwiGlu, kGeluTanh, kGelu, kRelu };
 
 enum class Positions { kRotary, kLearned };
 
-enum class RopeType { kDefault, kLinear, kLlama3 };
+enum class RopeType { kDefault, kLinear, kLlama3, kYarn };
 
 struct RopeConfig {
   RopeType type = RopeType::kDefault;
   double theta = 10000.0;
   double fraction = 1.0;          // of each head that turns: its first values; the rest stays
-  double factor = 1.0;            // kLinear, kLlama3
+  double factor = 1.0;            // kLinear, kLlama3, kYarn
   double low_freq_factor = 1.0;   // kLlama3
   double high_freq_factor = 4.0;  // kLlama3; above low_freq_factor
-  int64_t original_context = 0;   // tokens; kLlama3
+  double beta_fast = 32.0;        // kYarn: turns over the original context that stay as they are
+  double beta_slow = 1.0;         // kYarn: turns that are slowed by the whole factor
+  bool truncate = true;           // kYarn: between whole pairs
+  double attention_factor = 1.0;  // kYarn: multiplies cosine and sine
+  int64_t original_context = 0;   // tokens; kLlama3, kYarn
 
   bool operator==(const RopeConfig&) const = default;
 };

@@ -49,6 +49,12 @@ constexpr TensorTable kLlamaTensors = {"model.", kLlamaRows, kLlamaExtras};
 
 // --- The families ----------------------------------------------------------------------------
 
+// transformers has several names for the formula with tanh; they differ in the last bits.
+constexpr ActivationName kPlainActivations[] = {
+    {"gelu_new", Activation::kGeluTanh},          {"gelu_fast", Activation::kGeluTanh},
+    {"gelu_pytorch_tanh", Activation::kGeluTanh}, {"gelu", Activation::kGelu},
+    {"gelu_python", Activation::kGelu},           {"relu", Activation::kRelu}};
+
 constexpr FamilyRow kFamilies[] = {
     {.family = DecoderFamily::kLlama,
      .architecture = "LlamaForCausalLM",

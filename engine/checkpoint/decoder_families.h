@@ -109,7 +109,12 @@ struct RopeFields {
 };
 
 // Which fields say how far back each layer sees.
-enum class WindowFields { kNone };
+enum class WindowFields {
+  kNone,
+  kEveryLayer,   // sliding_window
+  kUpperLayers,  // use_sliding_window, sliding_window, max_window_layers, layer_types
+  kListed,       // attention_types or attention_layers, window_size
+};
 
 struct TokenFields {  // absent ids; -1: none
   int32_t bos = 1, eos = 2, pad = -1;

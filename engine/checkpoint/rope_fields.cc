@@ -1,5 +1,6 @@
 #include "engine/checkpoint/rope_fields.h"
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -38,6 +39,33 @@ absl::Status ReadLlama3(const Fields& fields, const Beside& beside, int64_t, Rop
   return absl::OkStatus();
 }
 
+// The growth of attention scores that the paper finds best for a context stretched `factor` times.
+double YarnGrowth(double factor, double mscale) {
+  return factor <= 1 ? 1.0 : 0.1 * mscale * std::log(factor) + 1.0;
+}
+
+// Zero counts as not given for the optional numbers, as in transformers.
+absl::Status ReadYarn(const Fields& fields, const Beside& beside, int64_t context,
+                      RopeConfig* rope) {
+  double mscale = 0, mscale_all_dim = 0;
+  LETHE_RETURN_IF_ERROR(fields.Real("factor", 1.0, kMostFactor, &rope->factor));
+  LETHE_RETURN_IF_ERROR(fields.Count("original_max_position_embeddings", 1, kMostCount,
+                                     &rope->original_context,
+                                     beside.original_context.value_or(context)));
+  LETHE_RETURN_IF_ERROR(fields.Real("beta_fast", 0, kMostFactor, &rope->beta_fast, 0.0));
+  LETHE_RETURN_IF_ERROR(fields.Real("beta_slow", 0, kMostFactor, &rope->beta_slow, 0.0));
+  if (rope->beta_fast == 0) rope->beta_fast = 32;
+  if (rope->beta_slow == 0) rope->beta_slow = 1;
+  LETHE_RETURN_IF_ERROR(fields.Truth("truncate", true, &rope->truncate));
+  LETHE_RETURN_IF_ERROR(fields.Real("mscale", 0, kMostFactor, &mscale, 0.0));
+  LETHE_RETURN_IF_ERROR(fields.Real("mscale_all_dim", 0, kMostFactor, &mscale_all_dim, 0.0));
+  const double inferred =
+      mscale > 0 && mscale_all_dim > 0
+          ? YarnGrowth(rope->factor, mscale) / YarnGrowth(rope->factor, mscale_all_dim)
+          : YarnGrowth(rope->factor, 1.0);
+  return fields.Real("attention_factor", 0, kMostFactor, &rope->attention_factor, inferred);
+}
+
 struct RopeTypeRow {
   std::string_view name;
   RopeType type;
@@ -48,6 +76,7 @@ constexpr RopeTypeRow kRopeTypes[] = {
     {"default", RopeType::kDefault, nullptr},
     {"linear", RopeType::kLinear, ReadLinear},
     {"llama3", RopeType::kLlama3, ReadLlama3},
+    {"yarn", RopeType::kYarn, ReadYarn},
 };
 
 absl::StatusOr<const RopeTypeRow*> TypeOf(const Fields& fields) {

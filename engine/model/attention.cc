@@ -4,9 +4,14 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/rms_norm.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
+#include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <cmath>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -34,6 +39,8 @@ cpu::HeadGroup HeadOf(int64_t task, const AttentionShape& s, int64_t tokens, con
   return {.tokens = tokens,
           .head_dim = s.head_dim,
           .group = group,
+          .scale = static_cast<float>(s.Scale()),
+          .window = s.window,
           .query = row + k * group * s.head_dim,
           .key = row + (s.heads + k) * s.head_dim,
           .value = row + (s.heads + s.kv_heads + k) * s.head_dim,
@@ -63,28 +70,38 @@ std::pair<at::Tensor, at::Tensor> AttendOnCpu(const at::Tensor& qkv, const Atten
 
 void RotateOnCpu(at::Tensor& qkv, const at::Tensor& cos, const at::Tensor& sin,
                  const AttentionShape& s, int64_t period, float direction) {
-  const int64_t stride = qkv.size(1), half = s.head_dim / 2, heads = s.heads + s.kv_heads;
+  const int64_t stride = qkv.size(1), half = cos.size(1), heads = s.heads + s.kv_heads;
+  if (half == 0) return;
   float* data = qkv.data_ptr<float>();
   const float *c = cos.const_data_ptr<float>(), *n = sin.const_data_ptr<float>();
   ForRows(qkv.size(0), heads * half, [&](int64_t first, int64_t count) {
-    cpu::Best().rotate(data + first * stride, stride, first, count, period, c, n, heads, half,
-                       direction);
+    cpu::Best().rotate(data + first * stride, stride, first, count, period, c, n, heads, s.head_dim,
+                       half, direction);
   });
+}
+
+void SaveShape(AutogradContext* ctx, const AttentionShape& s) {
+  ctx->saved_data["shape"] = std::vector<int64_t>{s.heads, s.kv_heads, s.head_dim, s.window};
+  ctx->saved_data["scale"] = s.scale;
+}
+AttentionShape SavedShape(AutogradContext* ctx) {
+  const std::vector<int64_t> s = ctx->saved_data["shape"].toIntVector();
+  return {.heads = s[0],
+          .kv_heads = s[1],
+          .head_dim = s[2],
+          .scale = ctx->saved_data["scale"].toDouble(),
+          .window = s[3]};
 }
 
 class AttentionFunction : public Function<AttentionFunction> {
  public:
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& qkv, const at::Tensor& cos,
-                            const at::Tensor& sin, int64_t heads, int64_t kv_heads,
-                            int64_t head_dim, int64_t batch) {
-    const AttentionShape shape{heads, kv_heads, head_dim};
+                            const at::Tensor& sin, const AttentionShape& shape, int64_t batch) {
     at::Tensor rotated = qkv.contiguous().detach();
     RotateOnCpu(rotated, cos, sin, shape, rotated.size(0) / batch, 1.0f);
     auto [out, log_sums] = AttendOnCpu(rotated, shape, batch);
     ctx->save_for_backward({rotated, out, log_sums, cos, sin});
-    ctx->saved_data["heads"] = heads;
-    ctx->saved_data["kv_heads"] = kv_heads;
-    ctx->saved_data["head_dim"] = head_dim;
+    SaveShape(ctx, shape);
     ctx->saved_data["batch"] = batch;
     return out;
   }
@@ -92,9 +109,7 @@ class AttentionFunction : public Function<AttentionFunction> {
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const variable_list saved = ctx->get_saved_variables();
     const at::Tensor &rotated = saved[0], &out = saved[1], &log_sums = saved[2];
-    const AttentionShape shape{ctx->saved_data["heads"].toInt(),
-                               ctx->saved_data["kv_heads"].toInt(),
-                               ctx->saved_data["head_dim"].toInt()};
+    const AttentionShape shape = SavedShape(ctx);
     const int64_t batch = ctx->saved_data["batch"].toInt(), tokens = rotated.size(0) / batch;
     const at::Tensor grad = grads[0].contiguous();
     at::Tensor grad_qkv = at::empty_like(rotated);
@@ -117,15 +132,76 @@ class AttentionFunction : public Function<AttentionFunction> {
         });
     RotateOnCpu(grad_qkv, saved[3], saved[4], shape, tokens, -1.0f);
     const at::Tensor none;
-    return {grad_qkv, none, none, none, none, none, none};
+    return {grad_qkv, none, none, none, none};
   }
 };
 
-// The same for any device and type. x (N,heads,h), cos and sin (N,1,h/2)
+// Queries' heads, then keys' heads, a token at a time: (N,H*h) beside (N,K*h), values behind.
+class NormHeadsFunction : public Function<NormHeadsFunction> {
+ public:
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& input, const at::Tensor& query,
+                            const at::Tensor& key, double eps, const AttentionShape& shape) {
+    const at::Tensor x = input.contiguous();
+    const int64_t H = shape.heads, K = shape.kv_heads, h = shape.head_dim;
+    const int64_t rows = x.size(0), stride = x.size(1);
+    at::Tensor y = x.clone(), inverse_rms = at::empty({rows, H + K}, x.options());
+    const float *from = x.const_data_ptr<float>(), *q = query.const_data_ptr<float>();
+    const float* k = key.const_data_ptr<float>();
+    float *to = y.data_ptr<float>(), *inverse = inverse_rms.data_ptr<float>();
+    ForRows(rows, (H + K) * h, [&](int64_t first, int64_t count) {
+      for (int64_t n = first; n < first + count; ++n) {
+        const int64_t at = n * stride;
+        const auto run = [&](const float* weight, int64_t head, int64_t heads) {
+          cpu::Best().rms_norm(from + at + head * h, weight, static_cast<float>(eps),
+                               to + at + head * h, inverse + n * (H + K) + head, heads, h);
+        };
+        run(q, 0, H);
+        run(k, H, K);
+      }
+    });
+    ctx->save_for_backward({x, query, key, inverse_rms});
+    SaveShape(ctx, shape);
+    return y;
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const variable_list saved = ctx->get_saved_variables();
+    const at::Tensor& x = saved[0];
+    const AttentionShape shape = SavedShape(ctx);
+    const int64_t H = shape.heads, K = shape.kv_heads, h = shape.head_dim;
+    const int64_t rows = x.size(0), stride = x.size(1);
+    const int64_t tasks = (rows + kRowsPerTask - 1) / kRowsPerTask;
+    const at::Tensor grad = grads[0].contiguous();
+    at::Tensor grad_x = grad.clone();  // what flows into the values passes on
+    at::Tensor partial = at::zeros({tasks, 2, h}, x.options());  // one sum a task, added in order
+    const float *g = grad.const_data_ptr<float>(), *from = x.const_data_ptr<float>();
+    const float *q = saved[1].const_data_ptr<float>(), *k = saved[2].const_data_ptr<float>();
+    const float* inverse = saved[3].const_data_ptr<float>();
+    float *to = grad_x.data_ptr<float>(), *sums = partial.data_ptr<float>();
+    ForRows(rows, (H + K) * h, [&](int64_t first, int64_t count) {
+      float* const sum = sums + first / kRowsPerTask * 2 * h;
+      for (int64_t n = first; n < first + count; ++n) {
+        const int64_t at = n * stride;
+        const auto run = [&](const float* weight, float* grad_weight, int64_t head, int64_t heads) {
+          cpu::Best().rms_norm_backward(g + at + head * h, from + at + head * h, weight,
+                                        inverse + n * (H + K) + head, to + at + head * h,
+                                        grad_weight, heads, h);
+        };
+        run(q, sum, 0, H);
+        run(k, sum + h, H, K);
+      }
+    });
+    const at::Tensor weights = partial.sum(0), none;
+    return {grad_x, weights[0], weights[1], none, none};
+  }
+};
+
+// The same for any device and type. x (N,heads,h), cos and sin (N,1,r/2)
 at::Tensor Rotated(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
-  const int64_t half = x.size(-1) / 2;
+  const int64_t half = cos.size(-1);
   const at::Tensor a = x.narrow(-1, 0, half), b = x.narrow(-1, half, half);
-  return at::cat({a * cos - b * sin, b * cos + a * sin}, -1).to(x.scalar_type());
+  const at::Tensor rest = x.narrow(-1, 2 * half, x.size(-1) - 2 * half);
+  return at::cat({a * cos - b * sin, b * cos + a * sin, rest}, -1).to(x.scalar_type());
 }
 at::Tensor Repeated(const at::Tensor& table, int64_t period, int64_t rows) {
   return table.narrow(0, 0, period).repeat({rows / period, 1}).unsqueeze(1);
@@ -139,26 +215,36 @@ at::Tensor Values(const at::Tensor& qkv, const AttentionShape& s) {
   return qkv.view({qkv.size(0), s.heads + 2 * s.kv_heads, s.head_dim})
       .narrow(1, s.heads + s.kv_heads, s.kv_heads);
 }
+// (T,T) bool: what each token sees of those before it.
+at::Tensor SeenInWindow(int64_t tokens, int64_t window, const at::Device& device) {
+  const at::Tensor all = at::ones({tokens, tokens}, at::TensorOptions(at::kBool).device(device));
+  return all.tril().triu(1 - window);
+}
 at::Tensor Attend(const at::Tensor& queries_keys, const at::Tensor& values, const AttentionShape& s,
                   int64_t batch) {
   const int64_t rows = queries_keys.size(0), tokens = rows / batch;
   const auto heads_first = [&](const at::Tensor& x) {  // (N,heads,h) -> (B,heads,T,h)
     return x.reshape({batch, tokens, x.size(1), s.head_dim}).transpose(1, 2);
   };
+  std::optional<at::Tensor> seen;
+  if (s.window > 0 && s.window < tokens) seen = SeenInWindow(tokens, s.window, values.device());
   const at::Tensor out = at::scaled_dot_product_attention(
       heads_first(queries_keys.narrow(1, 0, s.heads)),
-      heads_first(queries_keys.narrow(1, s.heads, s.kv_heads)), heads_first(values), {}, 0.0,
-      /*is_causal=*/true, std::nullopt, /*enable_gqa=*/s.heads != s.kv_heads);
+      heads_first(queries_keys.narrow(1, s.heads, s.kv_heads)), heads_first(values), seen, 0.0,
+      /*is_causal=*/!seen.has_value(), s.Scale(), /*enable_gqa=*/s.heads != s.kv_heads);
   return out.transpose(1, 2).reshape({rows, s.heads * s.head_dim});
 }
 
 }  // namespace
 
+double AttentionShape::Scale() const {
+  return scale > 0 ? scale : 1 / std::sqrt(static_cast<double>(head_dim));
+}
+
 at::Tensor RotateAndAttend(at::Tensor qkv, const at::Tensor& cos, const at::Tensor& sin,
                            const AttentionShape& shape, int64_t batch) {
   if (RunsOurLoops(qkv)) {
-    return AttentionFunction::apply(qkv, cos, sin, shape.heads, shape.kv_heads, shape.head_dim,
-                                    batch);
+    return AttentionFunction::apply(qkv, cos, sin, shape, batch);
   }
   const int64_t rows = qkv.size(0), tokens = rows / batch;
   const at::Tensor turned =
@@ -177,6 +263,21 @@ void Rotate(at::Tensor& qkv, const at::Tensor& cos, const at::Tensor& sin,
 at::Tensor AttendCausal(const at::Tensor& rotated_qkv, const AttentionShape& shape, int64_t batch) {
   if (RunsOurLoops(rotated_qkv)) return AttendOnCpu(rotated_qkv, shape, batch).first;
   return Attend(QueriesAndKeys(rotated_qkv, shape), Values(rotated_qkv, shape), shape, batch);
+}
+
+at::Tensor NormHeads(const at::Tensor& qkv, const at::Tensor& query_weight,
+                     const at::Tensor& key_weight, double eps, const AttentionShape& shape) {
+  if (RunsOurLoops(qkv)) {
+    return NormHeadsFunction::apply(qkv, query_weight, key_weight, eps, shape);
+  }
+  const at::Tensor queries_keys = QueriesAndKeys(qkv, shape);
+  const auto normed = [&](const at::Tensor& weight, int64_t head, int64_t heads) {
+    return at::rms_norm(queries_keys.narrow(1, head, heads), {shape.head_dim}, weight, eps);
+  };
+  return at::cat({normed(query_weight, 0, shape.heads),
+                  normed(key_weight, shape.heads, shape.kv_heads), Values(qkv, shape)},
+                 1)
+      .view(qkv.sizes());
 }
 
 }  // namespace lethe

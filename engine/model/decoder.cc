@@ -1,12 +1,15 @@
 #include "engine/model/decoder.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
+#include <ATen/ops/gelu.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/outer.h>
+#include <ATen/ops/relu.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/InferenceMode.h>
 
@@ -49,6 +52,20 @@ class Normal {
   float spare_ = 0;
   bool have_spare_ = false;
 };
+
+at::Tensor Activate(const at::Tensor& x, Activation activation) {
+  switch (activation) {
+    case Activation::kSwiGlu:
+      return SwiGlu(x);
+    case Activation::kGeluTanh:
+      return GeluTanh(x);
+    case Activation::kGelu:
+      return at::gelu(x);
+    case Activation::kRelu:
+      return at::relu(x);
+  }
+  return x;
+}
 
 bool IsNormWeight(Slot slot) {
   return slot == Slot::kAttnNorm || slot == Slot::kMlpNorm || slot == Slot::kFinalNorm ||
@@ -114,8 +131,8 @@ void Decoder::MakeRopeTables() {
   const at::Tensor frequencies =
       at::from_blob(inverse.data(), {static_cast<int64_t>(inverse.size())}, at::kFloat);
   const at::Tensor angles = at::outer(at::arange(config_.context, at::kFloat), frequencies);
-  rope_cos_ = angles.cos().to(device_);
-  rope_sin_ = angles.sin().to(device_);
+  rope_cos_ = angles.cos().mul_(config_.rope.attention_factor).to(device_);
+  rope_sin_ = angles.sin().mul_(config_.rope.attention_factor).to(device_);
 }
 
 absl::StatusOr<Decoder> Decoder::Build(
@@ -173,27 +190,70 @@ absl::StatusOr<Decoder> Decoder::Init(const DecoderConfig& config, uint64_t seed
   });
 }
 
-at::Tensor Decoder::Run(const at::Tensor& ids, const Attend& attend) const {
-  // (N,D): the stream that every layer adds to
-  at::Tensor x = at::embedding(Weight(ends_, Slot::kTokens), ids);
-  for (size_t i = 0; i < layers_.size(); ++i) {
-    const auto weight = [&](Slot slot) { return Weight(layers_[i], slot); };
-    at::Tensor h = RmsNorm(x, weight(Slot::kAttnNorm), config_.norm_eps);           // (N,D)
-    at::Tensor qkv = at::linear(h, weight(Slot::kQkv), weight(Slot::kQkvBias));     // (N,(H+2K)h)
-    h = attend(static_cast<int64_t>(i), std::move(qkv));                            // (N,H*h)
-    x = at::linear(h, weight(Slot::kAttnOut), weight(Slot::kAttnOutBias)).add_(x);  // (N,D)
-    h = RmsNorm(x, weight(Slot::kMlpNorm), config_.norm_eps);                       // (N,D)
-    h = SwiGlu(at::linear(h, weight(Slot::kUp), weight(Slot::kUpBias)));            // (N,F)
-    x = at::linear(h, weight(Slot::kDown), weight(Slot::kDownBias)).add_(x);        // (N,D)
+at::Tensor Decoder::Embed(const at::Tensor& ids, const at::Tensor& positions) const {
+  at::Tensor x =
+      at::embedding(Weight(ends_, Slot::kTokens), ids, config_.padding_row.value_or(-1));  // (N,E)
+  const at::Tensor project = Weight(ends_, Slot::kProjectIn);
+  if (project.defined()) x = at::linear(x, project);
+  const at::Tensor table = Weight(ends_, Slot::kPositions);
+  if (table.defined()) x = x + at::embedding(table, positions + config_.position_offset);
+  return x;
+}
+
+at::Tensor Decoder::Normed(const at::Tensor& x, const Slots& slots, Slot weight, Slot bias) const {
+  if (config_.norm == Norm::kRms) return RmsNorm(x, Weight(slots, weight), config_.norm_eps);
+  return LayerNorm(x, Weight(slots, weight), Weight(slots, bias), config_.norm_eps);
+}
+
+at::Tensor Decoder::AttentionPart(int64_t layer, const at::Tensor& x, const Attend& attend) const {
+  const auto weight = [&](Slot slot) { return Weight(layers_[layer], slot); };
+  at::Tensor qkv = at::linear(x, weight(Slot::kQkv), weight(Slot::kQkvBias));  // (N,(H+2K)h)
+  if (config_.head_norms) {
+    qkv = NormHeads(qkv, weight(Slot::kQueryNorm), weight(Slot::kKeyNorm), config_.norm_eps,
+                    Shape(layer));
   }
-  return RmsNorm(x, Weight(ends_, Slot::kFinalNorm), config_.norm_eps);
+  const at::Tensor heads = attend(layer, std::move(qkv));  // (N,H*h)
+  return at::linear(heads, weight(Slot::kAttnOut), weight(Slot::kAttnOutBias));
+}
+
+at::Tensor Decoder::MlpPart(int64_t layer, const at::Tensor& x) const {
+  const auto weight = [&](Slot slot) { return Weight(layers_[layer], slot); };
+  const at::Tensor up = at::linear(x, weight(Slot::kUp), weight(Slot::kUpBias));  // (N,F or 2F)
+  return at::linear(Activate(up, config_.activation), weight(Slot::kDown), weight(Slot::kDownBias));
+}
+
+at::Tensor Decoder::RunLayer(int64_t layer, at::Tensor x, const Attend& attend) const {
+  const auto norm = [&](const at::Tensor& y, Slot weight, Slot bias) {
+    return Normed(y, layers_[layer], weight, bias);
+  };
+  const bool before = !config_.norm_after;
+  const at::Tensor h = before ? norm(x, Slot::kAttnNorm, Slot::kAttnNormBias) : x;
+  at::Tensor attended = AttentionPart(layer, h, attend);
+  if (config_.parallel_parts) {
+    const at::Tensor g = norm(x, Slot::kMlpNorm, Slot::kMlpNormBias);
+    return MlpPart(layer, g).add_(attended).add_(x);
+  }
+  x = attended.add_(x);
+  if (config_.norm_after) x = norm(x, Slot::kAttnNorm, Slot::kAttnNormBias);
+  const at::Tensor g = before ? norm(x, Slot::kMlpNorm, Slot::kMlpNormBias) : x;
+  x = MlpPart(layer, g).add_(x);
+  return before ? x : norm(x, Slot::kMlpNorm, Slot::kMlpNormBias);
+}
+
+at::Tensor Decoder::Run(const at::Tensor& ids, const at::Tensor& positions,
+                        const Attend& attend) const {
+  at::Tensor x = Embed(ids, positions);  // (N,D): the stream that every layer adds to
+  for (int64_t i = 0; i < config_.num_layers; ++i) x = RunLayer(i, std::move(x), attend);
+  if (config_.final_norm) x = Normed(x, ends_, Slot::kFinalNorm, Slot::kFinalNormBias);
+  const at::Tensor project = Weight(ends_, Slot::kProjectOut);
+  return project.defined() ? at::linear(x, project) : x;
 }
 
 at::Tensor Decoder::Hidden(const at::Tensor& ids) const {
-  const int64_t batch = ids.size(0);
-  const AttentionShape shape = Shape();
-  return Run(ids.reshape({-1}), [&](int64_t, at::Tensor qkv) {
-    return RotateAndAttend(std::move(qkv), rope_cos_, rope_sin_, shape, batch);
+  const int64_t batch = ids.size(0), tokens = ids.size(1);
+  const at::Tensor positions = at::arange(tokens, ids.options()).repeat({batch});
+  return Run(ids.reshape({-1}), positions, [&](int64_t layer, at::Tensor qkv) {
+    return RotateAndAttend(std::move(qkv), rope_cos_, rope_sin_, Shape(layer), batch);
   });
 }
 
@@ -203,8 +263,12 @@ at::Tensor Decoder::Logits(const at::Tensor& hidden) const {
 
 const at::Tensor& Decoder::OutputWeight() const { return leaves_[ends_[Slot::kOutput]]; }
 
-AttentionShape Decoder::Shape() const {
-  return {config_.num_heads, config_.num_kv_heads, config_.head_dim};
+AttentionShape Decoder::Shape(int64_t layer) const {
+  return {.heads = config_.num_heads,
+          .kv_heads = config_.num_kv_heads,
+          .head_dim = config_.head_dim,
+          .scale = config_.ScoreScale(layer),
+          .window = config_.Window(layer)};
 }
 
 std::vector<NamedTensor> Decoder::NamedParts(const std::vector<at::Tensor>& leaves) const {

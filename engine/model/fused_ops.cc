@@ -3,6 +3,9 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/gelu.h>
+#include <ATen/ops/layer_norm.h>
+#include <ATen/ops/ones.h>
 #include <ATen/ops/rms_norm.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/zeros.h>
@@ -55,6 +58,75 @@ class RmsNormFunction : public Function<RmsNormFunction> {
   }
 };
 
+class LayerNormFunction : public Function<LayerNormFunction> {
+ public:
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& input, const at::Tensor& weight,
+                            const at::Tensor& bias, double eps) {
+    const at::Tensor x = input.contiguous();
+    const int64_t rows = x.size(0), width = x.size(1);
+    at::Tensor y = at::empty_like(x), moments = at::empty({2, rows}, x.options());
+    const float *from = x.const_data_ptr<float>(), *w = weight.const_data_ptr<float>();
+    const float* b = bias.const_data_ptr<float>();
+    float *to = y.data_ptr<float>(), *mean = moments.data_ptr<float>(), *inverse = mean + rows;
+    ForRows(rows, 2 * width, [&](int64_t first, int64_t count) {
+      cpu::Best().layer_norm(from + first * width, w, b, static_cast<float>(eps),
+                             to + first * width, mean + first, inverse + first, count, width);
+    });
+    ctx->save_for_backward({x, weight, moments});
+    return y;
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const variable_list saved = ctx->get_saved_variables();
+    const at::Tensor &x = saved[0], &weight = saved[1];
+    const at::Tensor grad = grads[0].contiguous();
+    const int64_t rows = x.size(0), width = x.size(1);
+    const int64_t tasks = (rows + kRowsPerTask - 1) / kRowsPerTask;
+    at::Tensor grad_x = at::empty_like(x);
+    at::Tensor partial = at::zeros({tasks, 2, width}, x.options());  // a task's sums, in order
+    const float *g = grad.const_data_ptr<float>(), *from = x.const_data_ptr<float>();
+    const float *w = weight.const_data_ptr<float>(), *mean = saved[2].const_data_ptr<float>();
+    float *to = grad_x.data_ptr<float>(), *sums = partial.data_ptr<float>();
+    ForRows(rows, 2 * width, [&](int64_t first, int64_t count) {
+      float* const sum = sums + first / kRowsPerTask * 2 * width;
+      cpu::Best().layer_norm_backward(g + first * width, from + first * width, w, mean + first,
+                                      mean + rows + first, to + first * width, sum, sum + width,
+                                      count, width);
+    });
+    const at::Tensor total = partial.sum(0);
+    return {grad_x, total[0], total[1], at::Tensor()};
+  }
+};
+
+class GeluTanhFunction : public Function<GeluTanhFunction> {
+ public:
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& input) {
+    const at::Tensor x = input.contiguous();
+    at::Tensor y = at::empty_like(x);
+    const int64_t width = x.size(1);
+    const float* from = x.const_data_ptr<float>();
+    float* to = y.data_ptr<float>();
+    ForRows(x.size(0), 4 * width, [&](int64_t first, int64_t count) {
+      cpu::Best().gelu_tanh(from + first * width, to + first * width, count * width);
+    });
+    ctx->save_for_backward({x});
+    return y;
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const at::Tensor x = ctx->get_saved_variables()[0], grad = grads[0].contiguous();
+    at::Tensor grad_x = at::empty_like(x);
+    const int64_t width = x.size(1);
+    const float *g = grad.const_data_ptr<float>(), *from = x.const_data_ptr<float>();
+    float* to = grad_x.data_ptr<float>();
+    ForRows(x.size(0), 4 * width, [&](int64_t first, int64_t count) {
+      cpu::Best().gelu_tanh_backward(g + first * width, from + first * width, to + first * width,
+                                     count * width);
+    });
+    return {grad_x};
+  }
+};
+
 class SwiGluFunction : public Function<SwiGluFunction> {
  public:
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& input) {
@@ -91,6 +163,18 @@ class SwiGluFunction : public Function<SwiGluFunction> {
 at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps) {
   if (RunsOurLoops(x)) return RmsNormFunction::apply(x, weight, eps);
   return at::rms_norm(x, {x.size(-1)}, weight, eps);
+}
+
+at::Tensor LayerNorm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                     double eps) {
+  const int64_t width = x.size(-1);
+  if (!RunsOurLoops(x)) return at::layer_norm(x, {width}, weight, bias, eps);
+  return LayerNormFunction::apply(x, weight.defined() ? weight : at::ones({width}, x.options()),
+                                  bias.defined() ? bias : at::zeros({width}, x.options()), eps);
+}
+
+at::Tensor GeluTanh(const at::Tensor& x) {
+  return RunsOurLoops(x) ? GeluTanhFunction::apply(x) : at::gelu(x, "tanh");
 }
 
 at::Tensor SwiGlu(const at::Tensor& gate_up) {

@@ -98,16 +98,6 @@ TEST(DecoderConfig, TinyLlamaIsUntied) {
   EXPECT_EQ(ErrorReason(CheckTensors(other, model).status()), "BAD_CHECKPOINT");
 }
 
-TEST(DecoderConfig, OtherFamiliesAreRefusedByName) {
-  for (const std::string name : {"tiny_gpt2", "tiny_gpt2_hub", "tiny_gpt_neo", "tiny_gpt_neox",
-                                 "tiny_gpt_neox_hub", "tiny_mistral", "tiny_opt", "tiny_qwen2"}) {
-    LETHE_TESTDATA_OR_SKIP(const fs::path folder, "models/" + name);
-    const absl::Status status = ParseDecoderConfig(*ReadFile(folder / "config.json")).status();
-    EXPECT_EQ(ErrorReason(status), "MODEL_UNSUPPORTED") << name;
-    EXPECT_EQ(ErrorDetails(status)["field"], "architectures") << name;
-  }
-}
-
 struct Edit {
   const char* patch;  // merged into the plain config
   const char* reason;
@@ -121,7 +111,7 @@ TEST(DecoderConfig, WhatIsNotUnderstoodIsRefusedByName) {
       {R"({"architectures": ["LlamaForCausalLM", "X"]})", "MODEL_UNSUPPORTED", "architectures"},
       {R"({"architectures": "LlamaForCausalLM"})", "MODEL_UNSUPPORTED", "architectures"},
       {R"({"model_type": "mistral"})", "MODEL_UNSUPPORTED", "model_type"},
-      {R"({"model_type": "mistral", "architectures": null})", "MODEL_UNSUPPORTED", "model_type"},
+      {R"({"model_type": "gemma", "architectures": null})", "MODEL_UNSUPPORTED", "model_type"},
       {R"({"model_type": null, "architectures": null})", "BAD_CHECKPOINT", "architectures"},
       {R"({"model_type": 7})", "BAD_CHECKPOINT", "model_type"},
       {R"({"hidden_act": "gelu"})", "MODEL_UNSUPPORTED", "hidden_act"},
@@ -157,8 +147,6 @@ TEST(DecoderConfig, WhatIsNotUnderstoodIsRefusedByName) {
       {R"({"rope_theta": 0})", "BAD_CHECKPOINT", "rope_theta"},
       {R"({"rope_theta": "10000"})", "BAD_CHECKPOINT", "rope_theta"},
       {R"({"rope_scaling": []})", "BAD_CHECKPOINT", "rope_scaling"},
-      {R"({"rope_scaling": {"type": "yarn", "factor": 4}})", "MODEL_UNSUPPORTED",
-       "rope_scaling.rope_type"},
       {R"({"rope_scaling": {"type": "dynamic", "factor": 4}})", "MODEL_UNSUPPORTED",
        "rope_scaling.rope_type"},
       {R"({"rope_scaling": {"type": "linear"}})", "BAD_CHECKPOINT", "rope_scaling.factor"},
