@@ -65,6 +65,14 @@ constexpr FamilyRow kFamilies[] = {
      .qkv_bias = {"attention_bias", false},
      .out_bias = {"attention_bias", false},
      .mlp_bias = {"mlp_bias", false}},
+    {.family = DecoderFamily::kMistral,
+     .architecture = "MistralForCausalLM",
+     .model_type = "mistral",
+     .tensors = kLlamaTensors,
+     .kv_heads = {"num_key_value_heads", 8},
+     .head_dim = {"head_dim", kDerived},
+     .context = {"max_position_embeddings", 131072},
+     .windows = WindowFields::kEveryLayer},
 };
 
 constexpr std::string_view kHarmless[] = {
