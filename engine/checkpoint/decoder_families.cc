@@ -73,6 +73,16 @@ constexpr FamilyRow kFamilies[] = {
      .head_dim = {"head_dim", kDerived},
      .context = {"max_position_embeddings", 131072},
      .windows = WindowFields::kEveryLayer},
+    {.family = DecoderFamily::kQwen2,
+     .architecture = "Qwen2ForCausalLM",
+     .model_type = "qwen2",
+     .tensors = kLlamaTensors,
+     .kv_heads = {"num_key_value_heads", 32},
+     .head_dim = {"head_dim", kDerived},
+     .context = {"max_position_embeddings", 32768},
+     .windows = WindowFields::kUpperLayers,
+     .qkv_bias = kYes,
+     .tokens = {.bos = -1, .eos = -1}},
 };
 
 constexpr std::string_view kHarmless[] = {
