@@ -83,6 +83,18 @@ constexpr FamilyRow kFamilies[] = {
      .windows = WindowFields::kUpperLayers,
      .qkv_bias = kYes,
      .tokens = {.bos = -1, .eos = -1}},
+    {.family = DecoderFamily::kQwen3,
+     .architecture = "Qwen3ForCausalLM",
+     .model_type = "qwen3",
+     .tensors = kLlamaTensors,
+     .kv_heads = {"num_key_value_heads", 32},
+     .head_dim = {"head_dim", 128},
+     .context = {"max_position_embeddings", 32768},
+     .head_norms = true,
+     .windows = WindowFields::kUpperLayers,
+     .qkv_bias = {"attention_bias", false},
+     .out_bias = {"attention_bias", false},
+     .tokens = {.bos = -1, .eos = -1}},
 };
 
 constexpr std::string_view kHarmless[] = {
