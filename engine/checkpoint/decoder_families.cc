@@ -47,6 +47,38 @@ constexpr ExtraRow kLlamaExtras[] = {
 };
 constexpr TensorTable kLlamaTensors = {"model.", kLlamaRows, kLlamaExtras};
 
+// --- Tensors: GPT-2 --------------------------------------------------------------------------
+
+constexpr TensorRow kGpt2Rows[] = {
+    {"transformer.wte.weight", Slot::kTokens, Dim::kVocab, Dim::kHidden},
+    {"transformer.wpe.weight", Slot::kPositions, Dim::kPositions, Dim::kHidden},
+    {"transformer.h.{}.ln_1.weight", Slot::kAttnNorm, Dim::kHidden},
+    {"transformer.h.{}.ln_1.bias", Slot::kAttnNormBias, Dim::kHidden},
+    {"transformer.h.{}.attn.c_attn.weight", Slot::kQkv, Dim::kQkv, Dim::kHidden, Needed::kAlways,
+     Stored::kTransposed},
+    {"transformer.h.{}.attn.c_attn.bias", Slot::kQkvBias, Dim::kQkv},
+    {"transformer.h.{}.attn.c_proj.weight", Slot::kAttnOut, Dim::kHidden, Dim::kQueries,
+     Needed::kAlways, Stored::kTransposed},
+    {"transformer.h.{}.attn.c_proj.bias", Slot::kAttnOutBias, Dim::kHidden},
+    {"transformer.h.{}.ln_2.weight", Slot::kMlpNorm, Dim::kHidden},
+    {"transformer.h.{}.ln_2.bias", Slot::kMlpNormBias, Dim::kHidden},
+    {"transformer.h.{}.mlp.c_fc.weight", Slot::kUp, Dim::kIntermediate, Dim::kHidden,
+     Needed::kAlways, Stored::kTransposed},
+    {"transformer.h.{}.mlp.c_fc.bias", Slot::kUpBias, Dim::kIntermediate},
+    {"transformer.h.{}.mlp.c_proj.weight", Slot::kDown, Dim::kHidden, Dim::kIntermediate,
+     Needed::kAlways, Stored::kTransposed},
+    {"transformer.h.{}.mlp.c_proj.bias", Slot::kDownBias, Dim::kHidden},
+    {"transformer.ln_f.weight", Slot::kFinalNorm, Dim::kHidden},
+    {"transformer.ln_f.bias", Slot::kFinalNormBias, Dim::kHidden},
+    {"lm_head.weight", Slot::kOutput, Dim::kVocab, Dim::kHidden, Needed::kUntied},
+};
+constexpr ExtraRow kGpt2Extras[] = {
+    {"lm_head.weight", "transformer.wte.weight"},
+    {"transformer.h.{}.attn.bias"},  // causal masks
+    {"transformer.h.{}.attn.masked_bias"},
+};
+constexpr TensorTable kGpt2Tensors = {"transformer.", kGpt2Rows, kGpt2Extras};
+
 // --- The families ----------------------------------------------------------------------------
 
 // transformers has several names for the formula with tanh; they differ in the last bits.
@@ -54,6 +86,17 @@ constexpr ActivationName kPlainActivations[] = {
     {"gelu_new", Activation::kGeluTanh},          {"gelu_fast", Activation::kGeluTanh},
     {"gelu_pytorch_tanh", Activation::kGeluTanh}, {"gelu", Activation::kGelu},
     {"gelu_python", Activation::kGelu},           {"relu", Activation::kRelu}};
+
+constexpr std::string_view kGpt2Harmless[] = {"attn_pdrop",
+                                              "embd_pdrop",
+                                              "resid_pdrop",
+                                              "n_ctx",
+                                              "reorder_and_upcast_attn",
+                                              "summary_activation",
+                                              "summary_first_dropout",
+                                              "summary_proj_to_labels",
+                                              "summary_type",
+                                              "summary_use_proj"};
 
 constexpr FamilyRow kFamilies[] = {
     {.family = DecoderFamily::kLlama,
@@ -95,6 +138,27 @@ constexpr FamilyRow kFamilies[] = {
      .qkv_bias = {"attention_bias", false},
      .out_bias = {"attention_bias", false},
      .tokens = {.bos = -1, .eos = -1}},
+    {.family = DecoderFamily::kGpt2,
+     .architecture = "GPT2LMHeadModel",
+     .model_type = "gpt2",
+     .tensors = kGpt2Tensors,
+     .hidden = {"n_embd"},
+     .layers = {"n_layer"},
+     .heads = {"n_head"},
+     .intermediate = {"n_inner", kDerived},
+     .context = {"n_positions", 1024},
+     .norm = Norm::kLayer,
+     .norm_eps = {"layer_norm_epsilon", 1e-5},
+     .activation = {"activation_function", "gelu_new", kPlainActivations},
+     .positions = Positions::kLearned,
+     .scale_scores = {"scale_attn_weights", true},
+     .scale_scores_by_layer = {"scale_attn_by_inverse_layer_idx", false},
+     .tied = {"tie_word_embeddings", true},
+     .qkv_bias = kYes,
+     .out_bias = kYes,
+     .mlp_bias = kYes,
+     .tokens = {.bos = 50256, .eos = 50256, .padding_row = false},
+     .harmless = kGpt2Harmless},
 };
 
 constexpr std::string_view kHarmless[] = {
