@@ -79,6 +79,36 @@ constexpr ExtraRow kGpt2Extras[] = {
 };
 constexpr TensorTable kGpt2Tensors = {"transformer.", kGpt2Rows, kGpt2Extras};
 
+// --- Tensors: GPT-Neo ------------------------------------------------------------------------
+
+constexpr TensorRow kGptNeoRows[] = {
+    {"transformer.wte.weight", Slot::kTokens, Dim::kVocab, Dim::kHidden},
+    {"transformer.wpe.weight", Slot::kPositions, Dim::kPositions, Dim::kHidden},
+    {"transformer.h.{}.ln_1.weight", Slot::kAttnNorm, Dim::kHidden},
+    {"transformer.h.{}.ln_1.bias", Slot::kAttnNormBias, Dim::kHidden},
+    {"transformer.h.{}.attn.attention.q_proj.weight", Slot::kQkv, Dim::kQueries, Dim::kHidden},
+    {"transformer.h.{}.attn.attention.k_proj.weight", Slot::kQkv, Dim::kKeys, Dim::kHidden},
+    {"transformer.h.{}.attn.attention.v_proj.weight", Slot::kQkv, Dim::kKeys, Dim::kHidden},
+    {"transformer.h.{}.attn.attention.out_proj.weight", Slot::kAttnOut, Dim::kHidden,
+     Dim::kQueries},
+    {"transformer.h.{}.attn.attention.out_proj.bias", Slot::kAttnOutBias, Dim::kHidden},
+    {"transformer.h.{}.ln_2.weight", Slot::kMlpNorm, Dim::kHidden},
+    {"transformer.h.{}.ln_2.bias", Slot::kMlpNormBias, Dim::kHidden},
+    {"transformer.h.{}.mlp.c_fc.weight", Slot::kUp, Dim::kIntermediate, Dim::kHidden},
+    {"transformer.h.{}.mlp.c_fc.bias", Slot::kUpBias, Dim::kIntermediate},
+    {"transformer.h.{}.mlp.c_proj.weight", Slot::kDown, Dim::kHidden, Dim::kIntermediate},
+    {"transformer.h.{}.mlp.c_proj.bias", Slot::kDownBias, Dim::kHidden},
+    {"transformer.ln_f.weight", Slot::kFinalNorm, Dim::kHidden},
+    {"transformer.ln_f.bias", Slot::kFinalNormBias, Dim::kHidden},
+    {"lm_head.weight", Slot::kOutput, Dim::kVocab, Dim::kHidden, Needed::kUntied},
+};
+constexpr ExtraRow kGptNeoExtras[] = {
+    {"lm_head.weight", "transformer.wte.weight"},
+    {"transformer.h.{}.attn.attention.bias"},  // causal and local masks
+    {"transformer.h.{}.attn.attention.masked_bias"},
+};
+constexpr TensorTable kGptNeoTensors = {"transformer.", kGptNeoRows, kGptNeoExtras};
+
 // --- The families ----------------------------------------------------------------------------
 
 // transformers has several names for the formula with tanh; they differ in the last bits.
@@ -97,6 +127,8 @@ constexpr std::string_view kGpt2Harmless[] = {"attn_pdrop",
                                               "summary_proj_to_labels",
                                               "summary_type",
                                               "summary_use_proj"};
+constexpr std::string_view kGptNeoHarmless[] = {"classifier_dropout", "embed_dropout",
+                                                "resid_dropout"};
 
 constexpr FamilyRow kFamilies[] = {
     {.family = DecoderFamily::kLlama,
@@ -159,6 +191,24 @@ constexpr FamilyRow kFamilies[] = {
      .mlp_bias = kYes,
      .tokens = {.bos = 50256, .eos = 50256, .padding_row = false},
      .harmless = kGpt2Harmless},
+    {.family = DecoderFamily::kGptNeo,
+     .architecture = "GPTNeoForCausalLM",
+     .model_type = "gpt_neo",
+     .tensors = kGptNeoTensors,
+     .layers = {"num_layers"},
+     .heads = {"num_heads"},
+     .intermediate = {"intermediate_size", kDerived},
+     .norm = Norm::kLayer,
+     .norm_eps = {"layer_norm_epsilon", 1e-5},
+     .activation = {"activation_function", "gelu_new", kPlainActivations},
+     .positions = Positions::kLearned,
+     .scale_scores = kNo,
+     .windows = WindowFields::kListed,
+     .tied = {"tie_word_embeddings", true},
+     .out_bias = kYes,
+     .mlp_bias = kYes,
+     .tokens = {.bos = 50256, .eos = 50256, .padding_row = false},
+     .harmless = kGptNeoHarmless},
 };
 
 constexpr std::string_view kHarmless[] = {
