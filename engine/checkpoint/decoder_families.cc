@@ -109,6 +109,37 @@ constexpr ExtraRow kGptNeoExtras[] = {
 };
 constexpr TensorTable kGptNeoTensors = {"transformer.", kGptNeoRows, kGptNeoExtras};
 
+// --- Tensors: GPT-NeoX, Pythia ---------------------------------------------------------------
+
+constexpr TensorRow kGptNeoXRows[] = {
+    {"gpt_neox.embed_in.weight", Slot::kTokens, Dim::kVocab, Dim::kHidden},
+    {"gpt_neox.layers.{}.input_layernorm.weight", Slot::kAttnNorm, Dim::kHidden},
+    {"gpt_neox.layers.{}.input_layernorm.bias", Slot::kAttnNormBias, Dim::kHidden},
+    {"gpt_neox.layers.{}.attention.query_key_value.weight", Slot::kQkv, Dim::kQkv, Dim::kHidden,
+     Needed::kAlways, Stored::kHeadwise},
+    {"gpt_neox.layers.{}.attention.query_key_value.bias", Slot::kQkvBias, Dim::kQkv, Dim::kNone,
+     Needed::kQkvBias, Stored::kHeadwise},
+    {"gpt_neox.layers.{}.attention.dense.weight", Slot::kAttnOut, Dim::kHidden, Dim::kQueries},
+    {"gpt_neox.layers.{}.attention.dense.bias", Slot::kAttnOutBias, Dim::kHidden, Dim::kNone,
+     Needed::kOutBias},
+    {"gpt_neox.layers.{}.post_attention_layernorm.weight", Slot::kMlpNorm, Dim::kHidden},
+    {"gpt_neox.layers.{}.post_attention_layernorm.bias", Slot::kMlpNormBias, Dim::kHidden},
+    {"gpt_neox.layers.{}.mlp.dense_h_to_4h.weight", Slot::kUp, Dim::kIntermediate, Dim::kHidden},
+    {"gpt_neox.layers.{}.mlp.dense_h_to_4h.bias", Slot::kUpBias, Dim::kIntermediate},
+    {"gpt_neox.layers.{}.mlp.dense_4h_to_h.weight", Slot::kDown, Dim::kHidden, Dim::kIntermediate},
+    {"gpt_neox.layers.{}.mlp.dense_4h_to_h.bias", Slot::kDownBias, Dim::kHidden},
+    {"gpt_neox.final_layer_norm.weight", Slot::kFinalNorm, Dim::kHidden},
+    {"gpt_neox.final_layer_norm.bias", Slot::kFinalNormBias, Dim::kHidden},
+    {"embed_out.weight", Slot::kOutput, Dim::kVocab, Dim::kHidden, Needed::kUntied},
+};
+constexpr ExtraRow kGptNeoXExtras[] = {
+    {"embed_out.weight", "gpt_neox.embed_in.weight"},
+    {"gpt_neox.layers.{}.attention.bias"},  // causal masks
+    {"gpt_neox.layers.{}.attention.masked_bias"},
+    {"gpt_neox.layers.{}.attention.rotary_emb.inv_freq"},
+};
+constexpr TensorTable kGptNeoXTensors = {"gpt_neox.", kGptNeoXRows, kGptNeoXExtras};
+
 // --- The families ----------------------------------------------------------------------------
 
 // transformers has several names for the formula with tanh; they differ in the last bits.
@@ -129,6 +160,7 @@ constexpr std::string_view kGpt2Harmless[] = {"attn_pdrop",
                                               "summary_use_proj"};
 constexpr std::string_view kGptNeoHarmless[] = {"classifier_dropout", "embed_dropout",
                                                 "resid_dropout"};
+constexpr std::string_view kGptNeoXHarmless[] = {"classifier_dropout", "hidden_dropout"};
 
 constexpr FamilyRow kFamilies[] = {
     {.family = DecoderFamily::kLlama,
@@ -209,6 +241,20 @@ constexpr FamilyRow kFamilies[] = {
      .mlp_bias = kYes,
      .tokens = {.bos = 50256, .eos = 50256, .padding_row = false},
      .harmless = kGptNeoHarmless},
+    {.family = DecoderFamily::kGptNeoX,
+     .architecture = "GPTNeoXForCausalLM",
+     .model_type = "gpt_neox",
+     .tensors = kGptNeoXTensors,
+     .norm = Norm::kLayer,
+     .norm_eps = {"layer_norm_eps", 1e-5},
+     .parallel_parts = {"use_parallel_residual", true},
+     .activation = {"hidden_act", "gelu", kPlainActivations},
+     .rope = {{"rotary_emb_base", 10000.0}, "rotary_pct", 0.25, /*may_be_partial=*/true},
+     .qkv_bias = {"attention_bias", true},
+     .out_bias = {"attention_bias", true},
+     .mlp_bias = kYes,
+     .tokens = {.bos = 0, .eos = 2, .padding_row = false},
+     .harmless = kGptNeoXHarmless},
 };
 
 constexpr std::string_view kHarmless[] = {
