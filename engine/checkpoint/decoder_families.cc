@@ -140,6 +140,54 @@ constexpr ExtraRow kGptNeoXExtras[] = {
 };
 constexpr TensorTable kGptNeoXTensors = {"gpt_neox.", kGptNeoXRows, kGptNeoXExtras};
 
+// --- Tensors: OPT ----------------------------------------------------------------------------
+
+constexpr TensorRow kOptRows[] = {
+    {"model.decoder.embed_tokens.weight", Slot::kTokens, Dim::kVocab, Dim::kEmbedding},
+    {"model.decoder.embed_positions.weight", Slot::kPositions, Dim::kPositions, Dim::kHidden},
+    {"model.decoder.project_in.weight", Slot::kProjectIn, Dim::kHidden, Dim::kEmbedding,
+     Needed::kProjections},
+    {"model.decoder.layers.{}.self_attn_layer_norm.weight", Slot::kAttnNorm, Dim::kHidden,
+     Dim::kNone, Needed::kNormWeights},
+    {"model.decoder.layers.{}.self_attn_layer_norm.bias", Slot::kAttnNormBias, Dim::kHidden,
+     Dim::kNone, Needed::kNormWeights},
+    {"model.decoder.layers.{}.self_attn.q_proj.weight", Slot::kQkv, Dim::kQueries, Dim::kHidden},
+    {"model.decoder.layers.{}.self_attn.q_proj.bias", Slot::kQkvBias, Dim::kQueries, Dim::kNone,
+     Needed::kQkvBias},
+    {"model.decoder.layers.{}.self_attn.k_proj.weight", Slot::kQkv, Dim::kKeys, Dim::kHidden},
+    {"model.decoder.layers.{}.self_attn.k_proj.bias", Slot::kQkvBias, Dim::kKeys, Dim::kNone,
+     Needed::kQkvBias},
+    {"model.decoder.layers.{}.self_attn.v_proj.weight", Slot::kQkv, Dim::kKeys, Dim::kHidden},
+    {"model.decoder.layers.{}.self_attn.v_proj.bias", Slot::kQkvBias, Dim::kKeys, Dim::kNone,
+     Needed::kQkvBias},
+    {"model.decoder.layers.{}.self_attn.out_proj.weight", Slot::kAttnOut, Dim::kHidden,
+     Dim::kQueries},
+    {"model.decoder.layers.{}.self_attn.out_proj.bias", Slot::kAttnOutBias, Dim::kHidden,
+     Dim::kNone, Needed::kOutBias},
+    {"model.decoder.layers.{}.final_layer_norm.weight", Slot::kMlpNorm, Dim::kHidden, Dim::kNone,
+     Needed::kNormWeights},
+    {"model.decoder.layers.{}.final_layer_norm.bias", Slot::kMlpNormBias, Dim::kHidden, Dim::kNone,
+     Needed::kNormWeights},
+    {"model.decoder.layers.{}.fc1.weight", Slot::kUp, Dim::kIntermediate, Dim::kHidden},
+    {"model.decoder.layers.{}.fc1.bias", Slot::kUpBias, Dim::kIntermediate, Dim::kNone,
+     Needed::kMlpBias},
+    {"model.decoder.layers.{}.fc2.weight", Slot::kDown, Dim::kHidden, Dim::kIntermediate},
+    {"model.decoder.layers.{}.fc2.bias", Slot::kDownBias, Dim::kHidden, Dim::kNone,
+     Needed::kMlpBias},
+    {"model.decoder.final_layer_norm.weight", Slot::kFinalNorm, Dim::kHidden, Dim::kNone,
+     Needed::kFinalNorm},
+    {"model.decoder.final_layer_norm.bias", Slot::kFinalNormBias, Dim::kHidden, Dim::kNone,
+     Needed::kFinalNorm},
+    {"model.decoder.project_out.weight", Slot::kProjectOut, Dim::kEmbedding, Dim::kHidden,
+     Needed::kProjections},
+    {"lm_head.weight", Slot::kOutput, Dim::kVocab, Dim::kEmbedding, Needed::kUntied},
+};
+constexpr ExtraRow kOptExtras[] = {
+    {"lm_head.weight", "model.decoder.embed_tokens.weight"},
+    {"model.decoder.version"},
+};
+constexpr TensorTable kOptTensors = {"model.", kOptRows, kOptExtras};
+
 // --- The families ----------------------------------------------------------------------------
 
 // transformers has several names for the formula with tanh; they differ in the last bits.
@@ -161,6 +209,8 @@ constexpr std::string_view kGpt2Harmless[] = {"attn_pdrop",
 constexpr std::string_view kGptNeoHarmless[] = {"classifier_dropout", "embed_dropout",
                                                 "resid_dropout"};
 constexpr std::string_view kGptNeoXHarmless[] = {"classifier_dropout", "hidden_dropout"};
+constexpr std::string_view kOptHarmless[] = {"activation_dropout", "dropout", "layerdrop",
+                                             "prefix"};
 
 constexpr FamilyRow kFamilies[] = {
     {.family = DecoderFamily::kLlama,
@@ -255,6 +305,27 @@ constexpr FamilyRow kFamilies[] = {
      .mlp_bias = kYes,
      .tokens = {.bos = 0, .eos = 2, .padding_row = false},
      .harmless = kGptNeoXHarmless},
+    {.family = DecoderFamily::kOpt,
+     .architecture = "OPTForCausalLM",
+     .model_type = "opt",
+     .tensors = kOptTensors,
+     .intermediate = {"ffn_dim"},
+     .embedding = {"word_embed_proj_dim", kDerived},
+     .norm = Norm::kLayer,
+     .norm_eps = {nullptr, 1e-5},
+     .norm_weights = {"layer_norm_elementwise_affine", true},
+     .norm_before = {"do_layer_norm_before", true},
+     .no_final_norm = {"_remove_final_layer_norm", false},
+     .activation = {"activation_function", "relu", kPlainActivations},
+     .positions = Positions::kLearned,
+     .position_offset = 2,
+     .tied = {"tie_word_embeddings", true},
+     .qkv_bias = {"enable_bias", true},
+     .out_bias = {"enable_bias", true},
+     .mlp_bias = {"enable_bias", true},
+     .initializer_range = {"init_std", 0.02},
+     .tokens = {.bos = 2, .eos = 2, .pad = 1},
+     .harmless = kOptHarmless},
 };
 
 constexpr std::string_view kHarmless[] = {
