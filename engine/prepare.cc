@@ -77,7 +77,7 @@ ModelThresholds ThresholdsOf(const std::vector<SequenceEvaluation>& unseen,
 
 absl::StatusOr<ModelFacts> ReadModelFacts(const std::filesystem::path& model_folder) {
   LETHE_ASSIGN_OR_RETURN(const CheckpointFolder folder, CheckpointFolder::Open(model_folder));
-  LETHE_ASSIGN_OR_RETURN(const DecoderConfig config, ParseDecoderConfig(folder.config_json()));
+  LETHE_ASSIGN_OR_RETURN(const DecoderConfig config, ReadDecoderConfig(folder));
   LETHE_RETURN_IF_ERROR(CheckTensors(config, folder).status());
   ModelFacts facts{.architecture = Architecture(folder.config_json()),
                    .vocab_size = static_cast<int>(config.vocab_size),

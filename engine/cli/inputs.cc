@@ -45,7 +45,7 @@ absl::StatusOr<std::vector<Sequence>> ReadSet(const std::string& file,
     return FromIdLists(json, file);
   }
   LETHE_ASSIGN_OR_RETURN(const CheckpointFolder folder, CheckpointFolder::Open(model_folder));
-  LETHE_ASSIGN_OR_RETURN(const DecoderConfig config, ParseDecoderConfig(folder.config_json()));
+  LETHE_ASSIGN_OR_RETURN(const DecoderConfig config, ReadDecoderConfig(folder));
   const SequenceLimits limits{.vocab_size = static_cast<int32_t>(config.vocab_size),
                               .max_tokens = static_cast<int32_t>(config.context)};
   std::error_code error;

@@ -1,7 +1,8 @@
 // Causal attention of cpu_kernels.h. A head's keys and values are copied once into padded scratch,
 // transposed where the inner loop runs over positions; queries are taken eight at a time, so that
 // each key that is loaded serves eight of them. The scores of eight queries are all that ever
-// stands in memory of the T x T matrix.
+// stands in memory of the T x T matrix. Sixteens of positions that none of the eight sees, behind
+// them or before their window, are left out.
 //
 // Compiled once a level, as cpu_kernels.cc.
 #include <math.h>
@@ -18,6 +19,11 @@ constexpr float kNever = -__builtin_inff();
 constexpr int64_t kRows = 8;  // queries a block
 
 int64_t RoundUp(int64_t x) { return (x + 15) / 16 * 16; }
+
+// The first position that query t sees.
+LETHE_INLINE int64_t FirstSeen(int64_t t, int64_t window) {
+  return window > 0 && t >= window ? t - window + 1 : 0;
+}
 
 // to (h,padded): the head's vectors as columns, zeros behind.
 void CopyTransposed(const float* from, const HeadGroup& head, int64_t padded, float* to) {
@@ -71,10 +77,11 @@ LETHE_INLINE void WeightedSums(const float* weights, const float* rows, int64_t 
   }
 }
 
-// Turns scores (span, a multiple of 16; the first `count` are real) into exp(score - largest),
-// zeros behind; returns their sum and the largest.
-LETHE_INLINE float ExpAll(float* scores, int64_t count, int64_t span, float* largest) {
-  for (int64_t p = count; p < span; ++p) scores[p] = kNever;
+// Turns scores (span, a multiple of 16; those in first..end-1 are seen) into exp(score - largest),
+// zeros before and behind; returns their sum and the largest.
+LETHE_INLINE float ExpAll(float* scores, int64_t first, int64_t end, int64_t span, float* largest) {
+  for (int64_t p = 0; p < first; ++p) scores[p] = kNever;
+  for (int64_t p = end; p < span; ++p) scores[p] = kNever;
   Floats top = Load(scores);
   for (int64_t p = kLanes; p < span; p += kLanes) top = Max(top, Load(scores + p));
   *largest = Largest(top);
@@ -90,16 +97,15 @@ LETHE_INLINE float ExpAll(float* scores, int64_t count, int64_t span, float* lar
 void ForwardBlocks(const HeadGroup& head, const float* key_columns, const float* value_rows,
                    int64_t padded, int64_t width, float* scratch) {
   const int64_t T = head.tokens, h = head.head_dim;
-  const float scale = 1.0f / sqrtf(static_cast<float>(h));
   float* query = scratch;                // (h,8)
   float* sums = query + h * kRows;       // (8,width)
   float* scores = sums + kRows * width;  // (8,padded)
   for (int64_t g = 0; g < head.group; ++g) {
     for (int64_t begin = 0; begin < T; begin += kRows) {
       const int64_t rows = T - begin < kRows ? T - begin : kRows;
-      const int64_t span = RoundUp(begin + rows);
-      CopyBlock(head.query + g * h, head.stride, begin, T, h, scale, query);
-      for (int64_t p = 0; p < span; p += kLanes) {
+      const int64_t low = FirstSeen(begin, head.window) / 16 * 16, span = RoundUp(begin + rows);
+      CopyBlock(head.query + g * h, head.stride, begin, T, h, head.scale, query);
+      for (int64_t p = low; p < span; p += kLanes) {
         Floats products[kRows];
         Products(query, key_columns + p, h, padded, products);
         for (int64_t r = 0; r < kRows; ++r) Store(scores + r * padded + p, products[r]);
@@ -107,10 +113,11 @@ void ForwardBlocks(const HeadGroup& head, const float* key_columns, const float*
       float total[kRows];
       for (int64_t r = 0; r < rows; ++r) {
         float largest;
-        total[r] = ExpAll(scores + r * padded, begin + r + 1, span, &largest);
+        total[r] = ExpAll(scores + r * padded + low, FirstSeen(begin + r, head.window) - low,
+                          begin + r + 1 - low, span - low, &largest);
         head.log_sums[g * T + begin + r] = largest + logf(total[r]);
       }
-      WeightedSums(scores, value_rows, span, padded, width, sums);
+      WeightedSums(scores + low, value_rows + low * width, span - low, padded, width, sums);
       for (int64_t r = 0; r < rows; ++r) {
         float* out = head.out + (begin + r) * head.out_stride + g * h;
         const float share = 1.0f / total[r];
@@ -130,8 +137,8 @@ struct Tiles {
   float* slopes;                             // (8,padded): dS
   float log_sum[kRows], delta[kRows];
 };
-LETHE_INLINE void BackwardTile(const Tiles& s, int64_t begin, int64_t p, int64_t head_dim,
-                               int64_t padded) {
+LETHE_INLINE void BackwardTile(const Tiles& s, int64_t begin, int64_t window, int64_t p,
+                               int64_t head_dim, int64_t padded) {
   Floats probability[kRows], slope[kRows];
   Products(s.query, s.key_columns + p, head_dim, padded, probability);
   Products(s.grad_out, s.value_columns + p, head_dim, padded, slope);
@@ -139,7 +146,9 @@ LETHE_INLINE void BackwardTile(const Tiles& s, int64_t begin, int64_t p, int64_t
   for (int i = 0; i < kLanes; ++i) place[i] = static_cast<int32_t>(p) + i;
   for (int64_t r = 0; r < kRows; ++r) {
     const Floats e = Exp(probability[r] - s.log_sum[r]);
-    probability[r] = place > static_cast<int32_t>(begin + r) ? Floats{} : e;
+    const int32_t first = static_cast<int32_t>(FirstSeen(begin + r, window));
+    const Ints unseen = (place > static_cast<int32_t>(begin + r)) | (place < first);
+    probability[r] = unseen ? Floats{} : e;
     slope[r] = probability[r] * (slope[r] - s.delta[r]);
     Store(s.slopes + r * padded + p, slope[r]);
   }
@@ -157,12 +166,11 @@ LETHE_INLINE void BackwardTile(const Tiles& s, int64_t begin, int64_t p, int64_t
 void BackwardBlocks(const HeadGroup& head, const HeadGroupGrads& grads, const float* key_rows,
                     int64_t padded, int64_t width, float* sums, Tiles& s) {
   const int64_t T = head.tokens, h = head.head_dim;
-  const float scale = 1.0f / sqrtf(static_cast<float>(h));
   for (int64_t g = 0; g < head.group; ++g) {
     for (int64_t begin = 0; begin < T; begin += kRows) {
       const int64_t rows = T - begin < kRows ? T - begin : kRows;
-      const int64_t span = RoundUp(begin + rows);
-      CopyBlock(head.query + g * h, head.stride, begin, T, h, scale, s.query);
+      const int64_t low = FirstSeen(begin, head.window) / 16 * 16, span = RoundUp(begin + rows);
+      CopyBlock(head.query + g * h, head.stride, begin, T, h, head.scale, s.query);
       CopyBlock(grads.grad_out + g * h, head.out_stride, begin, T, h, 1.0f, s.grad_out);
       for (int64_t r = 0; r < kRows; ++r) {
         // Rows past the end have query, grad_out and delta 0, so that they add nothing.
@@ -172,11 +180,13 @@ void BackwardBlocks(const HeadGroup& head, const HeadGroupGrads& grads, const fl
         const float* out = head.out + (begin + r) * head.out_stride + g * h;
         for (int64_t d = 0; d < h; ++d) s.delta[r] += s.grad_out[d * kRows + r] * out[d];
       }
-      for (int64_t p = 0; p < span; p += kLanes) BackwardTile(s, begin, p, h, padded);
-      WeightedSums(s.slopes, key_rows, span, padded, width, sums);
+      for (int64_t p = low; p < span; p += kLanes) {
+        BackwardTile(s, begin, head.window, p, h, padded);
+      }
+      WeightedSums(s.slopes + low, key_rows + low * width, span - low, padded, width, sums);
       for (int64_t r = 0; r < rows; ++r) {
         float* grad_query = grads.grad_query + (begin + r) * head.stride + g * h;
-        for (int64_t d = 0; d < h; ++d) grad_query[d] = sums[r * width + d] * scale;
+        for (int64_t d = 0; d < h; ++d) grad_query[d] = sums[r * width + d] * head.scale;
       }
     }
   }
@@ -252,20 +262,19 @@ void CausalAttentionBackward(const HeadGroup& head, const HeadGroupGrads& grads)
 
 void AttendCached(const CachedHead& head) {
   const int64_t h = head.head_dim, prefix_span = RoundUp(head.prefix);
-  const float scale = 1.0f / sqrtf(static_cast<float>(h));
   float* scores = head.scratch;  // those of the prefix, padding, then those of the tail
   float* sums = head.scratch + head.prefix_padded + head.tail_padded;
   for (int64_t g = 0; g < head.group; ++g) {
     const float* query = head.query + g * h;
-    ScoreColumns(query, scale, head.prefix_keys, h, head.prefix_padded, head.prefix, scores);
-    ScoreColumns(query, scale, head.tail_keys, h, head.tail_padded, head.tail,
+    ScoreColumns(query, head.scale, head.prefix_keys, h, head.prefix_padded, head.prefix, scores);
+    ScoreColumns(query, head.scale, head.tail_keys, h, head.tail_padded, head.tail,
                  scores + prefix_span);
     for (int64_t p = head.prefix; p < prefix_span; ++p) {
       scores[p] = kNever;
     }
     const int64_t count = prefix_span + head.tail;
     float largest;
-    const float total = ExpAll(scores, count, RoundUp(count), &largest);
+    const float total = ExpAll(scores, head.hidden, count, RoundUp(count), &largest);
     for (int64_t d = 0; d < head.width; ++d) sums[d] = 0;
     AddWeighted(scores, head.prefix_values, head.prefix, head.width, sums);
     AddWeighted(scores + prefix_span, head.tail_values, head.tail, head.width, sums);

@@ -57,6 +57,69 @@ void RmsNormBackward(const float* grad, const float* x, const float* weight,
   }
 }
 
+void LayerNorm(const float* x, const float* weight, const float* bias, float eps, float* y,
+               float* mean, float* inverse_deviation, int64_t rows, int64_t width) {
+  const int64_t whole = width / kLanes * kLanes;
+  const float count = static_cast<float>(width);
+  for (int64_t n = 0; n < rows; ++n, x += width, y += width) {
+    Floats sums{};
+    for (int64_t d = 0; d < whole; d += kLanes) sums += Load(x + d);
+    float total = Sum(sums);
+    for (int64_t d = whole; d < width; ++d) total += x[d];
+    const float middle = total / count;
+    Floats squares{};
+    for (int64_t d = 0; d < whole; d += kLanes) {
+      const Floats v = Load(x + d) - middle;
+      squares += v * v;
+    }
+    float spread = Sum(squares);
+    for (int64_t d = whole; d < width; ++d) spread += (x[d] - middle) * (x[d] - middle);
+    const float scale = 1.0f / sqrtf(spread / count + eps);
+    mean[n] = middle;
+    inverse_deviation[n] = scale;
+    for (int64_t d = 0; d < whole; d += kLanes) {
+      Store(y + d, (Load(x + d) - middle) * scale * Load(weight + d) + Load(bias + d));
+    }
+    for (int64_t d = whole; d < width; ++d) y[d] = (x[d] - middle) * scale * weight[d] + bias[d];
+  }
+}
+
+// With u = (x - mean) * scale, scale the inverse deviation: dL/dx = scale * (g w - mean(g w) -
+// u mean(g w u)), dL/dw = sum over rows of g u, dL/db = sum over rows of g.
+void LayerNormBackward(const float* grad, const float* x, const float* weight, const float* mean,
+                       const float* inverse_deviation, float* grad_x, float* grad_weight,
+                       float* grad_bias, int64_t rows, int64_t width) {
+  const int64_t whole = width / kLanes * kLanes;
+  const float share = 1.0f / static_cast<float>(width);
+  for (int64_t n = 0; n < rows; ++n, x += width, grad += width, grad_x += width) {
+    const float middle = mean[n], scale = inverse_deviation[n];
+    Floats slopes{}, products{};
+    for (int64_t d = 0; d < whole; d += kLanes) {
+      const Floats slope = Load(grad + d) * Load(weight + d);
+      slopes += slope;
+      products += slope * (Load(x + d) - middle);
+    }
+    float slope_sum = Sum(slopes), product_sum = Sum(products);
+    for (int64_t d = whole; d < width; ++d) {
+      slope_sum += grad[d] * weight[d];
+      product_sum += grad[d] * weight[d] * (x[d] - middle);
+    }
+    const float shift = slope_sum * share, pull = product_sum * scale * share;
+    for (int64_t d = 0; d < whole; d += kLanes) {
+      const Floats g = Load(grad + d), u = (Load(x + d) - middle) * scale;
+      Store(grad_x + d, scale * (g * Load(weight + d) - shift - u * pull));
+      Store(grad_weight + d, Load(grad_weight + d) + g * u);
+      Store(grad_bias + d, Load(grad_bias + d) + g);
+    }
+    for (int64_t d = whole; d < width; ++d) {
+      const float u = (x[d] - middle) * scale;
+      grad_x[d] = scale * (grad[d] * weight[d] - shift - u * pull);
+      grad_weight[d] += grad[d] * u;
+      grad_bias[d] += grad[d];
+    }
+  }
+}
+
 LETHE_INLINE void LoadSome(float* lanes, const float* from, int64_t count) {
   for (int64_t i = 0; i < kLanes; ++i) lanes[i] = i < count ? from[i] : 0.0f;
 }
@@ -107,12 +170,49 @@ void SwiGluBackward(const float* grad, const float* gate_up, float* grad_gate_up
   }
 }
 
+// gelu(x) = x s with s = sigmoid(2 v), v = sqrt(2/pi) (x + 0.044715 x^3), since (1 + tanh v) / 2 is
+// that sigmoid.
+constexpr float kTwiceRoot = 1.5957691216057308f, kCubic = 0.044715f;
+
+LETHE_INLINE Floats GeluShare(Floats x) {
+  return 1.0f / (1.0f + Exp(x * (x * x * kCubic + 1.0f) * -kTwiceRoot));
+}
+// s + x s (1 - s) 2 v'
+LETHE_INLINE Floats GeluSlope(Floats x) {
+  const Floats s = GeluShare(x);
+  return s + x * s * (1.0f - s) * (kTwiceRoot * (x * x * (3.0f * kCubic) + 1.0f));
+}
+
+void GeluTanh(const float* x, float* y, int64_t count) {
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    const Floats v = Load(x + i);
+    Store(y + i, v * GeluShare(v));
+  }
+  if (i == count) return;
+  float lanes[kLanes];
+  LoadSome(lanes, x + i, count - i);
+  const Floats v = Load(lanes), last = v * GeluShare(v);
+  for (int64_t j = i; j < count; ++j) y[j] = last[j - i];
+}
+
+void GeluTanhBackward(const float* grad, const float* x, float* grad_x, int64_t count) {
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes)
+    Store(grad_x + i, Load(grad + i) * GeluSlope(Load(x + i)));
+  if (i == count) return;
+  float lanes[kLanes];
+  LoadSome(lanes, x + i, count - i);
+  const Floats slope = GeluSlope(Load(lanes));
+  for (int64_t j = i; j < count; ++j) grad_x[j] = grad[j] * slope[j - i];
+}
+
 // `half` is known to the compiler for the usual head sizes, so that the inner loop becomes lanes.
 template <int64_t kHalf>
 LETHE_INLINE void RotateHeads(float* head, const float* cos, const float* sin, int64_t heads,
-                              int64_t any_half, float direction) {
+                              int64_t head_dim, int64_t any_half, float direction) {
   const int64_t half = kHalf > 0 ? kHalf : any_half;
-  for (int64_t n = 0; n < heads; ++n, head += 2 * half) {
+  for (int64_t n = 0; n < heads; ++n, head += head_dim) {
     for (int64_t i = 0; i < half; ++i) {
       const float a = head[i], b = head[i + half], s = sin[i] * direction;
       head[i] = a * cos[i] - b * s;
@@ -122,25 +222,26 @@ LETHE_INLINE void RotateHeads(float* head, const float* cos, const float* sin, i
 }
 
 void Rotate(float* data, int64_t stride, int64_t first, int64_t rows, int64_t period,
-            const float* cos, const float* sin, int64_t heads, int64_t half, float direction) {
+            const float* cos, const float* sin, int64_t heads, int64_t head_dim, int64_t half,
+            float direction) {
   int64_t at = first % period;
   for (int64_t row = 0; row < rows; ++row, data += stride) {
     const float *c = cos + at * half, *s = sin + at * half;
     switch (half) {
       case 4:
-        RotateHeads<4>(data, c, s, heads, half, direction);
+        RotateHeads<4>(data, c, s, heads, head_dim, half, direction);
         break;
       case 16:
-        RotateHeads<16>(data, c, s, heads, half, direction);
+        RotateHeads<16>(data, c, s, heads, head_dim, half, direction);
         break;
       case 32:
-        RotateHeads<32>(data, c, s, heads, half, direction);
+        RotateHeads<32>(data, c, s, heads, head_dim, half, direction);
         break;
       case 64:
-        RotateHeads<64>(data, c, s, heads, half, direction);
+        RotateHeads<64>(data, c, s, heads, head_dim, half, direction);
         break;
       default:
-        RotateHeads<0>(data, c, s, heads, half, direction);
+        RotateHeads<0>(data, c, s, heads, head_dim, half, direction);
     }
     if (++at == period) at = 0;
   }
@@ -201,8 +302,12 @@ extern const Loops LETHE_CPU_TABLE = {
     .name = LETHE_CPU_NAME,
     .rms_norm = LETHE_CPU_LEVEL::RmsNorm,
     .rms_norm_backward = LETHE_CPU_LEVEL::RmsNormBackward,
+    .layer_norm = LETHE_CPU_LEVEL::LayerNorm,
+    .layer_norm_backward = LETHE_CPU_LEVEL::LayerNormBackward,
     .swi_glu = LETHE_CPU_LEVEL::SwiGlu,
     .swi_glu_backward = LETHE_CPU_LEVEL::SwiGluBackward,
+    .gelu_tanh = LETHE_CPU_LEVEL::GeluTanh,
+    .gelu_tanh_backward = LETHE_CPU_LEVEL::GeluTanhBackward,
     .rotate = LETHE_CPU_LEVEL::Rotate,
     .softmax_in_place = LETHE_CPU_LEVEL::SoftmaxInPlace,
     .first_largest = LETHE_CPU_LEVEL::FirstLargest,

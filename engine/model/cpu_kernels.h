@@ -24,6 +24,8 @@ struct HeadGroup {
   int64_t tokens;    // T
   int64_t head_dim;  // h
   int64_t group;     // query heads; head g is at query + g*h, out + g*h, log_sums + g*T
+  float scale;       // of the scores
+  int64_t window;    // tokens that a token sees, itself among them; 0: all before it
   const float* query;
   const float* key;
   const float* value;
@@ -48,6 +50,8 @@ struct HeadGroupGrads {
 // positions are one load; values as rows of `width`, h rounded up to a multiple of 16.
 struct CachedHead {
   int64_t head_dim, group, width;
+  float scale;         // of the scores
+  int64_t hidden;      // positions at the beginning that a window leaves out
   const float* query;  // (group,h)
   const float* prefix_keys;
   const float* prefix_values;
@@ -70,22 +74,36 @@ struct Loops {
                             const float* inverse_rms, float* grad_x, float* grad_weight,
                             int64_t rows, int64_t width);
 
+  // x (rows,width) -> y (rows,width), mean (rows), inverse_deviation (rows)
+  void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, float* y,
+                     float* mean, float* inverse_deviation, int64_t rows, int64_t width);
+  // grad_x is written, grad_weight and grad_bias (width) are added to.
+  void (*layer_norm_backward)(const float* grad, const float* x, const float* weight,
+                              const float* mean, const float* inverse_deviation, float* grad_x,
+                              float* grad_weight, float* grad_bias, int64_t rows, int64_t width);
+
   // gate_up (rows,2*width) -> y (rows,width)
   void (*swi_glu)(const float* gate_up, float* y, int64_t rows, int64_t width);
   void (*swi_glu_backward)(const float* grad, const float* gate_up, float* grad_gate_up,
                            int64_t rows, int64_t width);
 
-  // In each of `rows` rows, `stride` apart, rotates the first `heads` heads of 2*half values. Row n
-  // uses row (first + n) % period of cos and sin (period,half). `direction` -1 turns back.
+  // The gelu that is written with tanh.   x (count) -> y (count)
+  void (*gelu_tanh)(const float* x, float* y, int64_t count);
+  void (*gelu_tanh_backward)(const float* grad, const float* x, float* grad_x, int64_t count);
+
+  // In each of `rows` rows, `stride` apart, rotates the first 2*half values of each of the first
+  // `heads` heads. Row n uses row (first + n) % period of cos and sin (period,half). `direction` -1
+  // turns back.
   void (*rotate)(float* data, int64_t stride, int64_t first, int64_t rows, int64_t period,
-                 const float* cos, const float* sin, int64_t heads, int64_t half, float direction);
+                 const float* cos, const float* sin, int64_t heads, int64_t head_dim, int64_t half,
+                 float direction);
 
   // Logits (width) become probabilities.
   Choice (*softmax_in_place)(float* logits, int64_t width, int64_t target);
   // The place of the largest number, the lowest of equals; 0 when none is a number.
   int64_t (*first_largest)(const float* numbers, int64_t width);
 
-  // Causal softmax attention with scale 1/sqrt(h).
+  // Causal softmax attention.
   void (*causal_attention)(const HeadGroup& head);
   void (*causal_attention_backward)(const HeadGroup& head, const HeadGroupGrads& grads);
   void (*attend_cached)(const CachedHead& head);

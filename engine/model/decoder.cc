@@ -1,18 +1,24 @@
 #include "engine/model/decoder.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
+#include <ATen/ops/gelu.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/outer.h>
+#include <ATen/ops/relu.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/InferenceMode.h>
 
+#include <algorithm>
 #include <cmath>
 #include <random>
+#include <utility>
 
+#include "engine/model/fused_ops.h"
 #include "engine/model/rope.h"
 #include "engine/torch_status.h"
 
@@ -47,6 +53,44 @@ class Normal {
   bool have_spare_ = false;
 };
 
+at::Tensor Activate(const at::Tensor& x, Activation activation) {
+  switch (activation) {
+    case Activation::kSwiGlu:
+      return SwiGlu(x);
+    case Activation::kGeluTanh:
+      return GeluTanh(x);
+    case Activation::kGelu:
+      return at::gelu(x);
+    case Activation::kRelu:
+      return at::relu(x);
+  }
+  return x;
+}
+
+bool IsNormWeight(Slot slot) {
+  return slot == Slot::kAttnNorm || slot == Slot::kMlpNorm || slot == Slot::kFinalNorm ||
+         slot == Slot::kQueryNorm || slot == Slot::kKeyNorm;
+}
+
+bool IsBias(Slot slot) {
+  return slot == Slot::kAttnNormBias || slot == Slot::kMlpNormBias ||
+         slot == Slot::kFinalNormBias || slot == Slot::kQkvBias || slot == Slot::kAttnOutBias ||
+         slot == Slot::kUpBias || slot == Slot::kDownBias;
+}
+
+// A leaf's rows as the checkpoint has them, and back. Rows that lie by heads, (H,3,...), are
+// (3,H,...) in the leaf.
+at::Tensor AsStored(const at::Tensor& rows, Stored stored, int64_t heads) {
+  if (stored == Stored::kTransposed) return rows.t();
+  if (stored == Stored::kAsIs) return rows;
+  return rows.reshape({3, heads, -1}).transpose(0, 1).reshape(rows.sizes());
+}
+at::Tensor FromStored(const at::Tensor& tensor, Stored stored, int64_t heads) {
+  if (stored == Stored::kTransposed) return tensor.t();
+  if (stored == Stored::kAsIs) return tensor;
+  return tensor.reshape({heads, 3, -1}).transpose(0, 1).reshape(tensor.sizes());
+}
+
 }  // namespace
 
 Decoder::Decoder(const DecoderConfig& config, at::Device device)
@@ -55,58 +99,28 @@ Decoder::Decoder(const DecoderConfig& config, at::Device device)
   MakeRopeTables();
 }
 
-int Decoder::AddLeaf(Leaf leaf) {
-  plan_.push_back(std::move(leaf));
-  return static_cast<int>(plan_.size()) - 1;
-}
-
-// The one place that knows the tensors' names and shapes.
+// One leaf a slot, in the order of the table; a slot's tensors go below each other.
 void Decoder::PlanLeaves() {
-  const DecoderConfig& c = config_;
-  const int64_t D = c.hidden_size, F = c.intermediate_size;
-  const int64_t q = c.num_heads * c.head_dim, kv = c.num_kv_heads * c.head_dim;
-  const auto vector = [&](const std::string& name, bool is_norm) {
-    return AddLeaf({.shape = {D}, .parts = {{name, D}}, .is_norm = is_norm, .is_bias = !is_norm});
-  };
-  embedding_ =
-      AddLeaf({.shape = {c.vocab_size, D}, .parts = {{"model.embed_tokens.weight", c.vocab_size}}});
-  for (int64_t i = 0; i < c.num_layers; ++i) {
-    const std::string at = "model.layers." + std::to_string(i) + ".";
-    const std::string attn = at + "self_attn.", mlp = at + "mlp.";
-    Layer layer{-1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
-    layer.attn_norm = vector(at + "input_layernorm.weight", true);
-    layer.qkv = AddLeaf({.shape = {q + 2 * kv, D},
-                         .parts = {{attn + "q_proj.weight", q},
-                                   {attn + "k_proj.weight", kv},
-                                   {attn + "v_proj.weight", kv}}});
-    if (c.qkv_bias) {
-      layer.qkv_bias = AddLeaf({.shape = {q + 2 * kv},
-                                .parts = {{attn + "q_proj.bias", q},
-                                          {attn + "k_proj.bias", kv},
-                                          {attn + "v_proj.bias", kv}},
-                                .is_bias = true});
+  Slots none;
+  none.leaf.fill(-1);
+  ends_ = none;
+  layers_.assign(config_.num_layers, none);
+  for (TensorRule& rule : DecoderTensors(config_)) {
+    int& index = (rule.layer < 0 ? ends_ : layers_[rule.layer])[rule.slot];
+    if (rule.stored == Stored::kTransposed) std::reverse(rule.shape.begin(), rule.shape.end());
+    if (index < 0) {
+      index = static_cast<int>(plan_.size());
+      plan_.push_back({.slot = rule.slot, .shape = rule.shape, .parts = {}});
+      plan_.back().shape[0] = 0;
     }
-    layer.out = AddLeaf({.shape = {D, q}, .parts = {{attn + "o_proj.weight", D}}});
-    if (c.out_bias) layer.out_bias = vector(attn + "o_proj.bias", false);
-    layer.mlp_norm = vector(at + "post_attention_layernorm.weight", true);
-    layer.gate_up =
-        AddLeaf({.shape = {2 * F, D},
-                 .parts = {{mlp + "gate_proj.weight", F}, {mlp + "up_proj.weight", F}}});
-    if (c.mlp_bias) {
-      layer.gate_up_bias =
-          AddLeaf({.shape = {2 * F},
-                   .parts = {{mlp + "gate_proj.bias", F}, {mlp + "up_proj.bias", F}},
-                   .is_bias = true});
-    }
-    layer.down = AddLeaf({.shape = {D, F}, .parts = {{mlp + "down_proj.weight", D}}});
-    if (c.mlp_bias) layer.down_bias = vector(mlp + "down_proj.bias", false);
-    layers_.push_back(layer);
+    Leaf& leaf = plan_[index];
+    leaf.parts.push_back({.name = std::move(rule.name),
+                          .row = leaf.shape[0],
+                          .rows = rule.shape[0],
+                          .stored = rule.stored});
+    leaf.shape[0] += rule.shape[0];
   }
-  final_norm_ = vector("model.norm.weight", true);
-  output_ =
-      c.tied_embeddings
-          ? embedding_
-          : AddLeaf({.shape = {c.vocab_size, D}, .parts = {{"lm_head.weight", c.vocab_size}}});
+  if (config_.tied_embeddings) ends_[Slot::kOutput] = ends_[Slot::kTokens];
 }
 
 // Angles in fp32 whatever the weights' type, as transformers does: a table rounded to bf16 moves
@@ -117,8 +131,8 @@ void Decoder::MakeRopeTables() {
   const at::Tensor frequencies =
       at::from_blob(inverse.data(), {static_cast<int64_t>(inverse.size())}, at::kFloat);
   const at::Tensor angles = at::outer(at::arange(config_.context, at::kFloat), frequencies);
-  rope_cos_ = angles.cos().to(device_);
-  rope_sin_ = angles.sin().to(device_);
+  rope_cos_ = angles.cos().mul_(config_.rope.attention_factor).to(device_);
+  rope_sin_ = angles.sin().mul_(config_.rope.attention_factor).to(device_);
 }
 
 absl::StatusOr<Decoder> Decoder::Build(
@@ -129,17 +143,15 @@ absl::StatusOr<Decoder> Decoder::Build(
     Decoder model(config, at::Device(device.name));
     for (const Leaf& leaf : model.plan_) {
       at::Tensor whole = at::empty(leaf.shape, at::TensorOptions(at::kFloat).device(model.device_));
-      int64_t row = 0;
       for (const Part& part : leaf.parts) {
         LETHE_ASSIGN_OR_RETURN(const at::Tensor tensor, read(part.name));
-        std::vector<int64_t> want = leaf.shape;
-        want[0] = part.rows;
-        if (tensor.sizes() != at::IntArrayRef(want)) {
+        const at::Tensor rows = whole.narrow(0, part.row, part.rows);
+        const at::Tensor wanted = AsStored(rows, part.stored, config.num_heads);
+        if (tensor.sizes() != wanted.sizes()) {
           return BadCheckpoint("a tensor's shape is not the one that config.json gives it",
                                part.name);
         }
-        whole.narrow(0, row, part.rows).copy_(tensor);
-        row += part.rows;
+        rows.copy_(FromStored(tensor, part.stored, config.num_heads));
       }
       model.leaves_.push_back(whole.requires_grad_(true));
     }
@@ -166,9 +178,9 @@ absl::StatusOr<Decoder> Decoder::Init(const DecoderConfig& config, uint64_t seed
     const auto deviation = static_cast<float>(config.initializer_range);
     for (const Leaf& leaf : model.plan_) {
       at::Tensor whole = at::zeros(leaf.shape, at::kFloat);
-      if (leaf.is_norm) {
+      if (IsNormWeight(leaf.slot)) {
         whole.fill_(1.0);
-      } else if (!leaf.is_bias) {
+      } else if (!IsBias(leaf.slot)) {
         float* data = whole.data_ptr<float>();
         for (int64_t i = 0; i < whole.numel(); ++i) data[i] = deviation * normal.Next();
       }
@@ -178,27 +190,70 @@ absl::StatusOr<Decoder> Decoder::Init(const DecoderConfig& config, uint64_t seed
   });
 }
 
-at::Tensor Decoder::Run(const at::Tensor& ids, const Attend& attend) const {
-  // (N,D): the stream that every layer adds to
-  at::Tensor x = at::embedding(Weight(embedding_), ids);
-  for (size_t i = 0; i < layers_.size(); ++i) {
-    const Layer& w = layers_[i];
-    at::Tensor h = RmsNorm(x, Weight(w.attn_norm), config_.rms_norm_eps);  // (N,D)
-    at::Tensor qkv = at::linear(h, Weight(w.qkv), Weight(w.qkv_bias));     // (N,(H+2K)h)
-    h = attend(static_cast<int64_t>(i), std::move(qkv));                   // (N,H*h)
-    x = at::linear(h, Weight(w.out), Weight(w.out_bias)).add_(x);          // (N,D)
-    h = RmsNorm(x, Weight(w.mlp_norm), config_.rms_norm_eps);              // (N,D)
-    h = SwiGlu(at::linear(h, Weight(w.gate_up), Weight(w.gate_up_bias)));  // (N,F)
-    x = at::linear(h, Weight(w.down), Weight(w.down_bias)).add_(x);        // (N,D)
+at::Tensor Decoder::Embed(const at::Tensor& ids, const at::Tensor& positions) const {
+  at::Tensor x =
+      at::embedding(Weight(ends_, Slot::kTokens), ids, config_.padding_row.value_or(-1));  // (N,E)
+  const at::Tensor project = Weight(ends_, Slot::kProjectIn);
+  if (project.defined()) x = at::linear(x, project);
+  const at::Tensor table = Weight(ends_, Slot::kPositions);
+  if (table.defined()) x = x + at::embedding(table, positions + config_.position_offset);
+  return x;
+}
+
+at::Tensor Decoder::Normed(const at::Tensor& x, const Slots& slots, Slot weight, Slot bias) const {
+  if (config_.norm == Norm::kRms) return RmsNorm(x, Weight(slots, weight), config_.norm_eps);
+  return LayerNorm(x, Weight(slots, weight), Weight(slots, bias), config_.norm_eps);
+}
+
+at::Tensor Decoder::AttentionPart(int64_t layer, const at::Tensor& x, const Attend& attend) const {
+  const auto weight = [&](Slot slot) { return Weight(layers_[layer], slot); };
+  at::Tensor qkv = at::linear(x, weight(Slot::kQkv), weight(Slot::kQkvBias));  // (N,(H+2K)h)
+  if (config_.head_norms) {
+    qkv = NormHeads(qkv, weight(Slot::kQueryNorm), weight(Slot::kKeyNorm), config_.norm_eps,
+                    Shape(layer));
   }
-  return RmsNorm(x, Weight(final_norm_), config_.rms_norm_eps);
+  const at::Tensor heads = attend(layer, std::move(qkv));  // (N,H*h)
+  return at::linear(heads, weight(Slot::kAttnOut), weight(Slot::kAttnOutBias));
+}
+
+at::Tensor Decoder::MlpPart(int64_t layer, const at::Tensor& x) const {
+  const auto weight = [&](Slot slot) { return Weight(layers_[layer], slot); };
+  const at::Tensor up = at::linear(x, weight(Slot::kUp), weight(Slot::kUpBias));  // (N,F or 2F)
+  return at::linear(Activate(up, config_.activation), weight(Slot::kDown), weight(Slot::kDownBias));
+}
+
+at::Tensor Decoder::RunLayer(int64_t layer, at::Tensor x, const Attend& attend) const {
+  const auto norm = [&](const at::Tensor& y, Slot weight, Slot bias) {
+    return Normed(y, layers_[layer], weight, bias);
+  };
+  const bool before = !config_.norm_after;
+  const at::Tensor h = before ? norm(x, Slot::kAttnNorm, Slot::kAttnNormBias) : x;
+  at::Tensor attended = AttentionPart(layer, h, attend);
+  if (config_.parallel_parts) {
+    const at::Tensor g = norm(x, Slot::kMlpNorm, Slot::kMlpNormBias);
+    return MlpPart(layer, g).add_(attended).add_(x);
+  }
+  x = attended.add_(x);
+  if (config_.norm_after) x = norm(x, Slot::kAttnNorm, Slot::kAttnNormBias);
+  const at::Tensor g = before ? norm(x, Slot::kMlpNorm, Slot::kMlpNormBias) : x;
+  x = MlpPart(layer, g).add_(x);
+  return before ? x : norm(x, Slot::kMlpNorm, Slot::kMlpNormBias);
+}
+
+at::Tensor Decoder::Run(const at::Tensor& ids, const at::Tensor& positions,
+                        const Attend& attend) const {
+  at::Tensor x = Embed(ids, positions);  // (N,D): the stream that every layer adds to
+  for (int64_t i = 0; i < config_.num_layers; ++i) x = RunLayer(i, std::move(x), attend);
+  if (config_.final_norm) x = Normed(x, ends_, Slot::kFinalNorm, Slot::kFinalNormBias);
+  const at::Tensor project = Weight(ends_, Slot::kProjectOut);
+  return project.defined() ? at::linear(x, project) : x;
 }
 
 at::Tensor Decoder::Hidden(const at::Tensor& ids) const {
-  const int64_t batch = ids.size(0);
-  const AttentionShape shape = Shape();
-  return Run(ids.reshape({-1}), [&](int64_t, at::Tensor qkv) {
-    return RotateAndAttend(std::move(qkv), rope_cos_, rope_sin_, shape, batch);
+  const int64_t batch = ids.size(0), tokens = ids.size(1);
+  const at::Tensor positions = at::arange(tokens, ids.options()).repeat({batch});
+  return Run(ids.reshape({-1}), positions, [&](int64_t layer, at::Tensor qkv) {
+    return RotateAndAttend(std::move(qkv), rope_cos_, rope_sin_, Shape(layer), batch);
   });
 }
 
@@ -206,35 +261,34 @@ at::Tensor Decoder::Logits(const at::Tensor& hidden) const {
   return at::linear(hidden, OutputWeight());
 }
 
-const at::Tensor& Decoder::OutputWeight() const { return leaves_[output_]; }
+const at::Tensor& Decoder::OutputWeight() const { return leaves_[ends_[Slot::kOutput]]; }
 
-AttentionShape Decoder::Shape() const {
-  return {config_.num_heads, config_.num_kv_heads, config_.head_dim};
+AttentionShape Decoder::Shape(int64_t layer) const {
+  return {.heads = config_.num_heads,
+          .kv_heads = config_.num_kv_heads,
+          .head_dim = config_.head_dim,
+          .scale = config_.ScoreScale(layer),
+          .window = config_.Window(layer)};
 }
 
-std::vector<NamedTensor> Decoder::Named() const {
+std::vector<NamedTensor> Decoder::NamedParts(const std::vector<at::Tensor>& leaves) const {
   std::vector<NamedTensor> named;
   for (size_t i = 0; i < plan_.size(); ++i) {
-    int64_t row = 0;
+    if (!leaves[i].defined()) continue;
     for (const Part& part : plan_[i].parts) {
-      named.push_back({part.name, leaves_[i].detach().narrow(0, row, part.rows)});
-      row += part.rows;
+      const at::Tensor rows = leaves[i].detach().narrow(0, part.row, part.rows);
+      named.push_back({part.name, AsStored(rows, part.stored, config_.num_heads)});
     }
   }
   return named;
 }
+
+std::vector<NamedTensor> Decoder::Named() const { return NamedParts(leaves_); }
 
 std::vector<NamedTensor> Decoder::NamedGradients() const {
-  std::vector<NamedTensor> named;
-  for (size_t i = 0; i < plan_.size(); ++i) {
-    const at::Tensor grad = leaves_[i].grad();
-    int64_t row = 0;
-    for (const Part& part : plan_[i].parts) {
-      if (grad.defined()) named.push_back({part.name, grad.narrow(0, row, part.rows)});
-      row += part.rows;
-    }
-  }
-  return named;
+  std::vector<at::Tensor> gradients;
+  for (const at::Tensor& leaf : leaves_) gradients.push_back(leaf.grad());
+  return NamedParts(gradients);
 }
 
 void Decoder::ZeroGradients() const {

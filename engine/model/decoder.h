@@ -1,12 +1,12 @@
 // One decoder for every supported family; what differs between families is data in DecoderConfig.
 //
 //   LETHE_ASSIGN_OR_RETURN(Decoder model, Decoder::Load(folder, device));
-//   at::Tensor hidden = model.Hidden(ids);                 // (B,T) int64 -> (B*T,D)
-//   at::Tensor logits = model.Logits(hidden.index_select(0, rows));   // (N,D) -> (N,V)
+//   at::Tensor hidden = model.Hidden(ids);                 // (B,T) int64 -> (B*T,E)
+//   at::Tensor logits = model.Logits(hidden.index_select(0, rows));   // (N,E) -> (N,V)
 //
 // Leaves     the tensors that autograd and the optimizer see. Projections that read the same input
 //            are one leaf (q, k and v; gate and up), so that a step costs fewer and larger matrix
-//            products. Named() gives the checkpoint's own tensors as views.
+//            products. Named() gives the checkpoint's own tensors.
 // Copies     share the weights, like tensors; Clone() does not.
 // Batches    rows are padded on the right; attention is causal, so what real tokens give never
 //            depends on the padding.
@@ -19,6 +19,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -29,14 +30,15 @@
 #include "base/status.h"
 #include "engine/checkpoint/checkpoint_folder.h"
 #include "engine/checkpoint/decoder_config.h"
+#include "engine/checkpoint/decoder_tensors.h"
 #include "engine/device.h"
-#include "engine/model/fused_ops.h"
+#include "engine/model/attention.h"
 
 namespace lethe {
 
 struct NamedTensor {
   std::string name;   // as in the checkpoint: "model.layers.0.self_attn.q_proj.weight"
-  at::Tensor tensor;  // a view
+  at::Tensor tensor;  // as it lies there: a view, or a copy where the leaf lies otherwise
 };
 
 class Decoder {
@@ -55,18 +57,18 @@ class Decoder {
   const DecoderConfig& config() const { return config_; }
   const at::Device& device() const { return device_; }
 
-  // ids (B,T) int64 -> (B*T,D), after the last norm; row b*T+t is position t of sequence b. Carries
-  // grad.
+  // ids (B,T) int64 -> (B*T,E), what the output layer reads; row b*T+t is position t of sequence b.
+  // E is the hidden size but for the few models whose embedding is smaller. Carries grad.
   at::Tensor Hidden(const at::Tensor& ids) const;
-  // hidden (N,D) -> (N,V). Carries grad. A whole batch's logits are large: sequence_loss.h works in
+  // hidden (N,E) -> (N,V). Carries grad. A whole batch's logits are large: sequence_loss.h works in
   // chunks instead.
   at::Tensor Logits(const at::Tensor& hidden) const;
-  const at::Tensor& OutputWeight() const;  // (V,D); the embedding where the model ties them
+  const at::Tensor& OutputWeight() const;  // (V,E); the embedding where the model ties them
 
   // For the optimizer, in a fixed order; all require grad.
   const std::vector<at::Tensor>& Leaves() const { return leaves_; }
-  std::vector<NamedTensor> Named() const;  // detached views of the leaves
-  // views of the leaves' gradients; those not defined are left out
+  std::vector<NamedTensor> Named() const;  // the leaves' values, detached
+  // the leaves' gradients; those not defined are left out
   std::vector<NamedTensor> NamedGradients() const;
   void ZeroGradients() const;  // drops them
   int64_t ParameterCount() const;
@@ -79,27 +81,31 @@ class Decoder {
   absl::Status CheckIds(std::span<const int32_t> ids, int64_t at_least = 1) const;
 
   // The layers, with attention left to the caller: attend(layer, qkv (N,(H+2K)h)) -> (N,H*h). ids
-  // (N) int64 -> (N,D), after the last norm. Hidden and the KV cache are two callers.
+  // (N) int64 and the positions (N) int64 that they stand at -> (N,E), as Hidden. Hidden and the KV
+  // cache are two callers.
   using Attend = std::function<at::Tensor(int64_t layer, at::Tensor qkv)>;
-  at::Tensor Run(const at::Tensor& ids, const Attend& attend) const;
-  AttentionShape Shape() const;
-  const at::Tensor& RopeCos() const { return rope_cos_; }  // (context, h/2) fp32
-  const at::Tensor& RopeSin() const { return rope_sin_; }
+  at::Tensor Run(const at::Tensor& ids, const at::Tensor& positions, const Attend& attend) const;
+  AttentionShape Shape(int64_t layer) const;
+  const at::Tensor& RopeCos() const { return rope_cos_; }  // (context,r/2) fp32; r values of a head
+  const at::Tensor& RopeSin() const { return rope_sin_; }  // turn, none where positions are learned
 
  private:
   // A leaf is made of the checkpoint's tensors, one below the other.
   struct Part {
     std::string name;
-    int64_t rows;
+    int64_t row, rows;  // of the leaf
+    Stored stored;
   };
   struct Leaf {
+    Slot slot;
     std::vector<int64_t> shape;
     std::vector<Part> parts;
-    bool is_norm = false;
-    bool is_bias = false;
   };
-  struct Layer {  // indexes into leaves_; -1: absent
-    int attn_norm, qkv, qkv_bias, out, out_bias, mlp_norm, gate_up, gate_up_bias, down, down_bias;
+  // Which leaf fills each slot of a layer; -1: none does.
+  struct Slots {
+    std::array<int, kSlots> leaf;
+    int& operator[](Slot slot) { return leaf[static_cast<int>(slot)]; }
+    int operator[](Slot slot) const { return leaf[static_cast<int>(slot)]; }
   };
 
   Decoder(const DecoderConfig& config, at::Device device);
@@ -108,15 +114,25 @@ class Decoder {
       const DecoderConfig& config, const Device& device,
       const std::function<absl::StatusOr<at::Tensor>(const std::string&)>& read);
   void PlanLeaves();
-  int AddLeaf(Leaf leaf);
   void MakeRopeTables();
-  at::Tensor Weight(int leaf) const { return leaf < 0 ? at::Tensor() : leaves_[leaf]; }
+  std::vector<NamedTensor> NamedParts(const std::vector<at::Tensor>& leaves) const;
+  // (N) -> (N,D): what the first layer reads.
+  at::Tensor Embed(const at::Tensor& ids, const at::Tensor& positions) const;
+  at::Tensor Normed(const at::Tensor& x, const Slots& slots, Slot weight, Slot bias) const;
+  // x (N,D) -> (N,D), one layer on.
+  at::Tensor RunLayer(int64_t layer, at::Tensor x, const Attend& attend) const;
+  at::Tensor AttentionPart(int64_t layer, const at::Tensor& x, const Attend& attend) const;
+  at::Tensor MlpPart(int64_t layer, const at::Tensor& x) const;
+  // Undefined where the model has none.
+  at::Tensor Weight(const Slots& slots, Slot slot) const {
+    return slots[slot] < 0 ? at::Tensor() : leaves_[slots[slot]];
+  }
 
   DecoderConfig config_;
   at::Device device_;
   std::vector<Leaf> plan_;
-  std::vector<Layer> layers_;
-  int embedding_ = -1, final_norm_ = -1, output_ = -1;
+  std::vector<Slots> layers_;
+  Slots ends_;  // before and after the layers
   std::vector<at::Tensor> leaves_;
   at::Tensor rope_cos_, rope_sin_;
 };

@@ -63,7 +63,7 @@ TensorProvider Hand(const at::Tensor& value) {
 }  // namespace
 
 absl::StatusOr<Decoder> Decoder::Load(const CheckpointFolder& folder, const Device& device) {
-  LETHE_ASSIGN_OR_RETURN(const DecoderConfig config, ParseDecoderConfig(folder.config_json()));
+  LETHE_ASSIGN_OR_RETURN(const DecoderConfig config, ReadDecoderConfig(folder));
   LETHE_RETURN_IF_ERROR(CheckTensors(config, folder).status());
   return Build(config, device, [&](const std::string& name) { return ReadTensor(folder, name); });
 }

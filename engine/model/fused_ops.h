@@ -1,8 +1,9 @@
-// The three parts of a layer between matrix products, each one pass forward and one backward, with
-// autograd.
+// Norms and activations: what stands between the matrix products of a layer beside attention, each
+// one pass forward and one backward, with autograd.
 //
-// Shapes     N = B*T tokens; H query heads, K key-value heads, h values a head, D = hidden size,
-//            F = MLP size.
+//   at::Tensor h = RmsNorm(x, weight, 1e-5);   // (N,D) -> (N,D)
+//
+// Shapes     N = B*T tokens; D = hidden size, F = MLP size.
 // Where      fp32 on the CPU runs our own loops (cpu_kernels.h); all else runs the same formulas in
 //            ATen.
 // Threads    any; no state.
@@ -15,31 +16,19 @@
 
 namespace lethe {
 
-struct AttentionShape {
-  int64_t heads;     // H
-  int64_t kv_heads;  // K, divides H
-  int64_t head_dim;  // h
-};
-
 // y = x / sqrt(mean(x^2) + eps) * weight (Zhang and Sennrich 2019).   x (N,D), weight (D) -> (N,D)
 at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps);
+
+// y = (x - mean(x)) / sqrt(variance(x) + eps) * weight + bias (Ba et al. 2016).   x (N,D), weight and
+// bias (D) or undefined: 1 and 0 -> (N,D)
+at::Tensor LayerNorm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                     double eps);
 
 // silu(gate) * up (Shazeer 2020).   gate_up (N,2F): gate, then up -> (N,F)
 at::Tensor SwiGlu(const at::Tensor& gate_up);
 
-// Rotates queries and keys by their positions (Su et al. 2021; pairs are (i, i + h/2), as in
-// Hugging Face checkpoints), then causal softmax attention with scale 1/sqrt(h).
-//   qkv (B*T,(H+2K)h): all queries, all keys, all values; its memory is taken over   cos, sin (>=
-//   T, h/2) fp32   -> (B*T,H*h)
-at::Tensor RotateAndAttend(at::Tensor qkv, const at::Tensor& cos, const at::Tensor& sin,
-                           const AttentionShape& shape, int64_t batch);
-
-// The two halves of the above without autograd, for prefilling a cache.
-//   Rotate: in place, qkv (N,(H+2K)h), queries and keys by row n's entry of cos, sin ((period,
-//   h/2): row n uses n % period)
-void Rotate(at::Tensor& qkv, const at::Tensor& cos, const at::Tensor& sin,
-            const AttentionShape& shape, int64_t period);
-at::Tensor AttendCausal(const at::Tensor& rotated_qkv, const AttentionShape& shape, int64_t batch);
+// x Phi(x) (Hendrycks and Gimpel 2016), Phi by the formula with tanh: "gelu_new".   x (N,F) -> (N,F)
+at::Tensor GeluTanh(const at::Tensor& x);
 
 }  // namespace lethe
 

@@ -7,6 +7,7 @@
 #include <ATen/ops/argmax.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/full_like.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/tensor.h>
@@ -23,11 +24,36 @@ namespace {
 
 int64_t RoundUp(int64_t x) { return (x + 15) / 16 * 16; }
 
+// Drops the first `unseen` positions but for those that share a sixteen with one that is seen:
+// returns how many of them are left, for the loops to hide.
+int64_t DropFront(int64_t unseen, int64_t width, const float** keys, const float** values,
+                  int64_t* count) {
+  const int64_t dropped = unseen / 16 * 16;
+  *keys += dropped;
+  *values += dropped * width;
+  *count -= dropped;
+  return unseen - dropped;
+}
+
+// Leaves out what the window (0: none) does not reach: the row stands at position prefix + tail - 1.
+void ApplyWindow(int64_t window, cpu::CachedHead* head) {
+  const int64_t unseen = head->prefix + head->tail - window;
+  if (window == 0 || unseen <= 0) return;
+  if (unseen < head->prefix) {
+    head->hidden =
+        DropFront(unseen, head->width, &head->prefix_keys, &head->prefix_values, &head->prefix);
+  } else {
+    head->hidden = DropFront(unseen - head->prefix, head->width, &head->tail_keys,
+                             &head->tail_values, &head->tail);
+    head->prefix = 0;
+  }
+}
+
 }  // namespace
 
 KvCache::KvCache(const Decoder& model)
     : model_(model),
-      shape_(model.Shape()),
+      shape_(model.Shape(0)),
       width_(RoundUp(shape_.head_dim)),
       own_loops_(model.device().is_cpu()),
       layers_(model.config().num_layers) {}
@@ -38,10 +64,11 @@ at::Tensor KvCache::ReadPrefixes(const at::Tensor& ids) {
   prefixes_ = ids.size(0);
   prefix_tokens_ = ids.size(1);
   prefix_padded_ = RoundUp(prefix_tokens_);
-  return model_.Run(ids.reshape({-1}), [&](int64_t layer, at::Tensor qkv) {
+  const at::Tensor positions = at::arange(prefix_tokens_, ids.options()).repeat({prefixes_});
+  return model_.Run(ids.reshape({-1}), positions, [&](int64_t layer, at::Tensor qkv) {
     Rotate(qkv, model_.RopeCos(), model_.RopeSin(), shape_, prefix_tokens_);
     KeepPrefix(layers_[layer], qkv);
-    return AttendCausal(qkv, shape_, prefixes_);
+    return AttendCausal(qkv, model_.Shape(layer), prefixes_);
   });
 }
 
@@ -107,22 +134,23 @@ at::Tensor KvCache::Step(std::span<const int64_t> rows, std::span<const int32_t>
   const at::Tensor positions = at::tensor(places, at::kLong).to(model_.device());
   const at::Tensor ids =
       at::tensor(std::vector<int64_t>(tokens.begin(), tokens.end()), at::kLong).to(model_.device());
-  const at::Tensor cos = model_.RopeCos().index_select(0, positions);  // (n,h/2)
+  const at::Tensor cos = model_.RopeCos().index_select(0, positions);  // (n,r/2)
   const at::Tensor sin = model_.RopeSin().index_select(0, positions);
-  at::Tensor hidden = model_.Run(ids, [&](int64_t layer, at::Tensor qkv) {
+  at::Tensor hidden = model_.Run(ids, positions, [&](int64_t layer, at::Tensor qkv) {
     Rotate(qkv, cos, sin, shape_, static_cast<int64_t>(rows.size()));
-    return own_loops_ ? AttendWithLoops(layers_[layer], qkv, rows)
-                      : AttendWithTensorOps(layers_[layer], qkv, rows);
+    return own_loops_ ? AttendWithLoops(layer, qkv, rows) : AttendWithTensorOps(layer, qkv, rows);
   });
   for (const int64_t row : rows) ++rows_[row].taken;
   return hidden;
 }
 
 // qkv (n,(H+2K)h), rotated -> (n,H*h)
-at::Tensor KvCache::AttendWithLoops(Layer& layer, const at::Tensor& qkv,
+at::Tensor KvCache::AttendWithLoops(int64_t layer, const at::Tensor& qkv,
                                     std::span<const int64_t> rows) {
   const int64_t H = shape_.heads, K = shape_.kv_heads, h = shape_.head_dim, group = H / K;
-  const int64_t stride = qkv.size(1), count = qkv.size(0);
+  const int64_t stride = qkv.size(1), count = qkv.size(0), window = model_.Shape(layer).window;
+  const auto scale = static_cast<float>(model_.Shape(layer).Scale());
+  Layer& kept = layers_[layer];
   at::Tensor out = at::empty({count, H * h}, qkv.options());
   const float* from = qkv.const_data_ptr<float>();
   float* to = out.data_ptr<float>();
@@ -135,27 +163,30 @@ at::Tensor KvCache::AttendWithLoops(Layer& layer, const at::Tensor& qkv,
           const Row& row = rows_[rows[n]];
           for (int64_t k = 0; k < K; ++k) {
             const int64_t prefix_head = row.start.prefix * K + k;
-            float* keys = layer.tail_keys.data() + row.keys_at + k * h * row.tail_padded;
-            float* values = layer.tail_values.data() + row.values_at + k * row.start.room * width_;
+            float* keys = kept.tail_keys.data() + row.keys_at + k * h * row.tail_padded;
+            float* values = kept.tail_values.data() + row.values_at + k * row.start.room * width_;
             const float *key = from + n * stride + (H + k) * h, *value = key + K * h;
             for (int64_t d = 0; d < h; ++d) keys[d * row.tail_padded + row.taken] = key[d];
             std::copy(value, value + h, values + row.taken * width_);
-            cpu::Best().attend_cached(
-                {.head_dim = h,
-                 .group = group,
-                 .width = width_,
-                 .query = from + n * stride + k * group * h,
-                 .prefix_keys = layer.prefix_keys.data() + prefix_head * h * prefix_padded_,
-                 .prefix_values =
-                     layer.prefix_values.data() + prefix_head * prefix_tokens_ * width_,
-                 .prefix = row.start.length,
-                 .prefix_padded = prefix_padded_,
-                 .tail_keys = keys,
-                 .tail_values = values,
-                 .tail = row.taken + 1,
-                 .tail_padded = row.tail_padded,
-                 .out = to + n * H * h + k * group * h,
-                 .scratch = scratch.data()});
+            cpu::CachedHead head = {
+                .head_dim = h,
+                .group = group,
+                .width = width_,
+                .scale = scale,
+                .hidden = 0,
+                .query = from + n * stride + k * group * h,
+                .prefix_keys = kept.prefix_keys.data() + prefix_head * h * prefix_padded_,
+                .prefix_values = kept.prefix_values.data() + prefix_head * prefix_tokens_ * width_,
+                .prefix = row.start.length,
+                .prefix_padded = prefix_padded_,
+                .tail_keys = keys,
+                .tail_values = values,
+                .tail = row.taken + 1,
+                .tail_padded = row.tail_padded,
+                .out = to + n * H * h + k * group * h,
+                .scratch = scratch.data()};
+            ApplyWindow(window, &head);
+            cpu::Best().attend_cached(head);
           }
         }
       });
@@ -163,8 +194,10 @@ at::Tensor KvCache::AttendWithLoops(Layer& layer, const at::Tensor& qkv,
 }
 
 // The same in ATen: scores over the prefix and over the own tail, one softmax over both.
-at::Tensor KvCache::AttendWithTensorOps(Layer& layer, const at::Tensor& qkv,
+at::Tensor KvCache::AttendWithTensorOps(int64_t index, const at::Tensor& qkv,
                                         std::span<const int64_t> rows) {
+  Layer& layer = layers_[index];
+  const AttentionShape shape = model_.Shape(index);
   const int64_t H = shape_.heads, K = shape_.kv_heads, h = shape_.head_dim, n = qkv.size(0);
   std::vector<int64_t> slots(rows.begin(), rows.end()), prefixes, lengths, taken;
   for (const int64_t row : rows) {
@@ -187,16 +220,22 @@ at::Tensor KvCache::AttendWithTensorOps(Layer& layer, const at::Tensor& qkv,
   const at::Tensor keys = one ? layer.keys : layer.keys.index_select(0, on_device(prefixes));
   const at::Tensor values = one ? layer.values : layer.values.index_select(0, on_device(prefixes));
 
-  const at::Tensor query = all.narrow(1, 0, H).reshape({n, K, H / K, h}) / std::sqrt(double(h));
+  const at::Tensor query = all.narrow(1, 0, H).reshape({n, K, H / K, h}) * shape.Scale();
   const double never = -std::numeric_limits<double>::infinity();
-  const auto scores = [&](const at::Tensor& k, const at::Tensor& limit) {  // (n,K,G,keys)
-    const at::Tensor place = at::arange(k.size(2), qkv.options().dtype(at::kLong));
-    const at::Tensor hidden_place = place.unsqueeze(0) >= limit.unsqueeze(1);  // (n,keys)
+  // Seen are the positions below `limit` (n), and with a window none before its first.
+  const auto scores = [&](const at::Tensor& k, const at::Tensor& limit, const at::Tensor& first) {
+    const at::Tensor place = at::arange(k.size(2), qkv.options().dtype(at::kLong)).unsqueeze(0);
+    const at::Tensor unseen = (place >= limit.unsqueeze(1)).logical_or_(place < first.unsqueeze(1));
     return at::matmul(query, k.transpose(2, 3))
-        .masked_fill(hidden_place.unsqueeze(1).unsqueeze(1), never);
+        .masked_fill(unseen.unsqueeze(1).unsqueeze(1), never);  // (n,K,G,keys)
   };
-  const at::Tensor weights =
-      at::softmax(at::cat({scores(keys, on_device(lengths)), scores(own_keys, step + 1)}, -1), -1);
+  const at::Tensor length = on_device(lengths);
+  const at::Tensor first_own =
+      shape.window > 0 ? step + 1 - shape.window : at::full_like(step, -prefix_tokens_);
+  const at::Tensor weights = at::softmax(
+      at::cat({scores(keys, length, first_own + length), scores(own_keys, step + 1, first_own)},
+              -1),
+      -1);
   const int64_t split = keys.size(2);
   return (at::matmul(weights.narrow(3, 0, split), values) +
           at::matmul(weights.narrow(3, split, steps), own_values))

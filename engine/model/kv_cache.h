@@ -4,7 +4,7 @@
 //   at::Tensor hidden = cache.ReadPrefixes(ids);        // (P,S): all of it in one pass
 //   cache.StartRows({{.prefix = 0, .length = 17, .room = 30},
 //                    {.prefix = 0, .length = 42, .room = 5}});
-//   hidden = cache.Step(rows, tokens);                  // (n,D): one token more for each of n rows
+//   hidden = cache.Step(rows, tokens);                  // (n,E): one token more for each of n rows
 //
 // Sharing    a row that continues prefix p after `length` tokens reads that prefix where it lies:
 //            nothing is copied for it, and rows may begin anywhere in one prefix.
@@ -34,11 +34,11 @@ class KvCache {
  public:
   explicit KvCache(const Decoder& model);
 
-  // ids (P,S) int64, padded on the right -> hidden (P*S,D). Replaces all prefixes and rows.
+  // ids (P,S) int64, padded on the right -> hidden (P*S,E). Replaces all prefixes and rows.
   at::Tensor ReadPrefixes(const at::Tensor& ids);
   // Replaces all rows.
   void StartRows(std::span<const CacheRow> rows);
-  // rows (n), each at most once: indexes into those started; tokens (n) -> hidden (n,D), which
+  // rows (n), each at most once: indexes into those started; tokens (n) -> hidden (n,E), which
   // predicts what comes next.
   at::Tensor Step(std::span<const int64_t> rows, std::span<const int32_t> tokens);
 
@@ -64,23 +64,23 @@ class KvCache {
     int64_t values_at = 0;    // and in tail_values
   };
   void KeepPrefix(Layer& layer, const at::Tensor& qkv);
-  at::Tensor AttendWithLoops(Layer& layer, const at::Tensor& qkv, std::span<const int64_t> rows);
-  at::Tensor AttendWithTensorOps(Layer& layer, const at::Tensor& qkv,
+  at::Tensor AttendWithLoops(int64_t layer, const at::Tensor& qkv, std::span<const int64_t> rows);
+  at::Tensor AttendWithTensorOps(int64_t layer, const at::Tensor& qkv,
                                  std::span<const int64_t> rows);
 
   const Decoder& model_;
-  const AttentionShape shape_;
-  const int64_t width_;  // h rounded up to a multiple of 16
+  const AttentionShape shape_;  // of every layer but for scale and window
+  const int64_t width_;         // h rounded up to a multiple of 16
   bool own_loops_;
   int64_t prefixes_ = 0, prefix_tokens_ = 0, prefix_padded_ = 0, longest_room_ = 0;
   std::vector<Layer> layers_;
   std::vector<Row> rows_;
 };
 
-// x (N,D) -> (n,D): the given rows.
+// x (N,E) -> (n,E): the given rows.
 at::Tensor RowsOf(const at::Tensor& x, const std::vector<int64_t>& rows);
 
-// hidden (N,D) -> (N) int64 on the CPU: the model's first choice after each, the lowest id of
+// hidden (N,E) -> (N) int64 on the CPU: the model's first choice after each, the lowest id of
 // equals. In chunks of logits.
 at::Tensor FirstChoices(const Decoder& model, const at::Tensor& hidden);
 

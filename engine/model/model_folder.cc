@@ -5,13 +5,14 @@
 
 #include "base/digest.h"
 #include "engine/checkpoint/decoder_config.h"
+#include "engine/checkpoint/decoder_tensors.h"
 #include "engine/model/decoder_io.h"
 
 namespace lethe {
 absl::StatusOr<ModelFolder> ModelFolder::Load(const std::filesystem::path& path,
                                               const Device& device) {
   LETHE_ASSIGN_OR_RETURN(CheckpointFolder folder, CheckpointFolder::Open(path));
-  LETHE_ASSIGN_OR_RETURN(const DecoderConfig config, ParseDecoderConfig(folder.config_json()));
+  LETHE_ASSIGN_OR_RETURN(const DecoderConfig config, ReadDecoderConfig(folder));
   LETHE_RETURN_IF_ERROR(CheckTensors(config, folder).status());
   LETHE_ASSIGN_OR_RETURN(Decoder model, Decoder::Load(folder, device));
   return ModelFolder{std::move(folder), std::move(model)};

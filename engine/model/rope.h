@@ -1,6 +1,7 @@
-// Rotary position frequencies: theta^(-2i/h), stretched as the checkpoint says.
+// Rotary position frequencies: theta^(-2i/r), stretched as the checkpoint says; r values of a head
+// turn.
 //
-//   std::vector<float> frequencies = InverseFrequencies(config);   // h/2 of them
+//   std::vector<float> frequencies = InverseFrequencies(config);   // r/2 of them
 //
 // Position t turns pair i by t * frequencies[i].
 // Errors     none: DecoderConfig is checked when it is read.

@@ -9,6 +9,7 @@
 #include <functional>
 #include <vector>
 
+#include "engine/model/attention.h"
 #include "engine/model/cpu_kernels.h"
 
 namespace lethe {
@@ -72,6 +73,57 @@ TEST_F(FusedOps, SwiGlu) {
   }
 }
 
+TEST_F(FusedOps, LayerNorm) {
+  for (const auto& [rows, width] :
+       std::vector<std::pair<int, int>>{{1, 3}, {3, 5}, {7, 16}, {300, 48}, {2, 100}}) {
+    SCOPED_TRACE(testing::Message() << rows << " x " << width);
+    ExpectSame(
+        {at::randn({rows, width}) * 3 + 2, at::randn({width}), at::randn({width})},
+        [](const Inputs& x) { return LayerNorm(x[0], x[1], x[2], 1e-5); }, 4e-6);
+  }
+}
+
+TEST_F(FusedOps, LayerNormWithoutWeights) {
+  ExpectSame({at::randn({9, 21})},
+             [](const Inputs& x) { return LayerNorm(x[0], at::Tensor(), at::Tensor(), 1e-5); });
+}
+
+// A mean of 1000 and a deviation of 1: the sum of squares less the square of the sum would lose it.
+TEST_F(FusedOps, LayerNormFarFromZero) {
+  ExpectSame(
+      {at::randn({5, 64}) + 1000, at::randn({64}), at::randn({64})},
+      [](const Inputs& x) { return LayerNorm(x[0], x[1], x[2], 1e-5); }, 2e-4);
+}
+
+TEST_F(FusedOps, GeluTanh) {
+  for (const auto& [rows, width] :
+       std::vector<std::pair<int, int>>{{1, 1}, {3, 5}, {5, 16}, {300, 20}, {2, 172}}) {
+    SCOPED_TRACE(testing::Message() << rows << " x " << width);
+    ExpectSame({at::randn({rows, width}) * 4}, [](const Inputs& x) { return GeluTanh(x[0]); });
+  }
+}
+
+// Far out the exponential would overflow; gelu is x there, or 0.
+TEST_F(FusedOps, GeluTanhOfLargeNumbers) {
+  at::Tensor x = at::tensor({-1e4f, -40.0f, 0.0f, 40.0f, 1e4f}).unsqueeze(0).requires_grad_(true);
+  const at::Tensor y = GeluTanh(x);
+  EXPECT_LE((y - at::tensor({0.0f, 0.0f, 0.0f, 40.0f, 1e4f})).abs().max().item<double>(), 1e-30);
+  y.sum().backward();
+  const at::Tensor slope = at::tensor({0.0f, 0.0f, 0.5f, 1.0f, 1.0f});
+  EXPECT_LE((x.grad() - slope).abs().max().item<double>(), 1e-6);
+}
+
+TEST_F(FusedOps, NormHeads) {
+  for (const AttentionShape& shape :
+       std::vector<AttentionShape>{{1, 1, 2}, {4, 2, 6}, {3, 3, 16}, {6, 2, 20}}) {
+    SCOPED_TRACE(testing::Message() << "heads " << shape.heads << "/" << shape.kv_heads);
+    const int64_t width = (shape.heads + 2 * shape.kv_heads) * shape.head_dim;
+    ExpectSame(
+        {at::randn({150, width}) * 3, at::randn({shape.head_dim}), at::randn({shape.head_dim})},
+        [&](const Inputs& x) { return NormHeads(x[0], x[1], x[2], 1e-5, shape); }, 4e-6);
+  }
+}
+
 struct Attention {
   int64_t batch, tokens;
   AttentionShape shape;
@@ -97,6 +149,46 @@ TEST_F(FusedOps, RotateAndAttend) {
   }
 }
 
+// Each token sees itself and the few before it; windows begin within sixteens and across them.
+TEST_F(FusedOps, WindowedAttention) {
+  for (const int64_t window : {1, 2, 5, 16, 17, 33, 49, 60}) {
+    for (const AttentionShape& shape :
+         std::vector<AttentionShape>{{4, 2, 6, 0, window}, {2, 2, 20, 1.0, window}}) {
+      SCOPED_TRACE(testing::Message() << "window " << window << ", heads of " << shape.head_dim);
+      const at::Tensor angles =
+          at::outer(at::arange(50, at::kFloat), at::rand({shape.head_dim / 2}));
+      const int64_t width = (shape.heads + 2 * shape.kv_heads) * shape.head_dim;
+      ExpectSame(
+          {at::randn({2 * 50, width}) * 0.8},
+          [&](const Inputs& x) {
+            return RotateAndAttend(x[0], angles.cos(), angles.sin(), shape, 2);
+          },
+          1e-5);
+    }
+  }
+}
+
+// By hand: with a window of one every token attends to itself alone.
+TEST_F(FusedOps, AWindowOfOneGivesTheValues) {
+  const at::Tensor none = at::empty({9, 0}), qkv = at::randn({9, 3 * 8});
+  const at::Tensor out = RotateAndAttend(qkv.clone(), none, none, {1, 1, 8, 0, 1}, 1);
+  EXPECT_LE((out - qkv.narrow(1, 16, 8)).abs().max().item<double>(), 1e-6);
+}
+
+// Of each head only the first values turn, or none.
+TEST_F(FusedOps, PartialRotation) {
+  for (const int64_t half : {0, 1, 4, 5}) {
+    const at::Tensor angles = at::outer(at::arange(23, at::kFloat), at::rand({half}));
+    const AttentionShape shape{4, 2, 14, 0.7};
+    ExpectSame(
+        {at::randn({2 * 23, (4 + 2 * 2) * 14})},
+        [&](const Inputs& x) {
+          return RotateAndAttend(x[0], angles.cos() * 1.3, angles.sin() * 1.3, shape, 2);
+        },
+        1e-5);
+  }
+}
+
 // Scores of +-400: a softmax without its largest subtracted would overflow.
 TEST_F(FusedOps, AttentionWithLargeScores) {
   const at::Tensor cos = at::ones({20, 4}), sin = at::zeros({20, 4});
@@ -113,6 +205,8 @@ TEST_F(FusedOps, NotANumberIsNotHidden) {
   x[2][17] = NAN;
   EXPECT_TRUE(RmsNorm(x, at::ones({20}), 1e-5).isnan()[2].any().item<bool>());
   EXPECT_TRUE(SwiGlu(x).isnan()[2].any().item<bool>());
+  EXPECT_TRUE(GeluTanh(x).isnan()[2].any().item<bool>());
+  EXPECT_TRUE(LayerNorm(x, at::ones({20}), at::zeros({20}), 1e-5).isnan()[2].any().item<bool>());
   float logits[3] = {1, NAN, 2};
   EXPECT_TRUE(std::isnan(cpu::Best().softmax_in_place(logits, 3, 0).nll));
 }
@@ -156,6 +250,8 @@ TEST_F(FusedOps, LevelsAgree) {
       const cpu::HeadGroup head{.tokens = T,
                                 .head_dim = h,
                                 .group = group,
+                                .scale = 0.3f,
+                                .window = 19,
                                 .query = x + q,
                                 .key = x + key,
                                 .value = x + value,
@@ -171,8 +267,21 @@ TEST_F(FusedOps, LevelsAgree) {
                                              .grad_value = g + value});
     }
     loops.swi_glu(gate_up.data_ptr<float>(), y.data_ptr<float>(), 9, 21);
+    at::Tensor normed = at::zeros({9, 42}), moments = at::zeros({2, 9});
+    at::Tensor sloped = at::zeros({9, 42}), summed = at::zeros({2, 42}), gelu = at::zeros({9, 42});
+    loops.layer_norm(gate_up.data_ptr<float>(), row.data_ptr<float>(), row.data_ptr<float>() + 42,
+                     1e-5f, normed.data_ptr<float>(), moments.data_ptr<float>(),
+                     moments.data_ptr<float>() + 9, 9, 42);
+    loops.layer_norm_backward(grad.data_ptr<float>(), gate_up.data_ptr<float>(),
+                              row.data_ptr<float>(), moments.data_ptr<float>(),
+                              moments.data_ptr<float>() + 9, sloped.data_ptr<float>(),
+                              summed.data_ptr<float>(), summed.data_ptr<float>() + 42, 9, 42);
+    loops.gelu_tanh(gate_up.data_ptr<float>(), gelu.data_ptr<float>(), 9 * 42);
+    at::Tensor gelu_slope = at::zeros({9, 42});
+    loops.gelu_tanh_backward(grad.data_ptr<float>(), gate_up.data_ptr<float>(),
+                             gelu_slope.data_ptr<float>(), 9 * 42);
     const cpu::Choice choice = loops.softmax_in_place(probabilities.data_ptr<float>(), 301, 7);
-    results.push_back({out, sums, grads, y, probabilities,
+    results.push_back({out, sums, grads, y, probabilities, normed, sloped, summed, gelu, gelu_slope,
                        at::tensor({choice.nll, static_cast<float>(choice.choice)})});
   }
   for (const auto& result : results) {

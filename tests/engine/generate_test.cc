@@ -12,6 +12,7 @@
 
 #include "engine/model/kv_cache.h"
 #include "engine/model/sampler.h"
+#include "tests/engine/random_families.h"
 #include "tests/engine/random_models.h"
 #include "tests/support/seeded_random.h"
 
@@ -22,17 +23,15 @@ at::Tensor Row(const TokenIds& ids) {
   return at::tensor(std::vector<int64_t>(ids.begin(), ids.end()), at::kLong).unsqueeze(0);
 }
 
-std::vector<RandomShape> Shapes() {
-  return {{},
-          {.heads = 1, .kv_heads = 1, .head_dim = 2},
-          {.vocab = 40, .hidden = 16, .layers = 1, .heads = 6, .kv_heads = 2, .head_dim = 16},
-          {.vocab = 17,
-           .layers = 3,
-           .heads = 4,
-           .kv_heads = 4,
-           .head_dim = 20,
-           .tied = true,
-           .biases = true}};
+std::vector<FamilyCase> Models(int64_t vocab) {
+  std::vector<FamilyCase> cases = FamilyCases(vocab);
+  const auto add = [&](const std::string& name, const RandomShape& shape) {
+    cases.push_back({name, "", ConfigOf(shape)});
+  };
+  add("one head of two", {.vocab = vocab, .heads = 1, .kv_heads = 1, .head_dim = 2});
+  add("wide heads",
+      {.vocab = vocab, .hidden = 16, .layers = 1, .heads = 6, .kv_heads = 2, .head_dim = 16});
+  return cases;
 }
 
 // Rows that begin anywhere in shared prefixes, of different rooms, stepped in changing company,
@@ -40,14 +39,15 @@ std::vector<RandomShape> Shapes() {
 TEST(KvCache, StepsEqualWholePasses) {
   c10::InferenceMode inference;
   for (const bool tensor_ops : {false, true}) {
-    for (const RandomShape& shape : Shapes()) {
-      SCOPED_TRACE(testing::Message() << "heads " << shape.heads << ", tensor ops " << tensor_ops);
-      const Decoder model = RandomModel(shape, 4);
+    for (const FamilyCase& c : Models(17)) {
+      SCOPED_TRACE(testing::Message() << c.name << ", tensor ops " << tensor_ops);
+      const Decoder model = RandomDecoder(c.config, 4);
+      const int64_t vocab = c.config.vocab_size;
       std::mt19937_64 random(TestSeed(3));
       std::vector<TokenIds> prefixes;
       at::Tensor ids = at::zeros({3, 21}, at::kLong);
       for (int64_t p = 0; p < 3; ++p) {
-        prefixes.push_back(RandomIds(random, 21 - 4 * p, shape.vocab));
+        prefixes.push_back(RandomIds(random, 21 - 4 * p, vocab));
         ids[p].narrow(0, 0, 21 - 4 * p).copy_(Row(prefixes[p])[0]);
       }
       KvCache cache(model);
@@ -73,7 +73,7 @@ TEST(KvCache, StepsEqualWholePasses) {
         for (int64_t i = 8; i >= 0; --i) {
           if (step >= rows[i].room) continue;
           live.push_back(i);
-          tokens.push_back(static_cast<int32_t>(random() % shape.vocab));
+          tokens.push_back(static_cast<int32_t>(random() % vocab));
           texts[i].push_back(tokens.back());
         }
         const at::Tensor stepped = cache.Step(live, tokens);
@@ -102,12 +102,13 @@ TokenIds SlowGreedy(const Decoder& model, TokenIds text, int64_t count, double* 
 
 TEST(Generate, GreedyEqualsOneWholePassAToken) {
   std::mt19937_64 random(TestSeed(17));
-  for (const RandomShape& shape : Shapes()) {
-    const Decoder model = RandomModel(shape, random());
+  for (const FamilyCase& c : Models(23)) {
+    SCOPED_TRACE(c.name);
+    const Decoder model = RandomDecoder(c.config, random());
     std::vector<TokenIds> prompts, want;
     double margin = 1e9;
     for (int i = 0; i < 12; ++i) {
-      prompts.push_back(RandomIds(random, 1 + random() % 30, shape.vocab));
+      prompts.push_back(RandomIds(random, 1 + random() % 30, c.config.vocab_size));
       want.push_back(SlowGreedy(model, prompts.back(), 20, &margin));
     }
     ASSERT_GT(margin, 1e-4) << "a tie: choose another seed";

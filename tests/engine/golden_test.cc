@@ -10,7 +10,9 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "base/file.h"
 #include "engine/loss/sequence_loss.h"
@@ -47,6 +49,12 @@ class Golden : public testing::TestWithParam<std::string> {
       sequences.push_back({.ids = std::move(ids)});
     }
     return sequences;
+  }
+
+  // Tensors whose gradient is rounding, which Adam makes steps of (a key bias without rotation).
+  bool IsNoisy(const std::string& tensor) const {
+    const auto& noisy = golden()["ascent"]["noisy"];
+    return std::find(noisy.begin(), noisy.end(), tensor) != noisy.end();
   }
 
   std::optional<GoldenModel> data_;
@@ -109,7 +117,9 @@ TEST_P(Golden, GradientNorms) {
       for (const NamedTensor& g : model().NamedGradients()) {
         const double norm = g.tensor.to(at::kDouble).norm().item<double>();
         const double want = c["grad_norms"].at(g.name);
-        EXPECT_LE(std::abs(norm - want), 1e-4 * want + 1e-7 * whole) << name << " " << g.name;
+        // What is zero but for rounding differs by as much as it is large.
+        const double noise = (IsNoisy(g.name) ? 2e-6 : 1e-7) * whole;
+        EXPECT_LE(std::abs(norm - want), 1e-4 * want + noise) << name << " " << g.name;
         squares += norm * norm;
         ++seen;
       }
@@ -160,8 +170,13 @@ TEST_P(Golden, Ascent) {
   const double final_nll = ComputeTokenLosses(model(), batch).nll.mean().item<double>();
   EXPECT_LE(std::abs(final_nll - want["final_nll"].get<double>()), 1e-4 * final_nll);
   for (const NamedTensor& tensor : model().Named()) {
+    if (IsNoisy(tensor.name)) continue;
     const double norm = want["final_norms"].at(tensor.name);
-    EXPECT_LE(std::abs(tensor.tensor.to(at::kDouble).norm().item<double>() - norm), 1e-4 * norm)
+    // A part of a tensor may be such rounding, too: float64 tells how far it goes.
+    const double spread =
+        std::abs(norm - want["float64"]["final_norms"].at(tensor.name).get<double>());
+    EXPECT_LE(std::abs(tensor.tensor.to(at::kDouble).norm().item<double>() - norm),
+              1e-4 * norm + 2 * spread)
         << tensor.name;
   }
   model().Restore(before);
@@ -177,12 +192,14 @@ TEST_P(Golden, SavesWhatItLoaded) {
   std::filesystem::create_directory(out);
   const auto same = SaveDecoder(model(), data_->folder, {.out = out / "same"});
   ASSERT_TRUE(same.ok()) << same.status();
-  EXPECT_EQ(*ReadFile(out / "same" / "model.safetensors"),
-            *ReadFile(data_->path / "model.safetensors"));
+  for (const SafetensorsFile& file : data_->folder.files()) {  // one, or the shards
+    const auto name = file.path().filename();
+    EXPECT_EQ(*ReadFile(out / "same" / name), *ReadFile(data_->path / name)) << name;
+  }
   const Decoder changed = model().Clone();
   {
     at::NoGradGuard no_grad;
-    for (const at::Tensor& leaf : changed.Leaves()) leaf.detach().mul_(1.25);
+    for (const at::Tensor& leaf : changed.Leaves()) leaf.detach().mul_(2);  // exact in 16 bits, too
   }
   ASSERT_TRUE(SaveDecoder(changed, data_->folder, {.out = out / "changed"}).ok());
   const auto folder = CheckpointFolder::Open(out / "changed");
@@ -196,8 +213,55 @@ TEST_P(Golden, SavesWhatItLoaded) {
   std::filesystem::remove_all(out);
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, Golden,
-                         testing::Values("stories260k", "tiny_llama", "tiny_llama3"),
+// A weight that is trained is written, the others stay byte for byte: in every shard, in the stored
+// layout and type, with the copies that the file has.
+TEST_P(Golden, SavesOneTrainedWeightAndNoOther) {
+  const Decoder changed = model().Clone();
+  {
+    at::NoGradGuard no_grad;
+    changed.Leaves()[changed.Leaves().size() / 2].detach().add_(1);
+  }
+  std::set<std::string> trained;
+  const std::vector<NamedTensor> before = model().Named(), after = changed.Named();
+  for (size_t i = 0; i < before.size(); ++i) {
+    if (!before[i].tensor.equal(after[i].tensor)) trained.insert(before[i].name);
+  }
+  ASSERT_FALSE(trained.empty());
+  const auto out = std::filesystem::temp_directory_path() /
+                   ("lethe-golden-one-" + GetParam() + "-" + std::to_string(getpid()));
+  std::filesystem::remove_all(out);
+  const auto saved = SaveDecoder(changed, data_->folder, {.out = out});
+  ASSERT_TRUE(saved.ok()) << saved.status();
+  const auto folder = CheckpointFolder::Open(out);
+  ASSERT_TRUE(folder.ok()) << folder.status();
+  ASSERT_EQ(folder->tensors().size(), data_->folder.tensors().size());
+  for (const TensorInfo& info : data_->folder.tensors()) {
+    const TensorInfo* again = folder->Find(info.name);
+    ASSERT_NE(again, nullptr) << info.name;
+    EXPECT_EQ(again->dtype, info.dtype);
+    EXPECT_EQ(again->shape, info.shape);
+    const bool same = folder->Bytes(*again) == data_->folder.Bytes(info);
+    EXPECT_EQ(same, trained.count(info.name) == 0) << info.name;
+  }
+  std::filesystem::remove_all(out);
+}
+
+// Every folder that is there; one that skips, saying what is missing, where none is.
+std::vector<std::string> Folders() {
+  std::string missing;
+  const auto root = TestData("models", &missing);
+  std::vector<std::string> names;
+  if (root) {
+    for (const auto& folder : std::filesystem::directory_iterator(*root)) {
+      names.push_back(folder.path().filename());
+    }
+  }
+  std::sort(names.begin(), names.end());
+  if (names.empty()) names.push_back("stories260k");
+  return names;
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, Golden, testing::ValuesIn(Folders()),
                          [](const auto& info) { return info.param; });
 
 }  // namespace

@@ -11,6 +11,7 @@
 
 #include "engine/metric/ngram_overlap.h"
 #include "engine/model/generate.h"
+#include "tests/engine/random_families.h"
 #include "tests/engine/random_models.h"
 #include "tests/engine/slow_memorisation.h"
 #include "tests/support/seeded_random.h"
@@ -91,16 +92,18 @@ TEST(Memorisation, EqualsTheDefinitionInHundredsOfRandomCases) {
   int cases = 0, ties = 0;
   int64_t rollouts = 0, prefixes = 0;
   std::set<double> values;
-  for (int round = 0; round < 60; ++round) {
-    RandomShape shape{
-        .vocab = 4 + static_cast<int64_t>(random() % 12), .hidden = 16, .layers = 1, .mlp = 12};
-    shape.tied = random() % 2;
-    const Decoder model = RandomModel(shape, random());
+  for (int round = 0; round < 66; ++round) {
+    const auto vocab = static_cast<int64_t>(4 + random() % 12);
+    const std::vector<FamilyCase> families =
+        FamilyCases(vocab, {{"tie_word_embeddings", random() % 2 == 0}});
+    const FamilyCase& family = families[round % families.size()];
+    SCOPED_TRACE(family.name);
+    const Decoder model = RandomDecoder(family.config, random());
     std::vector<Sequence> sequences;
     for (int i = 0; i < 6; ++i) {
       const int64_t tokens = 2 + random() % 14;
-      sequences.push_back({.ids = random() % 3 ? HalfKnown(model, random, tokens, shape.vocab)
-                                               : RandomIds(random, tokens, shape.vocab)});
+      sequences.push_back({.ids = random() % 3 ? HalfKnown(model, random, tokens, vocab)
+                                               : RandomIds(random, tokens, vocab)});
       if (random() % 4 == 0)
         sequences.back().prompt_tokens = static_cast<int32_t>(random() % tokens);
     }

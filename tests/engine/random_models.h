@@ -26,7 +26,7 @@ inline DecoderConfig ConfigOf(const RandomShape& s) {
   c.head_dim = s.head_dim;
   c.intermediate_size = s.mlp;
   c.context = s.context;
-  c.rms_norm_eps = 1e-5;
+  c.norm_eps = 1e-5;
   c.initializer_range = 0.5;  // wide, so that what the model says depends on what it read
   c.tied_embeddings = s.tied;
   c.qkv_bias = c.out_bias = c.mlp_bias = s.biases;

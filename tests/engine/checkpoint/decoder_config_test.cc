@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/status.h"
 #include "engine/checkpoint/checkpoint_folder.h"
+#include "engine/checkpoint/decoder_tensors.h"
 #include "tests/support/testdata.h"
 
 namespace lethe {
@@ -27,7 +28,7 @@ TEST(DecoderConfig, DefaultsAreThoseOfLlamaConfig) {
   EXPECT_EQ(config.num_kv_heads, 4);
   EXPECT_EQ(config.head_dim, 8);
   EXPECT_EQ(config.context, 2048);
-  EXPECT_EQ(config.rms_norm_eps, 1e-6);
+  EXPECT_EQ(config.norm_eps, 1e-6);
   EXPECT_EQ(config.rope.theta, 10000.0);
   EXPECT_EQ(config.rope.type, RopeType::kDefault);
   EXPECT_FALSE(config.tied_embeddings || config.qkv_bias || config.out_bias || config.mlp_bias);
@@ -52,7 +53,7 @@ TEST(DecoderConfig, Stories260k) {
   EXPECT_EQ(config->head_dim, 8);
   EXPECT_EQ(config->intermediate_size, 172);
   EXPECT_EQ(config->context, 512);
-  EXPECT_EQ(config->rms_norm_eps, 1e-5);
+  EXPECT_EQ(config->norm_eps, 1e-5);
   EXPECT_TRUE(config->tied_embeddings);
   EXPECT_EQ(config->dtype, DType::kF32);
   EXPECT_TRUE(config->unknown_fields.empty());
@@ -97,16 +98,6 @@ TEST(DecoderConfig, TinyLlamaIsUntied) {
   EXPECT_EQ(ErrorReason(CheckTensors(other, model).status()), "BAD_CHECKPOINT");
 }
 
-TEST(DecoderConfig, OtherFamiliesAreRefusedByName) {
-  for (const std::string name : {"tiny_gpt2", "tiny_gpt2_hub", "tiny_gpt_neo", "tiny_gpt_neox",
-                                 "tiny_gpt_neox_hub", "tiny_mistral", "tiny_opt", "tiny_qwen2"}) {
-    LETHE_TESTDATA_OR_SKIP(const fs::path folder, "models/" + name);
-    const absl::Status status = ParseDecoderConfig(*ReadFile(folder / "config.json")).status();
-    EXPECT_EQ(ErrorReason(status), "MODEL_UNSUPPORTED") << name;
-    EXPECT_EQ(ErrorDetails(status)["field"], "architectures") << name;
-  }
-}
-
 struct Edit {
   const char* patch;  // merged into the plain config
   const char* reason;
@@ -120,7 +111,7 @@ TEST(DecoderConfig, WhatIsNotUnderstoodIsRefusedByName) {
       {R"({"architectures": ["LlamaForCausalLM", "X"]})", "MODEL_UNSUPPORTED", "architectures"},
       {R"({"architectures": "LlamaForCausalLM"})", "MODEL_UNSUPPORTED", "architectures"},
       {R"({"model_type": "mistral"})", "MODEL_UNSUPPORTED", "model_type"},
-      {R"({"model_type": "mistral", "architectures": null})", "MODEL_UNSUPPORTED", "model_type"},
+      {R"({"model_type": "gemma", "architectures": null})", "MODEL_UNSUPPORTED", "model_type"},
       {R"({"model_type": null, "architectures": null})", "BAD_CHECKPOINT", "architectures"},
       {R"({"model_type": 7})", "BAD_CHECKPOINT", "model_type"},
       {R"({"hidden_act": "gelu"})", "MODEL_UNSUPPORTED", "hidden_act"},
@@ -156,8 +147,6 @@ TEST(DecoderConfig, WhatIsNotUnderstoodIsRefusedByName) {
       {R"({"rope_theta": 0})", "BAD_CHECKPOINT", "rope_theta"},
       {R"({"rope_theta": "10000"})", "BAD_CHECKPOINT", "rope_theta"},
       {R"({"rope_scaling": []})", "BAD_CHECKPOINT", "rope_scaling"},
-      {R"({"rope_scaling": {"type": "yarn", "factor": 4}})", "MODEL_UNSUPPORTED",
-       "rope_scaling.rope_type"},
       {R"({"rope_scaling": {"type": "dynamic", "factor": 4}})", "MODEL_UNSUPPORTED",
        "rope_scaling.rope_type"},
       {R"({"rope_scaling": {"type": "linear"}})", "BAD_CHECKPOINT", "rope_scaling.factor"},

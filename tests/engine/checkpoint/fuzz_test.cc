@@ -9,6 +9,7 @@
 #include "base/status.h"
 #include "engine/checkpoint/checkpoint_folder.h"
 #include "engine/checkpoint/decoder_config.h"
+#include "engine/checkpoint/decoder_tensors.h"
 #include "engine/checkpoint/safetensors.h"
 #include "tests/engine/checkpoint/mutator.h"
 #include "tests/support/seeded_random.h"
