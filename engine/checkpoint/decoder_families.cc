@@ -196,6 +196,13 @@ absl::StatusOr<std::vector<StoredExtra>> CheckTensors(const DecoderConfig& confi
                  {{"tensor", tensor}});
   };
   constexpr auto kCode = absl::StatusCode::kInvalidArgument;
+  // Said before the weights of thousands of layers are listed: each layer has one at least.
+  if (static_cast<uint64_t>(config.num_layers) > folder.tensors().size()) {
+    return Error(kCode, "BAD_CHECKPOINT",
+                 absl::StrCat("config.json: num_hidden_layers is ", config.num_layers,
+                              "; the weights have ", folder.tensors().size(), " tensors in all"),
+                 {{"field", "num_hidden_layers"}});
+  }
   std::set<std::string> expected;
   for (TensorRule& rule : DecoderTensors(config)) {
     const TensorInfo* tensor = folder.Find(rule.name);
