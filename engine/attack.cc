@@ -6,6 +6,7 @@
 #include "engine/attack/attack_table.h"
 #include "engine/metric/sequence_evaluation.h"
 #include "engine/model/model_folder.h"
+#include "engine/torch_status.h"
 
 namespace lethe {
 namespace {
@@ -22,8 +23,12 @@ absl::Status Refused(std::string_view reason, std::string_view message) {
 
 // Outcomes with names and parameters, without scores.
 absl::StatusOr<std::vector<AttackOutcome>> MakePlan(const AttackRequest& request) {
-  if (request.forgotten.empty())
+  if (request.forgotten.empty()) {
     return Refused("NOTHING_TO_ATTACK", "no forgotten sequence was given");
+  }
+  if (request.control.empty()) {
+    return Refused("NOTHING_TO_COMPARE_WITH", "no control sequence was given");
+  }
   std::vector<AttackOutcome> outcomes;
   for (const AttackSpec& spec : request.plan) {
     const AttackEntry* entry = FindAttack(spec.attack);
@@ -139,6 +144,41 @@ class Phase {
   int64_t done_ = 0;
 };
 
+// The candidate is what a method made: that it cannot be attacked is said of it, not of the model.
+absl::StatusOr<ModelFolder> LoadSide(const AttackRequest& request, bool before) {
+  if (before) return ModelFolder::Load(request.base_folder, request.device);
+  absl::StatusOr<ModelFolder> candidate =
+      ModelFolder::Load(request.candidate_folder, request.device);
+  if (ErrorReason(candidate.status()) != "MODEL_NOT_FINITE") return candidate;
+  return Error(absl::StatusCode::kFailedPrecondition, "CANDIDATE_NOT_FINITE",
+               std::string(candidate.status().message()), ErrorDetails(candidate.status()));
+}
+
+absl::StatusOr<AttackReport> LoadAndAttack(const AttackRequest& request,
+                                           const ProgressCallback& progress) {
+  const auto start = SteadyClock::now();
+  AttackReport report;
+  LETHE_ASSIGN_OR_RETURN(report.attacks, MakePlan(request));
+  report.on_spans = HaveSpans(request.forgotten) && HaveSpans(request.control);
+  LETHE_RETURN_IF_ERROR(Report(progress, {"loading", 0, 0, {}}));
+  LETHE_RETURN_IF_ERROR(CheckDigest(request.base_folder, request.base_digest, "BASE_CHANGED"));
+  LETHE_RETURN_IF_ERROR(
+      CheckDigest(request.candidate_folder, request.candidate_digest, "CANDIDATE_CHANGED"));
+  // One model after the other: two never stand in memory.
+  for (const auto side : {&BeforeAfter::before, &BeforeAfter::after}) {
+    LETHE_ASSIGN_OR_RETURN(const ModelFolder loaded,
+                           LoadSide(request, side == &BeforeAfter::before));
+    LETHE_RETURN_IF_ERROR(Phase(request, loaded.model, side, progress).Run(report));
+  }
+  report.run = NewRunRecord(request.device);
+  report.run.method = "attacks";
+  report.run.seed = request.seed;
+  const std::span<const Sequence> sets[] = {request.forgotten, request.control};
+  report.run.data_digest = DataDigest(request.digest_key, sets);
+  report.run.seconds = SecondsSince(start);
+  return report;
+}
+
 }  // namespace
 
 std::vector<AttackSpec> DefaultPlan() {
@@ -149,27 +189,7 @@ std::vector<AttackSpec> DefaultPlan() {
 
 absl::StatusOr<AttackReport> RunAttacks(const AttackRequest& request,
                                         const ProgressCallback& progress) {
-  const auto start = SteadyClock::now();
-  AttackReport report;
-  LETHE_ASSIGN_OR_RETURN(report.attacks, MakePlan(request));
-  report.on_spans = HaveSpans(request.forgotten) && HaveSpans(request.control);
-  LETHE_RETURN_IF_ERROR(Report(progress, {"loading", 0, 0, {}}));
-  LETHE_RETURN_IF_ERROR(CheckDigest(request.base_folder, request.base_digest, "BASE_CHANGED"));
-  LETHE_RETURN_IF_ERROR(
-      CheckDigest(request.candidate_folder, request.candidate_digest, "CANDIDATE_CHANGED"));
-  // One model after the other: two never stand in memory.
-  for (auto [folder, side] : {std::pair{&request.base_folder, &BeforeAfter::before},
-                              std::pair{&request.candidate_folder, &BeforeAfter::after}}) {
-    LETHE_ASSIGN_OR_RETURN(const ModelFolder loaded, ModelFolder::Load(*folder, request.device));
-    LETHE_RETURN_IF_ERROR(Phase(request, loaded.model, side, progress).Run(report));
-  }
-  report.run = NewRunRecord(request.device);
-  report.run.method = "attacks";
-  report.run.seed = request.seed;
-  const std::span<const Sequence> sets[] = {request.forgotten, request.control};
-  report.run.data_digest = DataDigest(request.digest_key, sets);
-  report.run.seconds = SecondsSince(start);
-  return report;
+  return CatchTorch("attacking", [&] { return LoadAndAttack(request, progress); });
 }
 
 }  // namespace lethe

@@ -14,8 +14,9 @@
 //            membership and MA are about the spans: the prefix ends where the first span begins,
 //            and only span tokens count. Otherwise all tokens behind the prompt count.
 // Threads    any thread; two calls at once share the CPU threads of OpenDevice.
-// Errors     as Evaluate; INVALID_ARGUMENT: UNKNOWN_ATTACK, BAD_PARAMETER, NOTHING_TO_ATTACK;
-//            FAILED_PRECONDITION: BASE_CHANGED, CANDIDATE_CHANGED.
+// Errors     as Evaluate; INVALID_ARGUMENT: UNKNOWN_ATTACK, BAD_PARAMETER, NOTHING_TO_ATTACK,
+//            NOTHING_TO_COMPARE_WITH; FAILED_PRECONDITION: BASE_CHANGED, CANDIDATE_CHANGED,
+//            MODEL_NOT_FINITE of the base, CANDIDATE_NOT_FINITE.
 #ifndef LETHE_ENGINE_ATTACK_H_
 #define LETHE_ENGINE_ATTACK_H_
 

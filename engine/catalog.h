@@ -103,6 +103,9 @@ inline constexpr ParameterEntry kAscentParameters[] = {
      "a step that carries a sequence further than this above its target is taken back and halved"},
     {"max_retain_rise", 0.05, 0, 10,
      "share by which retain or watched text may lose likelihood before the run is refused"},
+    {"micro_batch_tokens", 4096, 1, 1e9,
+     "tokens that go through the model at a time; halved where memory does not suffice, and then "
+     "recorded as it was"},
 };
 
 inline constexpr PresetValue kCalibrated[] = {{"bounded", 1}};

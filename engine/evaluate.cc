@@ -5,11 +5,17 @@
 
 #include "engine/metric/sequence_evaluation.h"
 #include "engine/model/model_folder.h"
+#include "engine/torch_status.h"
 
 namespace lethe {
+namespace {
 
-absl::StatusOr<EvaluateResult> Evaluate(const EvaluateRequest& request,
-                                        const ProgressCallback& progress) {
+absl::StatusOr<EvaluateResult> LoadAndEvaluate(const EvaluateRequest& request,
+                                               const ProgressCallback& progress) {
+  if (request.sequences.empty()) {
+    return Error(absl::StatusCode::kInvalidArgument, "NOTHING_TO_EVALUATE",
+                 "no sequence was given");
+  }
   const auto start = std::chrono::steady_clock::now();
   LETHE_RETURN_IF_ERROR(Report(progress, {"loading", 0, 0, {}}));
   LETHE_ASSIGN_OR_RETURN(const ModelFolder loaded,
@@ -20,6 +26,13 @@ absl::StatusOr<EvaluateResult> Evaluate(const EvaluateRequest& request,
                                            request.token_log_probs, progress));
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return result;
+}
+
+}  // namespace
+
+absl::StatusOr<EvaluateResult> Evaluate(const EvaluateRequest& request,
+                                        const ProgressCallback& progress) {
+  return CatchTorch("evaluating", [&] { return LoadAndEvaluate(request, progress); });
 }
 
 }  // namespace lethe

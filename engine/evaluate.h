@@ -9,7 +9,9 @@
 //              prompt_tokens is 0; with a prompt they begin behind it.
 // Threads      any thread; two calls at once share the CPU threads of OpenDevice.
 // Errors       INVALID_ARGUMENT: CheckSequence's reasons (metadata "set", "index"), BAD_CHECKPOINT
-//              and the like from the folder; CANCELLED/STOPPED; RESOURCE_EXHAUSTED/OUT_OF_MEMORY.
+//              and the like from the folder, NOTHING_TO_EVALUATE;
+//              FAILED_PRECONDITION/MODEL_NOT_FINITE, a weight is NaN or infinite (metadata
+//              "tensor"); CANCELLED/STOPPED; RESOURCE_EXHAUSTED/OUT_OF_MEMORY.
 #ifndef LETHE_ENGINE_EVALUATE_H_
 #define LETHE_ENGINE_EVALUATE_H_
 
@@ -42,6 +44,8 @@ struct SequenceEvaluation {
   double ma = 0;                             // 0 to 1
   std::optional<double> span_ma;             // MA on the spans alone
   std::map<int, double> el;  // by n, 0 to 1; an n for which the sequence is too short is absent
+  int64_t rollouts = 0;      // greedy continuations that its EL needed
+  int64_t el_forward_tokens = 0;  // fed to the model for its EL; 0 where it was not asked
   std::vector<double> log_probs;  // of tokens 2..T, prompt included, nats
   std::vector<int32_t> argmax;    // the model's choice at the same places
 };

@@ -5,7 +5,8 @@
 //
 // The end-of-text id is an ordinary token here: nothing stops early.
 // Threads    as Evaluate.
-// Errors     as Evaluate.
+// Errors     as Evaluate, with NOTHING_TO_GENERATE; a prompt may be one token long, and with its new
+//            tokens it must fit the context (TARGET_TOO_LONG); BAD_SAMPLING.
 #ifndef LETHE_ENGINE_GENERATE_H_
 #define LETHE_ENGINE_GENERATE_H_
 

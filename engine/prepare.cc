@@ -6,8 +6,11 @@
 
 #include "base/digest.h"
 #include "base/file.h"
+#include "engine/checkpoint/decoder_tensors.h"
+#include "engine/checkpoint/finite.h"
 #include "engine/metric/sequence_evaluation.h"
 #include "engine/model/model_folder.h"
+#include "engine/torch_status.h"
 
 namespace lethe {
 namespace {
@@ -73,31 +76,8 @@ ModelThresholds ThresholdsOf(const std::vector<SequenceEvaluation>& unseen,
   return thresholds;
 }
 
-}  // namespace
-
-absl::StatusOr<ModelFacts> ReadModelFacts(const std::filesystem::path& model_folder) {
-  LETHE_ASSIGN_OR_RETURN(const CheckpointFolder folder, CheckpointFolder::Open(model_folder));
-  LETHE_ASSIGN_OR_RETURN(const DecoderConfig config, ReadDecoderConfig(folder));
-  LETHE_RETURN_IF_ERROR(CheckTensors(config, folder).status());
-  ModelFacts facts{.architecture = Architecture(folder.config_json()),
-                   .vocab_size = static_cast<int>(config.vocab_size),
-                   .context_length = static_cast<int>(config.context)};
-  for (const TensorRule& rule : DecoderTensors(config)) {
-    const TensorInfo* info = folder.Find(rule.name);
-    if (info == nullptr) continue;  // CheckTensors has spoken for it
-    facts.parameters += info->elements();
-    if (facts.dtype.empty()) facts.dtype = DTypeWord(info->dtype);
-  }
-  std::error_code error;
-  if (std::filesystem::exists(model_folder / "tokenizer.json", error)) {
-    LETHE_ASSIGN_OR_RETURN(facts.tokenizer_digest, FileDigest(model_folder / "tokenizer.json"));
-  }
-  LETHE_ASSIGN_OR_RETURN(facts.folder_digest, FolderDigest(model_folder));
-  return facts;
-}
-
-absl::StatusOr<PrepareResult> PrepareModel(const PrepareRequest& request,
-                                           const ProgressCallback& progress) {
+absl::StatusOr<PrepareResult> LoadAndPrepare(const PrepareRequest& request,
+                                             const ProgressCallback& progress) {
   const auto start = std::chrono::steady_clock::now();
   if (request.holdout.size() < kMinHoldout) {
     return Error(absl::StatusCode::kInvalidArgument, "HOLDOUT_TOO_SMALL",
@@ -129,6 +109,35 @@ absl::StatusOr<PrepareResult> PrepareModel(const PrepareRequest& request,
   result.run.seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return result;
+}
+
+}  // namespace
+
+absl::StatusOr<ModelFacts> ReadModelFacts(const std::filesystem::path& model_folder) {
+  LETHE_ASSIGN_OR_RETURN(const CheckpointFolder folder, CheckpointFolder::Open(model_folder));
+  LETHE_ASSIGN_OR_RETURN(const DecoderConfig config, ReadDecoderConfig(folder));
+  LETHE_RETURN_IF_ERROR(CheckTensors(config, folder).status());
+  LETHE_RETURN_IF_ERROR(CheckFinite(config, folder));
+  ModelFacts facts{.architecture = Architecture(folder.config_json()),
+                   .vocab_size = static_cast<int>(config.vocab_size),
+                   .context_length = static_cast<int>(config.context)};
+  for (const TensorRule& rule : DecoderTensors(config)) {
+    const TensorInfo* info = folder.Find(rule.name);
+    if (info == nullptr) continue;  // CheckTensors has spoken for it
+    facts.parameters += info->elements();
+    if (facts.dtype.empty()) facts.dtype = DTypeWord(info->dtype);
+  }
+  std::error_code error;
+  if (std::filesystem::exists(model_folder / "tokenizer.json", error)) {
+    LETHE_ASSIGN_OR_RETURN(facts.tokenizer_digest, FileDigest(model_folder / "tokenizer.json"));
+  }
+  LETHE_ASSIGN_OR_RETURN(facts.folder_digest, FolderDigest(model_folder));
+  return facts;
+}
+
+absl::StatusOr<PrepareResult> PrepareModel(const PrepareRequest& request,
+                                           const ProgressCallback& progress) {
+  return CatchTorch("preparing the model", [&] { return LoadAndPrepare(request, progress); });
 }
 
 }  // namespace lethe

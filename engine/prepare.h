@@ -10,8 +10,8 @@
 // have been trained on; nobody can check the latter here. The folder is only read.
 // Threads    as Evaluate.
 // Errors     as Evaluate; INVALID_ARGUMENT/HOLDOUT_TOO_SMALL below kMinHoldout sequences
-//            (catalog.h); FAILED_PRECONDITION/MODEL_NOT_FINITE when the model gives NaN or
-//            infinity.
+//            (catalog.h); FAILED_PRECONDITION/MODEL_NOT_FINITE when a weight is NaN or infinite
+//            (metadata "tensor"; ReadModelFacts says so too), or the model gives such on the text.
 #ifndef LETHE_ENGINE_PREPARE_H_
 #define LETHE_ENGINE_PREPARE_H_
 

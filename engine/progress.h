@@ -22,7 +22,8 @@ struct EngineProgress {
   std::string phase;      // "loading", "unlearning", "training", "measuring", "attacking", "saving"
   int64_t step = 0;       // done in this phase
   int64_t max_steps = 0;  // at most; 0: not known
-  std::map<std::string, double> figures;  // "loss", "grad_norm", "ma", "el_10", "nll"
+  // "loss", "grad_norm", "ma", "el_10", "nll"; "micro_batch_tokens" once memory has been short
+  std::map<std::string, double> figures;
 };
 
 using ProgressCallback = std::function<bool(const EngineProgress&)>;

@@ -18,7 +18,9 @@ namespace lethe {
 struct RunRecord {
   std::string method;  // "gradient_ascent", "attacks", "prepare", "train"
   std::string preset;
-  ParameterValues hyperparameters;  // every one that was used
+  // Every one that was used; "micro_batch_tokens" as the last step used it, so less than asked for
+  // where memory was short.
+  ParameterValues hyperparameters;
   uint64_t seed = 0;
   std::string data_digest;
   std::string device;  // "cpu", "cuda:0"

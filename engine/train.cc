@@ -13,6 +13,7 @@
 #include "engine/model/decoder_io.h"
 #include "engine/model/model_folder.h"
 #include "engine/seeded_generator.h"
+#include "engine/torch_status.h"
 #include "engine/train/loop.h"
 
 namespace lethe {
@@ -64,25 +65,53 @@ double Schedule(const TrainRequest& request, int64_t step) {
   return request.learning_rate * (0.1 + 0.9 * left);
 }
 
+// Rows of the running step and the losses of those before: what the loop's hook works on.
+class Descent {
+ public:
+  Descent(const Decoder& model, const TrainRequest& request, MicroBatch& micro_batch)
+      : model_(model),
+        source_(request.sequences, request.batch_tokens, request.seed),
+        micro_batch_(micro_batch) {}
+
+  absl::StatusOr<StepLoss> Accumulate(int64_t step) {
+    if (static_cast<int64_t>(losses_.size()) < step) {  // else memory ran out: the same rows again
+      rows_ = source_.Next();
+      losses_.push_back(0);
+    }
+    LETHE_ASSIGN_OR_RETURN(const auto batches,
+                           MakeBatches(model_, rows_, {.max_tokens = micro_batch_.tokens()}));
+    const auto labelled = static_cast<double>(LabelledTokens(batches));
+    double total = 0;
+    for (const LossBatch& batch : batches) {
+      const at::Tensor nll = ComputeTokenLosses(model_, batch).nll;
+      const at::Tensor loss = nll.sum() / labelled;  // the token mean over the whole step
+      loss.backward();
+      total += loss.item<double>();
+    }
+    losses_.back() = total;
+    return StepLoss{total, total};
+  }
+
+  double FirstLoss() const { return losses_.front(); }
+  double LastLoss() const {  // mean over the last 20 steps
+    const size_t last = std::min<size_t>(20, losses_.size());
+    return std::accumulate(losses_.end() - static_cast<std::ptrdiff_t>(last), losses_.end(), 0.0) /
+           static_cast<double>(last);
+  }
+
+ private:
+  const Decoder& model_;
+  Batches source_;
+  MicroBatch& micro_batch_;
+  std::vector<Sequence> rows_;
+  std::vector<double> losses_;  // one a step
+};
+
 absl::StatusOr<LoopResult> TrainModel(const Decoder& model, const TrainRequest& request,
                                       TrainResult& result, const ProgressCallback& progress) {
-  Batches source(request.sequences, request.batch_tokens, request.seed);
-  std::vector<double> losses;
-  const LoopHooks hooks{.accumulate = [&](int64_t) -> absl::StatusOr<StepLoss> {
-                          const std::vector<Sequence> rows = source.Next();
-                          LETHE_ASSIGN_OR_RETURN(const auto batches, MakeBatches(model, rows));
-                          const auto labelled = static_cast<double>(LabelledTokens(batches));
-                          double total = 0;
-                          for (const LossBatch& batch : batches) {
-                            const at::Tensor nll = ComputeTokenLosses(model, batch).nll;
-                            const at::Tensor loss =
-                                nll.sum() / labelled;  // the token mean over the whole step
-                            loss.backward();
-                            total += loss.item<double>();
-                          }
-                          losses.push_back(total);
-                          return StepLoss{total, total};
-                        },
+  MicroBatch micro_batch(request.micro_batch_tokens, LongestOf(request.sequences));
+  Descent descent(model, request, micro_batch);
+  const LoopHooks hooks{.accumulate = [&](int64_t step) { return descent.Accumulate(step); },
                         .judge = nullptr};
   LETHE_ASSIGN_OR_RETURN(
       LoopResult loop,
@@ -91,13 +120,12 @@ absl::StatusOr<LoopResult> TrainModel(const Decoder& model, const TrainRequest& 
                .max_steps = request.steps,
                .learning_rate = [&](int64_t step) { return Schedule(request, step); },
                .adam = {.beta2 = 0.95},
-               .max_grad_norm = request.max_grad_norm},
+               .max_grad_norm = request.max_grad_norm,
+               .micro_batch = &micro_batch},
               progress));
-  result.first_loss = losses.front();
-  const size_t last = std::min<size_t>(20, losses.size());
-  result.last_loss =
-      std::accumulate(losses.end() - static_cast<std::ptrdiff_t>(last), losses.end(), 0.0) /
-      static_cast<double>(last);
+  result.first_loss = descent.FirstLoss();
+  result.last_loss = descent.LastLoss();
+  result.run.hyperparameters["micro_batch_tokens"] = static_cast<double>(micro_batch.tokens());
   return loop;
 }
 
@@ -113,15 +141,57 @@ absl::Status CheckRequest(const TrainRequest& request) {
     return Error(absl::StatusCode::kInvalidArgument, reason, message);
   };
   if (request.sequences.empty()) return refused("NOTHING_TO_TRAIN_ON", "no sequence was given");
-  if (request.steps < 1 || request.batch_tokens < 1 || request.warmup_steps < 0 ||
-      !(request.learning_rate > 0)) {
-    return refused("BAD_PARAMETER", "steps, batch_tokens and learning_rate must be positive");
+  if (request.steps < 1 || request.batch_tokens < 1 || request.micro_batch_tokens < 1 ||
+      request.warmup_steps < 0 || !(request.learning_rate > 0)) {
+    return refused("BAD_PARAMETER",
+                   "steps, batch_tokens, micro_batch_tokens and learning_rate must be positive");
   }
   std::error_code error;
   if (std::filesystem::exists(std::filesystem::symlink_status(request.out_folder, error))) {
     return refused("OUT_FOLDER_EXISTS", "the folder for the model is already there");
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<TrainResult> LoadAndTrain(const TrainRequest& request,
+                                         const ProgressCallback& progress) {
+  const auto start = std::chrono::steady_clock::now();
+  LETHE_RETURN_IF_ERROR(CheckRequest(request));
+  LETHE_RETURN_IF_ERROR(Report(progress, {"loading", 0, 0, {}}));
+  std::optional<ModelFolder> base;
+  std::optional<Decoder> fresh;
+  if (request.base_folder.empty()) {
+    LETHE_ASSIGN_OR_RETURN(const DecoderConfig config, ParseDecoderConfig(request.config_json));
+    LETHE_ASSIGN_OR_RETURN(fresh, Decoder::Init(config, request.seed, request.device));
+  } else {
+    LETHE_ASSIGN_OR_RETURN(base, ModelFolder::Load(request.base_folder, request.device));
+  }
+  const Decoder& model = base.has_value() ? base->model : *fresh;
+  LETHE_RETURN_IF_ERROR(CheckSequences(model, request.sequences, "training"));
+
+  TrainResult result{.run = NewRunRecord(request.device), .parameters = model.ParameterCount()};
+  LETHE_ASSIGN_OR_RETURN(const LoopResult loop, TrainModel(model, request, result, progress));
+  result.run.method = "train";
+  result.run.hyperparameters.insert({{"steps", static_cast<double>(request.steps)},
+                                     {"batch_tokens", static_cast<double>(request.batch_tokens)},
+                                     {"learning_rate", request.learning_rate},
+                                     {"warmup_steps", static_cast<double>(request.warmup_steps)},
+                                     {"max_grad_norm", request.max_grad_norm}});
+  result.run.seed = request.seed;
+  result.run.stop_reason = loop.stop_reason;
+  result.run.steps = loop.steps;
+  const std::span<const Sequence> sets[] = {request.sequences};
+  result.run.data_digest = DataDigest(request.digest_key, sets);
+
+  LETHE_RETURN_IF_ERROR(Report(progress, {"saving", 0, 0, {}}));
+  const std::string lineage = RunRecordJson(result.run, {});
+  LETHE_ASSIGN_OR_RETURN(const SavedCheckpoint saved,
+                         base.has_value() ? base->SaveAs(request.out_folder, lineage)
+                                          : SaveNewDecoder(model, NewFolder(request, lineage)));
+  result.out_digest = saved.digest;
+  result.run.seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return result;
 }
 
 }  // namespace
@@ -155,43 +225,7 @@ std::string SmallLlamaConfig(int vocab_size, int context_length, int hidden, int
 }
 
 absl::StatusOr<TrainResult> Train(const TrainRequest& request, const ProgressCallback& progress) {
-  const auto start = std::chrono::steady_clock::now();
-  LETHE_RETURN_IF_ERROR(CheckRequest(request));
-  LETHE_RETURN_IF_ERROR(Report(progress, {"loading", 0, 0, {}}));
-  std::optional<ModelFolder> base;
-  std::optional<Decoder> fresh;
-  if (request.base_folder.empty()) {
-    LETHE_ASSIGN_OR_RETURN(const DecoderConfig config, ParseDecoderConfig(request.config_json));
-    LETHE_ASSIGN_OR_RETURN(fresh, Decoder::Init(config, request.seed, request.device));
-  } else {
-    LETHE_ASSIGN_OR_RETURN(base, ModelFolder::Load(request.base_folder, request.device));
-  }
-  const Decoder& model = base.has_value() ? base->model : *fresh;
-  LETHE_RETURN_IF_ERROR(CheckSequences(model, request.sequences, "training"));
-
-  TrainResult result{.run = NewRunRecord(request.device), .parameters = model.ParameterCount()};
-  LETHE_ASSIGN_OR_RETURN(const LoopResult loop, TrainModel(model, request, result, progress));
-  result.run.method = "train";
-  result.run.hyperparameters = {{"steps", static_cast<double>(request.steps)},
-                                {"batch_tokens", static_cast<double>(request.batch_tokens)},
-                                {"learning_rate", request.learning_rate},
-                                {"warmup_steps", static_cast<double>(request.warmup_steps)},
-                                {"max_grad_norm", request.max_grad_norm}};
-  result.run.seed = request.seed;
-  result.run.stop_reason = loop.stop_reason;
-  result.run.steps = loop.steps;
-  const std::span<const Sequence> sets[] = {request.sequences};
-  result.run.data_digest = DataDigest(request.digest_key, sets);
-
-  LETHE_RETURN_IF_ERROR(Report(progress, {"saving", 0, 0, {}}));
-  const std::string lineage = RunRecordJson(result.run, {});
-  LETHE_ASSIGN_OR_RETURN(const SavedCheckpoint saved,
-                         base.has_value() ? base->SaveAs(request.out_folder, lineage)
-                                          : SaveNewDecoder(model, NewFolder(request, lineage)));
-  result.out_digest = saved.digest;
-  result.run.seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  return result;
+  return CatchTorch("training", [&] { return LoadAndTrain(request, progress); });
 }
 
 }  // namespace lethe

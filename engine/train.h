@@ -34,6 +34,7 @@ struct TrainRequest {
   std::vector<Sequence> sequences;
   int64_t steps = 500;
   int64_t batch_tokens = 4096;  // a batch takes rows until this many tokens are there, pads apart
+  int64_t micro_batch_tokens = 4096;  // at a time; halved where memory does not suffice
   // The peak: linear warm-up over warmup_steps, then linear down to a tenth.
   double learning_rate = 1e-3;
   int64_t warmup_steps = 20;

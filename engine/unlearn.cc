@@ -4,6 +4,7 @@
 
 #include "engine/metric/sequence_evaluation.h"
 #include "engine/model/model_folder.h"
+#include "engine/torch_status.h"
 #include "engine/unlearn/method_table.h"
 
 namespace lethe {
@@ -78,10 +79,8 @@ absl::StatusOr<Figures> Measure(const Decoder& model, const UnlearnRequest& requ
   return figures;
 }
 
-}  // namespace
-
-absl::StatusOr<UnlearnResult> Unlearn(const UnlearnRequest& request,
-                                      const ProgressCallback& progress) {
+absl::StatusOr<UnlearnResult> LoadAndUnlearn(const UnlearnRequest& request,
+                                             const ProgressCallback& progress) {
   const auto start = std::chrono::steady_clock::now();
   LETHE_ASSIGN_OR_RETURN(const Plan plan, MakePlan(request));
   LETHE_RETURN_IF_ERROR(Report(progress, {"loading", 0, 0, {}}));
@@ -116,6 +115,10 @@ absl::StatusOr<UnlearnResult> Unlearn(const UnlearnRequest& request,
   result.run.method = plan.method->name;
   result.run.preset = plan.preset->name;
   result.run.hyperparameters = plan.parameters;
+  if (outcome.micro_batch_tokens > 0) {
+    result.run.hyperparameters["micro_batch_tokens"] =
+        static_cast<double>(outcome.micro_batch_tokens);
+  }
   result.run.seed = request.seed;
   result.run.stop_reason = outcome.stop_reason;
   result.run.steps = outcome.steps;
@@ -130,6 +133,13 @@ absl::StatusOr<UnlearnResult> Unlearn(const UnlearnRequest& request,
   result.run.seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return result;
+}
+
+}  // namespace
+
+absl::StatusOr<UnlearnResult> Unlearn(const UnlearnRequest& request,
+                                      const ProgressCallback& progress) {
+  return CatchTorch("unlearning", [&] { return LoadAndUnlearn(request, progress); });
 }
 
 }  // namespace lethe

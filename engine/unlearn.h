@@ -25,9 +25,11 @@
 //                                 CheckSequence's reasons (metadata "set", "index"), and what
 //                                 loading the folder says: no retry helps
 //            FAILED_PRECONDITION  METHOD_DIVERGED, try the next rung: loss or gradient left its
-//                                 band, or a loss or weight is not finite; BASE_CHANGED
+//                                 band, or a loss or weight is not finite; BASE_CHANGED;
+//                                 MODEL_NOT_FINITE, of the base
 //            CANCELLED            STOPPED, within one optimizer step of the callback's refusal
-//            RESOURCE_EXHAUSTED   OUT_OF_MEMORY, DISK_FULL
+//            RESOURCE_EXHAUSTED   OUT_OF_MEMORY: not even one sequence at a time fits (where several
+//                                 do not, the micro-batch is halved and the run goes on); DISK_FULL
 // Privacy    lethe.json, progress and errors hold no token and no text.
 #ifndef LETHE_ENGINE_UNLEARN_H_
 #define LETHE_ENGINE_UNLEARN_H_

@@ -146,6 +146,14 @@ std::vector<TensorRule> DecoderTensors(const DecoderConfig& config) {
 
 absl::StatusOr<std::vector<StoredExtra>> CheckTensors(const DecoderConfig& config,
                                                       const CheckpointFolder& folder) {
+  // Said before the weights of thousands of layers are listed: each layer has one at least.
+  if (static_cast<uint64_t>(config.num_layers) > folder.tensors().size()) {
+    return Error(
+        absl::StatusCode::kInvalidArgument, "BAD_CHECKPOINT",
+        absl::StrCat("config.json gives the model ", config.num_layers,
+                     " layers; the weights have ", folder.tensors().size(), " tensors in all"),
+        {{"field", "num_hidden_layers"}});
+  }
   std::set<std::string> expected;
   for (TensorRule& rule : DecoderTensors(config)) {
     LETHE_RETURN_IF_ERROR(CheckWeight(rule, folder));

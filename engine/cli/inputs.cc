@@ -1,5 +1,6 @@
 #include "engine/cli/inputs.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
@@ -16,20 +17,67 @@ absl::Status Refused(std::string_view reason, const std::string& message) {
   return Error(absl::StatusCode::kInvalidArgument, reason, message);
 }
 
+// Places are counted from 0, as a script would. What stands there is not shown: it may be what
+// somebody asked to forget.
+absl::Status NotAnId(const std::string& file, size_t list, size_t entry) {
+  return Refused("LINE_MALFORMED",
+                 file + ": entry " + std::to_string(entry) + " of list " + std::to_string(list) +
+                     " is not a token id: a whole number from 0 to 2147483647 is wanted");
+}
+
 absl::StatusOr<std::vector<Sequence>> FromIdLists(const Json& lists, const std::string& file) {
   std::vector<Sequence> sequences;
   for (const Json& list : lists) {
-    Sequence sequence;
+    const size_t index = sequences.size();
+    if (!list.is_array()) {
+      return Refused("LINE_MALFORMED", file + ": element " + std::to_string(index) +
+                                           " is not a list; a JSON list of lists of token ids is "
+                                           "wanted, [[5, 8, 13], [2, 4]]");
+    }
+    Sequence& sequence = sequences.emplace_back();
     for (const Json& id : list) {
-      if (!list.is_array() || !id.is_number_integer() || id.get<int64_t>() < 0 ||
-          id.get<int64_t>() > INT32_MAX) {
-        return Refused("LINE_MALFORMED", file + " must be a JSON list of lists of token ids");
+      // Unsigned is what the parser calls every whole number that is not negative.
+      if (!id.is_number_unsigned() || id.get<uint64_t>() > INT32_MAX) {
+        return NotAnId(file, index, sequence.ids.size());
       }
       sequence.ids.push_back(id.get<int32_t>());
     }
-    sequences.push_back(std::move(sequence));
   }
   return sequences;
+}
+
+// Where JSON stops being JSON.
+class FirstError : public nlohmann::json_sax<Json> {
+ public:
+  size_t at_byte = 0;
+  bool null() override { return true; }
+  bool boolean(bool) override { return true; }
+  bool number_integer(int64_t) override { return true; }
+  bool number_unsigned(uint64_t) override { return true; }
+  bool number_float(double, const std::string&) override { return true; }
+  bool string(std::string&) override { return true; }
+  bool binary(Json::binary_t&) override { return true; }
+  bool start_object(size_t) override { return true; }
+  bool key(std::string&) override { return true; }
+  bool end_object() override { return true; }
+  bool start_array(size_t) override { return true; }
+  bool end_array() override { return true; }
+  bool parse_error(size_t at, const std::string&, const nlohmann::detail::exception&) override {
+    at_byte = at;
+    return false;
+  }
+};
+
+absl::StatusOr<std::vector<Sequence>> ReadIdLists(const std::string& content,
+                                                  const std::string& file) {
+  FirstError error;
+  if (!Json::sax_parse(content, &error)) {
+    const std::string before = content.substr(0, error.at_byte);
+    return Refused("LINE_MALFORMED",
+                   file + ":" + std::to_string(1 + std::count(before.begin(), before.end(), '\n')) +
+                       ": it is not JSON at byte " + std::to_string(error.at_byte));
+  }
+  return FromIdLists(Json::parse(content), file);
 }
 
 }  // namespace
@@ -40,9 +88,7 @@ absl::StatusOr<std::vector<Sequence>> ReadSet(const std::string& file,
   LETHE_ASSIGN_OR_RETURN(const std::string content, ReadFile(file));
   const size_t first = content.find_first_not_of(" \t\r\n");
   if (first != std::string::npos && content[first] == '[') {
-    const Json json = Json::parse(content, nullptr, /*allow_exceptions=*/false);
-    if (!json.is_array()) return Refused("LINE_MALFORMED", file + " is not JSON");
-    return FromIdLists(json, file);
+    return ReadIdLists(content, file);
   }
   LETHE_ASSIGN_OR_RETURN(const CheckpointFolder folder, CheckpointFolder::Open(model_folder));
   LETHE_ASSIGN_OR_RETURN(const DecoderConfig config, ReadDecoderConfig(folder));

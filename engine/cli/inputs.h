@@ -15,7 +15,8 @@ namespace lethe::cli {
 
 // A file of sequences for the model in `model_folder`: JSON lines as text/sequence.h reads them, or
 // one JSON list of lists of ids. An empty name gives no sequences. At most the model's context of
-// tokens each.
+// tokens each. What is wrong with a file is said with its line (JSON lines, or text that is not
+// JSON) or the place in the lists; LINE_MALFORMED and text/sequence.h's reasons.
 absl::StatusOr<std::vector<Sequence>> ReadSet(const std::string& file,
                                               const std::filesystem::path& model_folder);
 

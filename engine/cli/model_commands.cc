@@ -35,6 +35,12 @@ CLI::Option* AddData(CLI::App* command, const std::shared_ptr<ModelFlags>& flags
                              "JSON list of lists of token ids, or JSON lines of text or ids");
 }
 
+void AddN(CLI::App* command, const std::shared_ptr<ModelFlags>& flags) {
+  command->add_option("--n", flags->el_n, "the n of EL_n, several with commas between them")
+      ->delimiter(',')
+      ->check(CLI::PositiveNumber);
+}
+
 absl::StatusOr<EvaluateResult> Measure(const ModelFlags& flags, std::vector<int> el_n,
                                        bool log_probs, const Device& device) {
   EvaluateRequest request{.model_folder = flags.model,
@@ -99,27 +105,26 @@ absl::Status RunScore(const ModelFlags& flags, const Common& common, const Devic
 }
 
 absl::Status RunExtract(const ModelFlags& flags, const Common& common, const Device& device) {
-  // One sequence a call: roll-outs and forward tokens are told for each.
-  LETHE_ASSIGN_OR_RETURN(const std::vector<Sequence> sequences, ReadSet(flags.data, flags.model));
+  // As the papers define MA and EL, a prompt is text like any other.
+  LETHE_ASSIGN_OR_RETURN(std::vector<Sequence> sequences, ReadSet(flags.data, flags.model));
+  for (Sequence& sequence : sequences) sequence = {.ids = std::move(sequence.ids)};
+  ProgressLine progress;
+  LETHE_ASSIGN_OR_RETURN(const EvaluateResult result, Evaluate({.model_folder = flags.model,
+                                                                .sequences = std::move(sequences),
+                                                                .el_n = flags.el_n,
+                                                                .device = device},
+                                                               progress.Callback()));
   std::vector<std::vector<std::string>> rows = {
       {"sequence", "MA", "EL", "roll-outs", "forward tokens"}};
-  for (const Sequence& sequence : sequences) {
-    LETHE_ASSIGN_OR_RETURN(const EvaluateResult result,
-                           Evaluate({.model_folder = flags.model,
-                                     .sequences = {{.ids = sequence.ids}},
-                                     .el_n = flags.el_n,
-                                     .device = device}));
-    const SequenceEvaluation& s = result.sequences.front();
-    // Evaluate's own scoring pass is not part of the procedure.
-    const int64_t forward = result.forward_tokens - static_cast<int64_t>(sequence.ids.size());
+  for (const SequenceEvaluation& s : result.sequences) {
     if (common.Json()) {
       PrintJson({{"ma", s.ma},
                  {"el", ElJson(s)},
-                 {"rollouts", result.rollouts},
-                 {"forward_tokens", forward}});
+                 {"rollouts", s.rollouts},
+                 {"forward_tokens", s.el_forward_tokens}});
     } else {
       rows.push_back({std::to_string(rows.size() - 1), Number(s.ma), ElJson(s).dump(),
-                      std::to_string(result.rollouts), std::to_string(forward)});
+                      std::to_string(s.rollouts), std::to_string(s.el_forward_tokens)});
     }
   }
   if (!common.Json()) PrintTable(rows);
@@ -169,7 +174,7 @@ void AddEval(CLI::App& app, const Common& common, Action& action) {
   auto* command = app.add_subcommand("eval", "likelihood, MA and EL_n of sequences");
   auto flags = AddModelFlags(command);
   AddData(command, flags)->required();
-  command->add_option("--n", flags->el_n, "the n of EL_n")->delimiter(',');
+  AddN(command, flags);
   command->callback([=, &common, &action] {
     action = [=, &common](const Device& device) -> absl::Status {
       LETHE_ASSIGN_OR_RETURN(const EvaluateResult result,
@@ -193,7 +198,7 @@ void AddExtract(CLI::App& app, const Common& common, Action& action) {
   auto* command = app.add_subcommand("extract", "MA and EL_n of each sequence, and what they cost");
   auto flags = AddModelFlags(command);
   AddData(command, flags)->required();
-  command->add_option("--n", flags->el_n, "the n of EL_n")->delimiter(',');
+  AddN(command, flags);
   command->callback([=, &common, &action] {
     action = [=, &common](const Device& device) { return RunExtract(*flags, common, device); };
   });
@@ -224,7 +229,7 @@ void AddPrepare(CLI::App& app, const Common& common, Action& action) {
   command->add_option("--holdout", flags->holdout, "text of the kind that the model never saw")
       ->required();
   command->add_option("--retain", flags->retain, "text of the kind that must be kept");
-  command->add_option("--n", flags->el_n, "the n of EL_n")->delimiter(',');
+  AddN(command, flags);
   command->callback(
       [=, &action] { action = [=](const Device& device) { return RunPrepare(*flags, device); }; });
 }

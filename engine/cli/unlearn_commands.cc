@@ -41,12 +41,20 @@ absl::StatusOr<UnlearnRequest> MakeRequest(const UnlearnFlags& flags, const Comm
   return request;
 }
 
-Json StepJson(const EngineProgress& p) {
-  Json line = {{"step", p.step}};
+// What scripts read comes first; the run counts on where chunks begin again.
+Json StepJson(const EngineProgress& p, int64_t step) {
+  const auto figure = [&](const char* name) {
+    const auto found = p.figures.find(name);
+    return found == p.figures.end() ? Json() : Json(found->second);
+  };
+  Json line = {{"step", step},
+               {"loss", figure("loss")},
+               {"grad_norm", figure("grad_norm")},
+               {"ma", figure("ma")},
+               {"el", nullptr}};  // null: MA was above its threshold, and EL was not asked
   for (const auto& [name, value] : p.figures) {
     line[name.rfind("el_", 0) == 0 ? "el" : name] = value;
   }
-  if (!line.contains("el")) line["el"] = nullptr;
   return line;
 }
 
@@ -54,6 +62,7 @@ void PrintSummary(const UnlearnResult& result, const std::string& out, bool json
   if (json) {
     Json last = {{"stop_reason", result.run.stop_reason},
                  {"steps", result.run.steps},
+                 {"hyperparameters", result.run.hyperparameters},
                  {"out", out},
                  {"digest", result.out_digest},
                  {"retain_nll", {result.retain_nll_before, result.retain_nll_after}},
@@ -100,8 +109,8 @@ absl::Status RunUnlearn(const UnlearnFlags& flags, const Common& common, const D
   ProgressLine line;
   ProgressCallback progress = line.Callback();
   if (common.Json()) {
-    progress = [](const EngineProgress& p) {
-      if (p.phase == "unlearning") PrintJson(StepJson(p));
+    progress = [steps = int64_t{0}](const EngineProgress& p) mutable {
+      if (p.phase == "unlearning") PrintJson(StepJson(p, ++steps));
       return true;
     };
   }

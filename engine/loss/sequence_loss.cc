@@ -165,33 +165,70 @@ LossBatch MakeBatch(std::span<const Sequence> sequences, std::vector<size_t> mem
   return batch;
 }
 
+absl::Status CheckLabelled(const Decoder& model, std::span<const Sequence> sequences,
+                           Labels labels) {
+  for (const Sequence& sequence : sequences) {
+    LETHE_RETURN_IF_ERROR(model.CheckIds(sequence.ids, 2));
+    if (LabelledPlaces(sequence, labels).empty()) {
+      return Error(absl::StatusCode::kInvalidArgument, "NOTHING_LABELLED",
+                   "a sequence has no token to score behind its prompt");
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Indexes of the sequences, longest first, cut into micro-batches.
+std::vector<std::vector<size_t>> CutByLength(std::span<const Sequence> sequences,
+                                             int64_t max_tokens) {
+  std::vector<size_t> order(sequences.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+    return sequences[a].ids.size() > sequences[b].ids.size();
+  });
+  std::vector<std::vector<size_t>> cut;
+  for (size_t next = 0; next < order.size();) {
+    // Sorted, so the first of a micro-batch is its longest.
+    const auto longest = static_cast<int64_t>(sequences[order[next]].ids.size());
+    const auto rows = static_cast<size_t>(std::max<int64_t>(1, max_tokens / longest));
+    const size_t end = std::min(order.size(), next + rows);
+    cut.emplace_back(order.begin() + next, order.begin() + end);
+    next = end;
+  }
+  return cut;
+}
+
+// Fills scores[s] for each sequence s of the batch.
+void ScoreBatch(const Decoder& model, const LossBatch& batch, std::vector<SequenceScore>& scores) {
+  at::NoGradGuard no_grad;
+  const TokenLosses losses = ComputeTokenLosses(model, batch);
+  const at::Tensor nll = losses.nll.cpu(), choice = losses.choice.cpu();
+  const at::Tensor target = batch.targets.cpu();
+  const float* next_nll = nll.const_data_ptr<float>();
+  const int64_t* next_choice = choice.const_data_ptr<int64_t>();
+  const int64_t* next_target = target.const_data_ptr<int64_t>();
+  for (size_t b = 0; b < batch.sequences.size(); ++b) {
+    SequenceScore& score = scores[batch.sequences[b]];
+    score.nll.assign(next_nll, next_nll + batch.labelled[b]);
+    score.choice.assign(next_choice, next_choice + batch.labelled[b]);
+    score.hits = 0;
+    for (int64_t t = 0; t < batch.labelled[b]; ++t) score.hits += next_choice[t] == next_target[t];
+    score.total_nll = std::accumulate(score.nll.begin(), score.nll.end(), 0.0);
+    next_nll += batch.labelled[b];
+    next_choice += batch.labelled[b];
+    next_target += batch.labelled[b];
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<LossBatch>> MakeBatches(const Decoder& model,
                                                    std::span<const Sequence> sequences,
                                                    const BatchOptions& options) {
-  for (const Sequence& sequence : sequences) {
-    LETHE_RETURN_IF_ERROR(model.CheckIds(sequence.ids, 2));
-    if (LabelledPlaces(sequence, options.labels).empty()) {
-      return Error(absl::StatusCode::kInvalidArgument, "NOTHING_LABELLED",
-                   "a sequence has no token to score behind its prompt");
-    }
-  }
+  LETHE_RETURN_IF_ERROR(CheckLabelled(model, sequences, options.labels));
   return CatchTorch("making batches", [&]() -> absl::StatusOr<std::vector<LossBatch>> {
-    std::vector<size_t> order(sequences.size());
-    std::iota(order.begin(), order.end(), size_t{0});
-    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
-      return sequences[a].ids.size() > sequences[b].ids.size();
-    });
     std::vector<LossBatch> batches;
-    for (size_t next = 0; next < order.size();) {
-      // Sorted, so the first of a micro-batch is its longest.
-      const auto longest = static_cast<int64_t>(sequences[order[next]].ids.size());
-      const auto rows = static_cast<size_t>(std::max<int64_t>(1, options.max_tokens / longest));
-      const size_t end = std::min(order.size(), next + rows);
-      batches.push_back(MakeBatch(sequences, {order.begin() + next, order.begin() + end},
-                                  options.labels, model.device()));
-      next = end;
+    for (std::vector<size_t>& members : CutByLength(sequences, options.max_tokens)) {
+      batches.push_back(MakeBatch(sequences, std::move(members), options.labels, model.device()));
     }
     return batches;
   });
@@ -232,33 +269,17 @@ at::Tensor MeanByRow(const LossBatch& batch, const at::Tensor& values) {
 absl::StatusOr<std::vector<SequenceScore>> ScoreSequences(const Decoder& model,
                                                           std::span<const Sequence> sequences,
                                                           const BatchOptions& options) {
-  LETHE_ASSIGN_OR_RETURN(const std::vector<LossBatch> batches,
-                         MakeBatches(model, sequences, options));
-  return CatchTorch("scoring sequences", [&]() -> absl::StatusOr<std::vector<SequenceScore>> {
-    at::NoGradGuard no_grad;
-    std::vector<SequenceScore> scores(sequences.size());
-    for (const LossBatch& batch : batches) {
-      const TokenLosses losses = ComputeTokenLosses(model, batch);
-      const at::Tensor nll = losses.nll.cpu(), choice = losses.choice.cpu();
-      const at::Tensor target = batch.targets.cpu();
-      const float* next_nll = nll.const_data_ptr<float>();
-      const int64_t* next_choice = choice.const_data_ptr<int64_t>();
-      const int64_t* next_target = target.const_data_ptr<int64_t>();
-      for (size_t b = 0; b < batch.sequences.size(); ++b) {
-        SequenceScore& score = scores[batch.sequences[b]];
-        score.nll.assign(next_nll, next_nll + batch.labelled[b]);
-        score.choice.assign(next_choice, next_choice + batch.labelled[b]);
-        for (int64_t t = 0; t < batch.labelled[b]; ++t) {
-          score.hits += next_choice[t] == next_target[t];
-        }
-        score.total_nll = std::accumulate(score.nll.begin(), score.nll.end(), 0.0);
-        next_nll += batch.labelled[b];
-        next_choice += batch.labelled[b];
-        next_target += batch.labelled[b];
-      }
-    }
-    return scores;
-  });
+  LETHE_RETURN_IF_ERROR(CheckLabelled(model, sequences, options.labels));
+  std::vector<SequenceScore> scores(sequences.size());
+  for (const std::vector<size_t>& members : CutByLength(sequences, options.max_tokens)) {
+    LETHE_RETURN_IF_ERROR(CatchTorchInHalves(
+        "scoring sequences", std::span(members), [&](std::span<const size_t> some) {
+          const LossBatch batch =
+              MakeBatch(sequences, {some.begin(), some.end()}, options.labels, model.device());
+          ScoreBatch(model, batch, scores);
+        }));
+  }
+  return scores;
 }
 
 }  // namespace lethe

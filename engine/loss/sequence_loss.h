@@ -17,8 +17,9 @@
 //            pads included.
 // Threads    const model: any.
 // Errors     MakeBatches and ScoreSequences: INVALID_ARGUMENT/SEQUENCE_TOO_SHORT (under two
-//            tokens), SEQUENCE_TOO_LONG, TOKEN_OUT_OF_RANGE, NOTHING_LABELLED. ComputeTokenLosses
-//            throws LibTorch's exceptions: end at CatchTorch.
+//            tokens), SEQUENCE_TOO_LONG, TOKEN_OUT_OF_RANGE, NOTHING_LABELLED;
+//            RESOURCE_EXHAUSTED/OUT_OF_MEMORY. ComputeTokenLosses throws LibTorch's exceptions: end
+//            at CatchTorch.
 #ifndef LETHE_ENGINE_LOSS_SEQUENCE_LOSS_H_
 #define LETHE_ENGINE_LOSS_SEQUENCE_LOSS_H_
 
@@ -34,6 +35,8 @@
 
 namespace lethe {
 
+inline constexpr int64_t kMicroBatchTokens = 4096;
+
 enum class Labels {
   kAnswer,     // every token after the prompt (all tokens but the first, where there is no prompt)
   kSensitive,  // those that lie in a sensitive span; a sequence without spans counts as kAnswer
@@ -42,7 +45,7 @@ enum class Labels {
 struct BatchOptions {
   Labels labels = Labels::kAnswer;
   // of a micro-batch, pads included; one longer sequence is a micro-batch of its own
-  int64_t max_tokens = 4096;
+  int64_t max_tokens = kMicroBatchTokens;
 };
 
 // Sequences of about the same length, on the model's device. B rows, T the longest; N labelled

@@ -45,6 +45,7 @@ void ReadFirstPass(Item& item, const int64_t* choices) {
   Memorisation& m = *item.result;
   const int64_t T = item.tokens();
   int64_t hits = 0;
+  item.mistakes.clear();
   m.greedy_next.assign(choices, choices + T - 1);
   for (int64_t t = item.start; t < T; ++t) {
     const bool hit = m.greedy_next[t - 1] == item.sequence->ids[t];
@@ -56,7 +57,7 @@ void ReadFirstPass(Item& item, const int64_t* choices) {
 }
 
 // Prefixes between two mistakes share one continuation; those longer than T - n count for nothing.
-std::vector<Rollout> PlanRollouts(std::vector<Item>& items) {
+std::vector<Rollout> PlanRollouts(std::span<Item> items) {
   std::vector<Rollout> rollouts;
   for (size_t s = 0; s < items.size(); ++s) {
     Item& item = items[s];
@@ -79,7 +80,7 @@ std::vector<Rollout> PlanRollouts(std::vector<Item>& items) {
 // Generates the rest of some roll-outs, side by side. A roll-out whose last run of known text is
 // too short to become an n-gram of x in the steps that are left adds nothing any more and is
 // dropped.
-void RunRollouts(const Decoder& model, KvCache& cache, std::vector<Item>& items,
+void RunRollouts(const Decoder& model, KvCache& cache, std::span<Item> items,
                  std::span<Rollout> rollouts, int64_t smallest_n) {
   std::vector<CacheRow> rows;
   std::vector<OverlapTracker> trackers;
@@ -143,8 +144,7 @@ void Score(Item& item, std::span<const Rollout> rollouts, const std::vector<int6
   }
 }
 
-void RunAllRollouts(const Decoder& model, KvCache& cache, std::vector<Item>& items,
-                    const Plan& plan) {
+void RunAllRollouts(const Decoder& model, KvCache& cache, std::span<Item> items, const Plan& plan) {
   std::vector<Rollout> rollouts = PlanRollouts(items);
   // Those with the most to say together, so that a batch stays full to its end.
   const auto steps_of = [&](const Rollout& r) {
@@ -177,7 +177,8 @@ void RunAllRollouts(const Decoder& model, KvCache& cache, std::vector<Item>& ite
 }
 
 // Measures sequences that are read in one pass.
-void MeasureGroup(const Decoder& model, std::vector<Item>& items, const Plan& plan) {
+void MeasureGroup(const Decoder& model, std::span<Item> items, const Plan& plan) {
+  at::NoGradGuard no_grad;
   int64_t longest = 0;
   for (const Item& item : items) longest = std::max(longest, item.tokens());
   const auto count = static_cast<int64_t>(items.size());
@@ -217,18 +218,15 @@ absl::StatusOr<std::vector<Memorisation>> MeasureMemorisation(const Decoder& mod
   }
   std::stable_sort(all.begin(), all.end(),
                    [](const Item& a, const Item& b) { return a.tokens() > b.tokens(); });
-  return CatchTorch("measuring memorisation", [&]() -> absl::StatusOr<std::vector<Memorisation>> {
-    at::NoGradGuard no_grad;
-    for (size_t begin = 0; begin < all.size();) {
-      const auto rows =
-          static_cast<size_t>(std::max<int64_t>(1, kTokensAPass / all[begin].tokens()));
-      const size_t end = std::min(all.size(), begin + rows);
-      std::vector<Item> group(all.begin() + begin, all.begin() + end);
-      MeasureGroup(model, group, plan);
-      begin = end;
-    }
-    return results;
-  });
+  for (size_t begin = 0; begin < all.size();) {
+    const auto rows = static_cast<size_t>(std::max<int64_t>(1, kTokensAPass / all[begin].tokens()));
+    const auto group = std::span(all).subspan(begin, std::min(rows, all.size() - begin));
+    LETHE_RETURN_IF_ERROR(
+        CatchTorchInHalves("measuring memorisation", group,
+                           [&](std::span<Item> items) { MeasureGroup(model, items, plan); }));
+    begin += group.size();
+  }
+  return results;
 }
 
 }  // namespace lethe

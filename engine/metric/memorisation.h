@@ -19,6 +19,7 @@
 // Ties       of logits go to the lowest id. Cached and uncached passes round differently: a gap of
 //            the two best logits below about 1e-5 may fall either way, which one position in some
 //            10^5 shows. EL and MA belong to a precision: this is fp32.
+// Memory     sequences are read together, and fewer at a time where memory does not suffice.
 // Threads    const model: any.
 // Errors     INVALID_ARGUMENT/SEQUENCE_TOO_SHORT (nothing behind the first token or the prompt),
 //            SEQUENCE_TOO_LONG, TOKEN_OUT_OF_RANGE, BAD_EL_N; RESOURCE_EXHAUSTED/OUT_OF_MEMORY.

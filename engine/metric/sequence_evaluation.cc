@@ -64,6 +64,8 @@ absl::StatusOr<EvaluateResult> EvaluateSequences(const Decoder& model,
         MeasureMemorisation(model, part, {.el_n = std::vector<int64_t>(el_n.begin(), el_n.end())}));
     for (size_t i = 0; i < measured.size(); ++i) {
       for (const auto& [n, el] : measured[i].el) out[i].el[static_cast<int>(n)] = el;
+      out[i].rollouts = measured[i].rollouts;
+      out[i].el_forward_tokens = measured[i].forward_tokens;
       result.rollouts += measured[i].rollouts;
       result.forward_tokens += measured[i].forward_tokens;
     }

@@ -5,7 +5,9 @@
 
 #include <cstring>
 #include <optional>
+#include <string_view>
 
+#include "engine/checkpoint/finite.h"
 #include "engine/torch_status.h"
 
 namespace lethe {
@@ -32,6 +34,12 @@ absl::Status Unsupported(const TensorInfo& tensor) {
                {{"tensor", tensor.name}, {"dtype", std::string(DTypeName(tensor.dtype))}});
 }
 
+absl::Status TooLarge(const TensorInfo& tensor) {
+  return Error(absl::StatusCode::kFailedPrecondition, "METHOD_DIVERGED",
+               "a weight is not finite, or has become too large for the checkpoint's type",
+               {{"tensor", tensor.name}, {"dtype", std::string(DTypeName(tensor.dtype))}});
+}
+
 // Copied, since the file's bytes need not be aligned.
 absl::StatusOr<at::Tensor> ReadTensor(const CheckpointFolder& folder, const std::string& name) {
   const TensorInfo* info = folder.Find(name);
@@ -55,7 +63,11 @@ TensorProvider Hand(const at::Tensor& value) {
       const std::optional<at::ScalarType> type = TypeOf(info.dtype);
       if (!type) return Unsupported(info);
       const at::Tensor bytes = value.to(at::kCPU).to(*type).contiguous();
-      return sink({static_cast<const char*>(bytes.const_data_ptr()), bytes.nbytes()});
+      const std::string_view handed(static_cast<const char*>(bytes.const_data_ptr()),
+                                    bytes.nbytes());
+      // What fp32 can hold, F16 may not: a folder that could not be loaded again is not written.
+      if (FirstNotFinite(info.dtype, handed).has_value()) return TooLarge(info);
+      return sink(handed);
     });
   };
 }

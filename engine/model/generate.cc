@@ -100,8 +100,12 @@ void WriteDrafts(const Decoder& model, KvCache& cache, const at::Tensor& last_hi
 void ContinueGroup(const Decoder& model, std::span<const TokenIds> prompts,
                    std::span<const size_t> members, const GenerateOptions& options,
                    std::vector<std::vector<TokenIds>>& results) {
+  at::NoGradGuard no_grad;
   int64_t longest = 0;
-  for (const size_t m : members) longest = std::max<int64_t>(longest, prompts[m].size());
+  for (const size_t m : members) {
+    longest = std::max<int64_t>(longest, prompts[m].size());
+    results[m].assign(options.samples, {});
+  }
   at::Tensor ids = at::zeros({static_cast<int64_t>(members.size()), longest}, at::kLong);
   std::vector<int64_t> last;
   for (size_t p = 0; p < members.size(); ++p) {
@@ -143,19 +147,19 @@ absl::StatusOr<std::vector<std::vector<TokenIds>>> GenerateContinuations(
   std::iota(order.begin(), order.end(), size_t{0});
   std::stable_sort(order.begin(), order.end(),
                    [&](size_t a, size_t b) { return prompts[a].size() > prompts[b].size(); });
-  return CatchTorch("generating", [&]() -> absl::StatusOr<std::vector<std::vector<TokenIds>>> {
-    at::NoGradGuard no_grad;
-    std::vector<std::vector<TokenIds>> results(prompts.size());
-    for (auto& samples : results) samples.resize(options.samples);
-    for (size_t begin = 0; begin < order.size();) {
-      const auto longest = static_cast<int64_t>(prompts[order[begin]].size());
-      const auto rows = static_cast<size_t>(std::max<int64_t>(1, kTokensAPass / longest));
-      const size_t count = std::min(rows, order.size() - begin);
-      ContinueGroup(model, prompts, std::span(order).subspan(begin, count), options, results);
-      begin += count;
-    }
-    return results;
-  });
+  std::vector<std::vector<TokenIds>> results(prompts.size());
+  for (size_t begin = 0; begin < order.size();) {
+    const auto longest = static_cast<int64_t>(prompts[order[begin]].size());
+    const auto rows = static_cast<size_t>(std::max<int64_t>(1, kTokensAPass / longest));
+    const auto group =
+        std::span<const size_t>(order).subspan(begin, std::min(rows, order.size() - begin));
+    LETHE_RETURN_IF_ERROR(
+        CatchTorchInHalves("generating", group, [&](std::span<const size_t> members) {
+          ContinueGroup(model, prompts, members, options, results);
+        }));
+    begin += group.size();
+  }
+  return results;
 }
 
 }  // namespace lethe

@@ -7,7 +7,8 @@
 //                                                {.max_new_tokens = 50, .samples = 64,
 //                                                 .temperature = 1.0, .top_k = 40, .seed = 7}));
 //
-// Prompts    of any lengths; each is read once, and its samples share what was read.
+// Prompts    of any lengths; each is read once, and its samples share what was read. Fewer are read
+//            at a time where memory does not suffice.
 // End token  an ordinary token unless `stop_id` names it; then a continuation ends before it.
 // Greedy     ties of the logits go to the lowest id. Temperature 0 is greedy, and its samples are
 //            all the same: ask for one.

@@ -6,14 +6,36 @@
 #include "base/digest.h"
 #include "engine/checkpoint/decoder_config.h"
 #include "engine/checkpoint/decoder_tensors.h"
+#include "engine/checkpoint/finite.h"
 #include "engine/model/decoder_io.h"
 
 namespace lethe {
+namespace {
+
+// A decoder keeps tables of an angle's sine and cosine for each position (fp32, up to half a head
+// each). Real models' are far smaller than their weights; a config.json of a few hundred bytes must
+// not ask for gigabytes.
+constexpr uint64_t kFreeTableBytes = uint64_t{64} << 20;
+
+absl::Status CheckContext(const DecoderConfig& config, const CheckpointFolder& folder) {
+  const uint64_t row_bytes = 2 * sizeof(float) * static_cast<uint64_t>(config.RotaryDim()) / 2;
+  const uint64_t bytes = row_bytes * static_cast<uint64_t>(config.context);  // both below 2^24
+  if (bytes <= kFreeTableBytes + folder.weight_bytes()) return absl::OkStatus();
+  return Error(absl::StatusCode::kInvalidArgument, "BAD_CHECKPOINT",
+               "config.json: the context of " + std::to_string(config.context) +
+                   " tokens takes more memory than the weights",
+               {{"field", "max_position_embeddings"}});
+}
+
+}  // namespace
+
 absl::StatusOr<ModelFolder> ModelFolder::Load(const std::filesystem::path& path,
                                               const Device& device) {
   LETHE_ASSIGN_OR_RETURN(CheckpointFolder folder, CheckpointFolder::Open(path));
   LETHE_ASSIGN_OR_RETURN(const DecoderConfig config, ReadDecoderConfig(folder));
   LETHE_RETURN_IF_ERROR(CheckTensors(config, folder).status());
+  LETHE_RETURN_IF_ERROR(CheckContext(config, folder));
+  LETHE_RETURN_IF_ERROR(CheckFinite(config, folder));
   LETHE_ASSIGN_OR_RETURN(Decoder model, Decoder::Load(folder, device));
   return ModelFolder{std::move(folder), std::move(model)};
 }
@@ -24,10 +46,11 @@ absl::StatusOr<SavedCheckpoint> ModelFolder::SaveAs(const std::filesystem::path&
 }
 
 absl::Status CheckSequences(const Decoder& model, std::span<const Sequence> sequences,
-                            std::string_view set) {
+                            std::string_view set, const SequenceLengths& lengths) {
+  const int64_t most = lengths.max_tokens > 0 ? lengths.max_tokens : model.config().context;
   const SequenceLimits limits{.vocab_size = static_cast<int32_t>(model.config().vocab_size),
-                              .min_tokens = 2,
-                              .max_tokens = static_cast<int32_t>(model.config().context)};
+                              .min_tokens = static_cast<int32_t>(lengths.min_tokens),
+                              .max_tokens = static_cast<int32_t>(most)};
   for (size_t i = 0; i < sequences.size(); ++i) {
     const absl::Status status = CheckSequence(sequences[i], limits);
     if (status.ok()) continue;

@@ -4,7 +4,8 @@
 //   ... train base.model ...
 //   LETHE_ASSIGN_OR_RETURN(SavedCheckpoint saved, base.SaveAs(out, lineage_json));
 //
-// Errors     as CheckpointFolder, ParseDecoderConfig, CheckTensors and Decoder::Load.
+// Errors     as CheckpointFolder, ParseDecoderConfig, CheckTensors, CheckFinite and Decoder::Load;
+//            BAD_CHECKPOINT for a context out of all proportion to the weights.
 #ifndef LETHE_ENGINE_MODEL_MODEL_FOLDER_H_
 #define LETHE_ENGINE_MODEL_MODEL_FOLDER_H_
 
@@ -32,10 +33,15 @@ struct ModelFolder {
                                          const std::string& lineage_json) const;
 };
 
+struct SequenceLengths {
+  int64_t min_tokens = 2;
+  int64_t max_tokens = 0;  // 0: the model's context
+};
+
 // Every sequence keeps its rules and fits the model. INVALID_ARGUMENT with CheckSequence's reason;
 // metadata "set" and "index".
 absl::Status CheckSequences(const Decoder& model, std::span<const Sequence> sequences,
-                            std::string_view set);
+                            std::string_view set, const SequenceLengths& lengths = {});
 
 // OK when `expected` is empty or the folder has that digest; else FAILED_PRECONDITION with
 // `reason`.

@@ -9,6 +9,7 @@
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace lethe {
@@ -49,21 +50,37 @@ void Adam::Clip(double norm, double max_norm) {
   at::_foreach_mul_(Gradients(leaves_), max_norm / norm);
 }
 
+// The fused step walks the leaves one by one on a CPU, and takes them all in one launch on a GPU.
 void Adam::Step(double learning_rate) {
   at::NoGradGuard no_grad;
+  const size_t together = !leaves_.empty() && leaves_.front().is_cpu() ? 1 : leaves_.size();
+  while (stepped_ < leaves_.size()) {
+    const size_t end = std::min(leaves_.size(), stepped_ + together);
+    StepLeaves(stepped_, end, learning_rate);
+    stepped_ = end;
+  }
+  stepped_ = 0;
+}
+
+// What can fail comes first: the counts of steps are moved in when the weights are what they count.
+void Adam::StepLeaves(size_t begin, size_t end, double learning_rate) {
   std::vector<at::Tensor> leaves, gradients, first, second, steps;
-  for (size_t i = 0; i < leaves_.size(); ++i) {
+  for (size_t i = begin; i < end; ++i) {
     if (!leaves_[i].grad().defined()) continue;
     leaves.push_back(leaves_[i]);
     gradients.push_back(leaves_[i].grad());
     first.push_back(first_[i]);
     second.push_back(second_[i]);
-    steps.push_back(steps_[i].add_(1));
+    steps.push_back(steps_[i].add(1));
   }
   if (leaves.empty()) return;
   at::_fused_adam_(leaves, gradients, first, second, /*max_exp_avg_sqs=*/{}, steps, learning_rate,
                    options_.beta1, options_.beta2, /*weight_decay=*/0, options_.epsilon,
                    /*amsgrad=*/false, /*maximize=*/false);
+  size_t next = 0;
+  for (size_t i = begin; i < end; ++i) {
+    if (leaves_[i].grad().defined()) steps_[i] = std::move(steps[next++]);
+  }
 }
 
 Adam::State Adam::Save() const {
@@ -75,6 +92,7 @@ Adam::State Adam::Save() const {
 }
 
 void Adam::Restore(const State& state) {
+  stepped_ = 0;
   size_t next = 0;
   for (auto* list : {&first_, &second_, &steps_}) {
     for (at::Tensor& tensor : *list) tensor.copy_(state.moments[next++]);

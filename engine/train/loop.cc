@@ -27,13 +27,29 @@ bool WeightsAreFinite(const Decoder& model) {
   return at::stack(at::_foreach_norm(model.Leaves(), 2)).isfinite().all().item<bool>();
 }
 
+absl::Status OneSequenceTooMany(const MicroBatch& micro_batch) {
+  const std::string longest = std::to_string(micro_batch.longest());
+  return Error(absl::StatusCode::kResourceExhausted, "OUT_OF_MEMORY",
+               "a training step over one sequence of " + longest +
+                   " tokens does not fit into memory; use shorter sequences or a device with more "
+                   "memory",
+               {{"tokens", longest}});
+}
+
+// Gradients on the leaves, clipped, and their numbers.
+struct Slope {
+  StepLoss loss;
+  double norm = 0;  // before clipping
+};
+
 // The best state seen, as a copy of the weights.
 class Best {
  public:
   void Offer(double score, const Decoder& model) {
     if (!weights_.empty() && !(score < score_)) return;
-    score_ = score;
+    weights_.clear();  // two copies are not needed at any time
     weights_ = model.Snapshot();
+    score_ = score;
   }
   void RestoreTo(const Decoder& model) const {
     if (!weights_.empty()) model.Restore(weights_);
@@ -64,6 +80,9 @@ class Loop {
       Follow(judgement);
       judgement.figures["loss"] = made.loss;
       judgement.figures["grad_norm"] = made.grad_norm;
+      if (const MicroBatch* used = options_.micro_batch; used != nullptr && used->halvings() > 0) {
+        judgement.figures["micro_batch_tokens"] = static_cast<double>(used->tokens());
+      }
       LETHE_RETURN_IF_ERROR(
           Report(progress, {options_.phase, step, options_.max_steps, judgement.figures}));
       if (judgement.stop) {
@@ -88,26 +107,51 @@ class Loop {
   }
 
   absl::StatusOr<StepReport> Step(int64_t step) {
-    model_.ZeroGradients();
-    LETHE_ASSIGN_OR_RETURN(const StepLoss loss, hooks_.accumulate(step));
-    if (auto verdict = loss_band_.Judge(loss.guarded); verdict != BandVerdict::kInside) {
+    LETHE_ASSIGN_OR_RETURN(const Slope slope, SlopeThatFits(step));
+    if (auto verdict = loss_band_.Judge(slope.loss.guarded); verdict != BandVerdict::kInside) {
       return Diverged("the loss", verdict, step);
     }
-    const double norm = adam_.GradientNorm();
-    if (auto verdict = norm_band_.Judge(norm); verdict != BandVerdict::kInside) {
+    if (auto verdict = norm_band_.Judge(slope.norm); verdict != BandVerdict::kInside) {
       return Diverged("the gradient", verdict, step);
     }
+    const double rate = scale_ * options_.learning_rate(step);
+    LETHE_RETURN_IF_ERROR(StepAdam(rate));
+    model_.ZeroGradients();
+    result_.steps = step;
+    result_.last_loss = slope.loss.loss;
+    return StepReport{step, rate, slope.loss.loss, slope.norm};
+  }
+
+  // With as large a micro-batch as memory allows. The weights are not touched, and what a try has
+  // left on the leaves goes before the next.
+  absl::StatusOr<Slope> SlopeThatFits(int64_t step) {
+    for (;;) {
+      model_.ZeroGradients();
+      absl::StatusOr<Slope> slope = CatchTorch("training", [&] { return MakeSlope(step); });
+      if (options_.micro_batch == nullptr || !IsOutOfMemory(slope.status())) return slope;
+      if (!options_.micro_batch->Halve()) return OneSequenceTooMany(*options_.micro_batch);
+      weights_before_.clear();  // of the step before, which stands
+      adam_before_.moments.clear();
+    }
+  }
+
+  absl::StatusOr<Slope> MakeSlope(int64_t step) {
+    LETHE_ASSIGN_OR_RETURN(const StepLoss loss, hooks_.accumulate(step));
+    const double norm = adam_.GradientNorm();
+    adam_.Clip(norm, options_.max_grad_norm);
     if (options_.may_take_back) {
       weights_before_ = model_.Snapshot();
       adam_before_ = adam_.Save();
     }
-    adam_.Clip(norm, options_.max_grad_norm);
-    const double rate = scale_ * options_.learning_rate(step);
-    adam_.Step(rate);
-    model_.ZeroGradients();
-    result_.steps = step;
-    result_.last_loss = loss.loss;
-    return StepReport{step, rate, loss.loss, norm};
+    return Slope{loss, norm};
+  }
+
+  // A second try is all that can help here: the step takes next to nothing, and what is done stays
+  // done (adam.h).
+  absl::Status StepAdam(double rate) {
+    const absl::Status status = CatchTorch("training", [&] { adam_.Step(rate); });
+    if (!IsOutOfMemory(status)) return status;
+    return CatchTorch("training", [&] { adam_.Step(rate); });
   }
 
   void Follow(const Judgement& judgement) {

@@ -11,13 +11,18 @@
 //             and the step size halved.
 // Step size   learning_rate times a scale: halved when a step is taken back, grown again up to the
 //             whole by steps that stand, and beyond it while judge() says speed_up.
+// Memory      where it runs out before the weights are touched, the gradients are dropped, the
+//             micro-batch is halved and accumulate() asked again for the same step: it must not
+//             draw new data for it. Where it runs out while Adam steps, the step goes on with the
+//             leaves that are left. Progress then carries the figure "micro_batch_tokens".
 // Ends        stopped by judge()    the model is as judge() saw it
 //             max_steps or stalled  the model is the best state that judge() scored, or the last
 //                                   one where none was scored
 //             an error              the model is undefined: drop it
 // Same        inputs give the same bits on a CPU with the same number of threads.
-// Errors      CANCELLED/STOPPED within one step; FAILED_PRECONDITION/METHOD_DIVERGED; what the
-//             hooks return; LibTorch's exceptions as torch_status.h says.
+// Errors      CANCELLED/STOPPED within one step; FAILED_PRECONDITION/METHOD_DIVERGED;
+//             RESOURCE_EXHAUSTED/OUT_OF_MEMORY when one sequence alone does not fit; what the hooks
+//             return; LibTorch's exceptions as torch_status.h says.
 #ifndef LETHE_ENGINE_TRAIN_LOOP_H_
 #define LETHE_ENGINE_TRAIN_LOOP_H_
 
@@ -32,6 +37,7 @@
 #include "engine/progress.h"
 #include "engine/train/adam.h"
 #include "engine/train/guard.h"
+#include "engine/train/micro_batch.h"
 
 namespace lethe {
 
@@ -58,6 +64,7 @@ struct Judgement {
 };
 
 struct LoopHooks {
+  // Adds gradients to leaves that have none. A step may ask more than once (Memory, above).
   std::function<absl::StatusOr<StepLoss>(int64_t step)> accumulate;
   std::function<absl::StatusOr<Judgement>(const StepReport&)> judge;  // may be empty
 };
@@ -73,6 +80,7 @@ struct LoopOptions {
   double speed_up = 1.1;  // while judge() asks for it, the step size grows on by this, ...
   double max_scale = 1;   // ... up to this multiple of the whole
   double stall_scale = 1e-3;  // a step size below this share of the whole: stop reason "stalled"
+  MicroBatch* micro_batch = nullptr;  // what accumulate() cuts by; null: nothing to be halved
   BandOptions loss_band{.floor = 0.1};
   BandOptions norm_band{.width = 50, .floor = 0.2};  // norms are spikier than losses
 };

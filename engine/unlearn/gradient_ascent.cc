@@ -45,11 +45,13 @@ struct BatchAims {
 // The run over one chunk: hooks for the loop, and what they share.
 class ChunkRun {
  public:
-  ChunkRun(const MethodInput& input, std::span<const Sequence> chunk, int number, KeptText& kept)
+  ChunkRun(const MethodInput& input, std::span<const Sequence> chunk, int number, KeptText& kept,
+           MicroBatch& micro_batch)
       : input_(input),
         chunk_(chunk),
         number_(number),
         kept_(kept),
+        micro_batch_(micro_batch),
         bounded_(Get("bounded") != 0),
         limit_(Get("max_retain_rise")),
         control_(limit_),
@@ -61,8 +63,6 @@ class ChunkRun {
                 .spans = Get("bounded") != 0}) {}
 
   absl::StatusOr<LoopResult> Run() {
-    LETHE_ASSIGN_OR_RETURN(batches_, MakeBatches(input_.model, chunk_));
-    labelled_ = LabelledTokens(batches_);
     LETHE_RETURN_IF_ERROR(state_.Measure(input_.model));
     if (bounded_) {
       LETHE_ASSIGN_OR_RETURN(const bool done, Done());
@@ -77,13 +77,16 @@ class ChunkRun {
         .max_grad_norm = Get("max_grad_norm"),
         .may_take_back = bounded_,
         .max_scale = bounded_ ? kLargestScale : 1,
+        .micro_batch = &micro_batch_,
         // A bounded step that goes too far is taken back, whatever its norm was: the band is left
         // to refuse what no taking back can mend.
         .norm_band = {.width = bounded_ ? 1000.0 : 50.0, .floor = 0.2}};
-    LoopHooks hooks{
-        .accumulate =
-            [this](int64_t) { return bounded_ ? AccumulateBounded() : AccumulatePlain(); },
-        .judge = [this](const StepReport& step) { return Judge(step); }};
+    LoopHooks hooks{.accumulate =
+                        [this](int64_t step) {
+                          Begin(step);
+                          return bounded_ ? AccumulateBounded() : AccumulatePlain();
+                        },
+                    .judge = [this](const StepReport& step) { return Judge(step); }};
     return RunLoop(input_.model, hooks, options, input_.progress);
   }
 
@@ -92,7 +95,28 @@ class ChunkRun {
  private:
   double Get(const char* name) const { return input_.parameters.at(name); }
 
+  // What is done once for a step, however often memory runs out in it.
+  void Begin(int64_t step) {
+    if (step == begun_) return;
+    begun_ = step;
+    if (bounded_) control_.Note(kept_.Rise(), kept_.Damage());
+    kept_.Draw(static_cast<size_t>(Get("retain_batch")));
+  }
+
+  // The chunk in micro-batches as large as memory allows.
+  absl::Status Cut() {
+    if (cut_by_ == micro_batch_.tokens()) return absl::OkStatus();
+    batches_.clear();
+    cut_by_ = 0;
+    LETHE_ASSIGN_OR_RETURN(
+        batches_, MakeBatches(input_.model, chunk_, {.max_tokens = micro_batch_.tokens()}));
+    labelled_ = LabelledTokens(batches_);
+    cut_by_ = micro_batch_.tokens();
+    return absl::OkStatus();
+  }
+
   absl::StatusOr<StepLoss> AccumulatePlain() {
+    LETHE_RETURN_IF_ERROR(Cut());
     double total = 0;
     for (const LossBatch& batch : batches_) {
       const TokenLosses losses = ComputeTokenLosses(input_.model, batch);
@@ -106,7 +130,7 @@ class ChunkRun {
   }
 
   absl::StatusOr<StepLoss> AccumulateBounded() {
-    control_.Note(kept_.Rise(), kept_.Damage());
+    LETHE_RETURN_IF_ERROR(Cut());
     double total = 0;
     if (control_.MayPush()) {
       for (const LossBatch& batch : batches_) total += PushTowardsTargets(batch);
@@ -119,7 +143,7 @@ class ChunkRun {
   absl::StatusOr<double> Hold() {
     const double weight = Get("retain_weight") * control_.firmness();
     if (weight == 0 || !kept_.HasRetain()) return 0.0;
-    return kept_.AccumulateHold(input_.model, static_cast<size_t>(Get("retain_batch")), weight);
+    return kept_.AccumulateHold(input_.model, weight, {.max_tokens = micro_batch_.tokens()});
   }
 
   // Gradient of the calibrated loss of one micro-batch; returns its part of the loss.
@@ -235,11 +259,14 @@ class ChunkRun {
   const std::span<const Sequence> chunk_;
   const int number_;
   KeptText& kept_;
+  MicroBatch& micro_batch_;
   const bool bounded_;
   const double limit_;
   HoldControl control_;
   ForgetState state_;
+  int64_t begun_ = 0;  // the step that is being made
   std::vector<LossBatch> batches_;
+  int64_t cut_by_ = 0;  // the micro-batch that batches_ were cut by
   int64_t labelled_ = 0;
   double hold_ = 0;
   int settled_steps_ = 0;
@@ -253,11 +280,13 @@ absl::StatusOr<MethodOutcome> GradientAscent(const MethodInput& input) {
                                                        input.seed, input.progress));
   const auto wanted = static_cast<size_t>(input.parameters.at("chunk_size"));
   const size_t size = wanted == 0 ? input.forget.size() : wanted;
+  MicroBatch micro_batch(static_cast<int64_t>(input.parameters.at("micro_batch_tokens")),
+                         std::max(LongestOf(input.forget), LongestOf(input.retain)));
   MethodOutcome outcome{.stop_reason = "thresholds_reached"};
   int number = 0;
   for (size_t begin = 0; begin < input.forget.size(); begin += size, ++number) {
     const auto chunk = input.forget.subspan(begin, std::min(size, input.forget.size() - begin));
-    ChunkRun run(input, chunk, number, kept);
+    ChunkRun run(input, chunk, number, kept, micro_batch);
     LETHE_ASSIGN_OR_RETURN(const LoopResult result, run.Run());
     outcome.steps += result.steps;
     if (result.stop_reason != "thresholds_reached") outcome.stop_reason = result.stop_reason;
@@ -266,6 +295,7 @@ absl::StatusOr<MethodOutcome> GradientAscent(const MethodInput& input) {
       outcome.records.push_back(record);
     }
   }
+  outcome.micro_batch_tokens = micro_batch.tokens();
   return outcome;
 }
 

@@ -6,7 +6,6 @@
 #include <cmath>
 #include <numeric>
 
-#include "engine/loss/sequence_loss.h"
 #include "engine/unlearn/gradient_ascent.h"
 
 namespace lethe {
@@ -68,24 +67,28 @@ absl::StatusOr<double> KeptText::NllPerToken(const Decoder& model, const ProbeSe
   return nats / tokens;
 }
 
-absl::StatusOr<double> KeptText::AccumulateHold(const Decoder& model, size_t batch, double weight) {
-  std::vector<Sequence> chosen;
-  std::vector<size_t> indexes;
-  while (chosen.size() < std::min(batch, retain_.size())) {
+void KeptText::Draw(size_t batch) {
+  drawn_.clear();
+  while (drawn_.size() < std::min(batch, retain_.size())) {
     if (next_ == order_.size()) {
       random_.Shuffle(order_);
       next_ = 0;
     }
-    indexes.push_back(order_[next_++]);
-    chosen.push_back(retain_[indexes.back()]);
+    drawn_.push_back(order_[next_++]);
   }
-  LETHE_ASSIGN_OR_RETURN(const auto batches, MakeBatches(model, chosen));
+}
+
+absl::StatusOr<double> KeptText::AccumulateHold(const Decoder& model, double weight,
+                                                const BatchOptions& options) {
+  std::vector<Sequence> chosen;
+  for (const size_t i : drawn_) chosen.push_back(retain_[i]);
+  LETHE_ASSIGN_OR_RETURN(const auto batches, MakeBatches(model, chosen, options));
   const int64_t labelled = LabelledTokens(batches);
   double total = 0;
   for (const LossBatch& part : batches) {
     std::vector<float> reference;
     for (const size_t s : part.sequences) {
-      const std::vector<float>& row = reference_[indexes[s]];
+      const std::vector<float>& row = reference_[drawn_[s]];
       reference.insert(reference.end(), row.begin(), row.end());
     }
     const at::Tensor nll_ref = at::tensor(reference, at::kFloat).to(model.device());

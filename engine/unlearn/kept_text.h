@@ -2,7 +2,8 @@
 // watched text, only looked at.
 //
 //   LETHE_ASSIGN_OR_RETURN(KeptText kept, KeptText::Make(model, retain, watch, seed));
-//   LETHE_ASSIGN_OR_RETURN(double hold, kept.AccumulateHold(model, 16, weight));  // gradients
+//   kept.Draw(16);                                                       // once a step
+//   LETHE_ASSIGN_OR_RETURN(double hold, kept.AccumulateHold(model, weight));  // gradients
 //   LETHE_RETURN_IF_ERROR(kept.Probe(model));
 //   kept.Damage();   // 0.03: some text has 3 % more nats a token, or watched text 3 % less
 //
@@ -19,6 +20,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "engine/loss/sequence_loss.h"
 #include "engine/model/decoder.h"
 #include "engine/progress.h"
 #include "engine/seeded_generator.h"
@@ -37,9 +39,12 @@ class KeptText {
 
   bool HasRetain() const { return !retain_.empty(); }
 
-  // Adds the gradient of weight * HoldLoss over the next `batch` retain sequences, epoch by epoch
-  // in a seeded order; returns the loss before its weight.
-  absl::StatusOr<double> AccumulateHold(const Decoder& model, size_t batch, double weight);
+  // Takes the next `batch` retain sequences, epoch by epoch in a seeded order.
+  void Draw(size_t batch);
+  // Adds the gradient of weight * HoldLoss over what was drawn last; returns the loss before its
+  // weight.
+  absl::StatusOr<double> AccumulateHold(const Decoder& model, double weight,
+                                        const BatchOptions& options = {});
 
   absl::Status Probe(const Decoder& model);
   void Revert();  // to the probe before the last: the step was taken back
@@ -64,6 +69,7 @@ class KeptText {
   SeededGenerator random_{0};
   std::vector<size_t> order_;
   size_t next_ = 0;
+  std::vector<size_t> drawn_;
   ProbeSet retain_probe_, watch_probe_;
 };
 

@@ -35,6 +35,7 @@ struct MethodInput {
 struct MethodOutcome {
   std::string stop_reason;
   int64_t steps = 0;
+  int64_t micro_batch_tokens = 0;  // of the last step; less than asked for where memory was short
   std::vector<StepRecord> records;
 };
 

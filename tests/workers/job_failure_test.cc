@@ -41,6 +41,7 @@ TEST(JobFailure, AReasonOfTheTableDecidesAlone) {
       {"OUT_OF_MEMORY", kInfrastructure},
       {"NO_CUDA", kInfrastructure},
       {"MODEL_NOT_FINITE", kInput},
+      {"CANDIDATE_NOT_FINITE", kMethod},
       {"NOTHING_TO_ATTACK", kInput},
   };
   for (const auto& [reason, cause] : kReasons) {

@@ -27,6 +27,7 @@ constexpr Row kRows[] = {
     {"THRESHOLDS_NEEDED", kMethod},
     {"METHOD_DIVERGED", kMethod},
     {"UTILITY_LOST", kMethod},
+    {"CANDIDATE_NOT_FINITE", kMethod},
     // Something is wrong with this machine's view of the model folder.
     {"OUT_FOLDER_EXISTS", kInfrastructure},
     {"BASE_CHANGED", kInfrastructure},

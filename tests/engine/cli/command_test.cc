@@ -1,41 +1,14 @@
 // `lethe-engine` as a script sees it: exit codes, messages, JSON lines.
 #include <gtest/gtest.h>
 
-#include <array>
-#include <cstdio>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "tests/engine/cli/tool.h"
 #include "tests/support/testdata.h"
 
 namespace lethe {
 namespace {
-
-struct Ran {
-  int code = -1;
-  std::string out;  // both streams
-};
-
-Ran RunTool(const std::string& arguments) {
-  const std::string command = std::string(LETHE_ENGINE_BINARY) + " " + arguments + " 2>&1";
-  Ran ran;
-  FILE* pipe = popen(command.c_str(), "r");
-  std::array<char, 4096> buffer;
-  while (const size_t n = fread(buffer.data(), 1, buffer.size(), pipe))
-    ran.out.append(buffer.data(), n);
-  ran.code = WEXITSTATUS(pclose(pipe));
-  return ran;
-}
-
-std::vector<nlohmann::json> Lines(const std::string& text) {
-  std::vector<nlohmann::json> lines;
-  for (size_t begin = 0; begin < text.size();) {
-    const size_t end = std::min(text.find('\n', begin), text.size());
-    lines.push_back(nlohmann::json::parse(text.substr(begin, end - begin)));
-    begin = end + 1;
-  }
-  return lines;
-}
 
 TEST(Command, ExitCodes) {
   EXPECT_EQ(RunTool("--help").code, 0);
@@ -44,7 +17,7 @@ TEST(Command, ExitCodes) {
   EXPECT_EQ(RunTool("wish").code, 2);
   EXPECT_EQ(RunTool("train --corpus x").code, 2);
   EXPECT_EQ(RunTool("--output xml synth --out x").code, 2);
-  const Ran refused = RunTool("eval --model /nowhere --data /nowhere.json");
+  const Ran refused = RunTool("eval --model /nowhere --data /nowhere.json 2>&1");
   EXPECT_EQ(refused.code, 3) << refused.out;
   EXPECT_NE(refused.out.find("["), std::string::npos) << "a refusal names its reason";
   EXPECT_EQ(RunTool("--device cuda:77 synth --out /tmp/x").code == 0, false);
@@ -74,7 +47,7 @@ TEST(Command, TheWholeWay) {
   for (const char* field : {"step", "loss", "grad_norm", "ma", "el"})
     EXPECT_TRUE(lines[0].contains(field)) << field;
   EXPECT_EQ(lines[2]["stop_reason"], "max_steps");
-  const Ran again = RunTool(unlearn + " --out " + f + "/u");
+  const Ran again = RunTool(unlearn + " --out " + f + "/u 2>&1");
   EXPECT_EQ(again.code, 3);
   EXPECT_NE(again.out.find("OUT_FOLDER_EXISTS"), std::string::npos) << again.out;
 

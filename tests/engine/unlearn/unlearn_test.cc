@@ -284,20 +284,37 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"OUT_FOLDER_EXISTS", [](UnlearnRequest& r) { r.out_folder = Tiny().model; }}),
     [](const auto& info) { return std::to_string(info.index) + "_" + info.param.reason; });
 
-TEST(Unlearn, AModelThatGivesNanDiverges) {
-  const auto folder = FreshFolder();
-  ASSERT_TRUE(CopyFolder(Tiny().model, folder / "broken").ok());
-  // NaN in the last weights of the file.
+// Sixteen weights of the last tensor in the file, the final norm, become `value`.
+std::filesystem::path Broken(const std::filesystem::path& folder, float value) {
+  EXPECT_TRUE(CopyFolder(Tiny().model, folder / "broken").ok());
   std::fstream file(folder / "broken/model.safetensors",
                     std::ios::in | std::ios::out | std::ios::binary);
   file.seekp(-64, std::ios::end);
-  for (int i = 0; i < 16; ++i) file.write("\xff\xff\xff\x7f", 4);
-  file.close();
+  for (int i = 0; i < 16; ++i) file.write(reinterpret_cast<const char*>(&value), 4);
+  return folder / "broken";
+}
+
+TEST(Unlearn, WeightsThatAreNanAreRefusedByName) {
+  const auto folder = FreshFolder();
   UnlearnRequest request = Request(folder / "out");
-  request.base_folder = folder / "broken";
+  request.base_folder = Broken(folder, std::nanf(""));
+  const auto result = Unlearn(request);
+  EXPECT_EQ(ErrorReason(result.status()), "MODEL_NOT_FINITE") << result.status();
+  EXPECT_EQ(ErrorDetails(result.status())["tensor"], "model.norm.weight");
+  EXPECT_FALSE(std::filesystem::exists(folder / "out"));
+}
+
+// Each weight is a number, and what they give together is none.
+TEST(Unlearn, AModelThatOverflowsDiverges) {
+  const auto folder = FreshFolder();
+  UnlearnRequest request = Request(folder / "out");
+  request.base_folder = Broken(folder, 3e38F);
   const auto result = Unlearn(request);
   EXPECT_EQ(ErrorReason(result.status()), "METHOD_DIVERGED") << result.status();
   EXPECT_FALSE(std::filesystem::exists(folder / "out"));
+  const auto prepared =
+      PrepareModel({.model_folder = request.base_folder, .holdout = Tiny().holdout});
+  EXPECT_EQ(ErrorReason(prepared.status()), "MODEL_NOT_FINITE") << prepared.status();
 }
 
 // The real pretrained model: text it has memorised goes, other stories stay.
