@@ -1,56 +1,64 @@
-// One training step (forward, backward, AdamW) and one EL measurement, in tokens a second, on
-// random weights of a given shape.
+// One training step (forward, backward, gradient norm, Adam) beside Hugging Face transformers, in
+// the same run: the same weights and tokens, as many threads, one step each in turns.
 //
-//   bench_step [small | medium] [--threads N]
-//
-// small is the shape of stories260k, medium has about 3 million parameters.
+//   bench_step --model DIR               against transformers, eager fp32
+//   bench_step --shape small | medium    random weights, without a peer
 //
 // Limit      the matrix products of a step at the speed of a large one, measured in the same run.
-// Proof      the loss of the trained tokens must have fallen, else the exit code is 1.
+// Proof      the first loss is that of the peer, and the loss of the trained tokens has fallen;
+//            else the exit code is 1.
+// Memory     the largest resident set less that of the process before the weights were read, for
+//            both.
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/randn.h>
-#include <ATen/ops/zeros.h>
-#include <ATen/ops/zeros_like.h>
+#include <unistd.h>
 
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
+#include <cmath>
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <ctime>
+#include <filesystem>
+#include <fstream>
 #include <random>
-#include <string>
 
+#include "bench/peer.h"
 #include "engine/loss/sequence_loss.h"
-#include "engine/metric/memorisation.h"
+#include "engine/model/model_folder.h"
+#include "engine/train/adam.h"
 
 namespace lethe {
 namespace {
 
-constexpr int64_t kBatch = 8, kTokens = 200;
+namespace fs = std::filesystem;
 
-// Processor seconds of all threads: on a busy machine the wall clock measures the others.
+constexpr double kRate = 1e-5;
+
+struct Options {
+  std::string model, shape = "small";
+  int threads = 0, rounds = 5;
+  int64_t batch = 8, tokens = 200;
+  bool peer = true;
+};
+
 double Now() {
-  timespec t;
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-// Best of some runs, each at least a fifth of a second: other work on the machine only ever slows.
 template <typename Body>
 double SecondsOf(const Body& body) {
+  const double begin = Now();
   body();
-  double best = 1e9;
-  for (int round = 0; round < 5; ++round) {
-    const double begin = Now();
-    int runs = 0;
-    while (Now() - begin < 0.2) {
-      body();
-      ++runs;
-    }
-    best = std::min(best, (Now() - begin) / runs);
-  }
-  return best;
+  return Now() - begin;
+}
+
+double Least(const std::vector<double>& values) {
+  return *std::min_element(values.begin(), values.end());
+}
+double Median(std::vector<double> values) {
+  std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
+  return values[values.size() / 2];
 }
 
 DecoderConfig Shape(const std::string& name) {
@@ -64,86 +72,144 @@ DecoderConfig Shape(const std::string& name) {
   return c;
 }
 
-struct AdamW {
-  explicit AdamW(const Decoder& model) : parameters(model.Leaves()) {
-    for (const at::Tensor& leaf : parameters) {
-      means.push_back(at::zeros_like(leaf).detach());
-      squares.push_back(at::zeros_like(leaf).detach());
-      steps.push_back(at::zeros({}, at::kFloat));
-    }
-  }
-  void Step(double rate) {
-    at::NoGradGuard no_grad;
-    std::vector<at::Tensor> grads;
-    for (const at::Tensor& leaf : parameters) grads.push_back(leaf.grad());
-    for (at::Tensor& s : steps) s.add_(1);
-    at::_fused_adamw_(parameters, grads, means, squares, {}, steps, rate, 0.9, 0.999, 0.0, 1e-8,
-                      false, false);
-  }
-  std::vector<at::Tensor> parameters, means, squares, steps;
-};
-
-double PeakFlops() {
-  at::NoGradGuard no_grad;
-  constexpr int64_t n = 1024;
-  const at::Tensor a = at::randn({n, n}), b = at::randn({n, n});
-  return 2.0 * n * n * n / SecondsOf([&] { at::mm(a, b); });
+absl::StatusOr<Decoder> LoadModel(const Options& options, const Device& device) {
+  if (options.model.empty()) return Decoder::Init(Shape(options.shape), 1, device);
+  LETHE_ASSIGN_OR_RETURN(ModelFolder folder, ModelFolder::Load(options.model, device));
+  return std::move(folder.model);
 }
 
-int Run(const std::string& shape, int threads) {
-  const auto device = OpenDevice({.device = "cpu", .threads = threads});
-  const DecoderConfig config = Shape(shape);
-  const Decoder model = *Decoder::Init(config, 1, *device);
+std::vector<Sequence> RandomSequences(const Options& options, int64_t vocab) {
   std::mt19937_64 random(1);
-  std::vector<Sequence> sequences(kBatch);
+  std::vector<Sequence> sequences(options.batch);
   for (Sequence& s : sequences) {
-    for (int64_t t = 0; t < kTokens; ++t)
-      s.ids.push_back(static_cast<int32_t>(random() % config.vocab_size));
+    for (int64_t t = 0; t < options.tokens; ++t) {
+      s.ids.push_back(static_cast<int32_t>(random() % vocab));
+    }
   }
-  const LossBatch batch = MakeBatches(model, sequences)->front();
-  AdamW adam(model);
-  double first = -1, last = 0;
-  const auto forward = [&] { return ComputeTokenLosses(model, batch).nll.mean(); };
-  const double forward_s = SecondsOf([&] {
-    at::NoGradGuard no_grad;
-    forward();
-  });
-  const double both_s = SecondsOf([&] {
-    model.ZeroGradients();
-    forward().backward();
-  });
-  const double step_s = SecondsOf([&] {
-    model.ZeroGradients();
-    const at::Tensor loss = forward();
-    loss.backward();
-    adam.Step(1e-3);
-    last = loss.item<double>();
-    if (first < 0) first = last;
-  });
-  const int64_t layer =
-      config.hidden_size * config.head_dim * 2 * (config.num_heads + config.num_kv_heads) +
-      3 * config.hidden_size * config.intermediate_size;
-  const double products =
-      6.0 * kBatch * kTokens *
-      static_cast<double>(config.num_layers * layer + config.vocab_size * config.hidden_size);
-  const double limit_s = products / PeakFlops(), tokens = kBatch * kTokens;
+  return sequences;
+}
 
-  int64_t rollouts = 0, forward_tokens = 0;
-  const double el_begin = Now();
-  const auto el = MeasureMemorisation(model, sequences, {.el_n = {10}});
-  const double el_s = Now() - el_begin;
-  for (const Memorisation& m : *el) rollouts += m.rollouts, forward_tokens += m.forward_tokens;
-  std::printf(
-      "{\"shape\":\"%s\",\"parameters\":%ld,\"threads\":%d,\"cpu\":\"%s\",\"batch\":\"%ldx%ld\","
-      "\"forward_ms\":%.2f,\"forward_backward_ms\":%.2f,\"step_ms\":%.2f,\"step_tokens_per_s\":%."
-      "0f,"
-      "\"matrix_products_at_peak_ms\":%.2f,\"share_of_peak\":%.2f,\"loss_first\":%.3f,\"loss_"
-      "last\":%.3f,"
-      "\"el10_s\":%.3f,\"el10_rollouts\":%ld,\"el10_forward_tokens\":%ld}\n",
-      shape.c_str(), model.ParameterCount(), device->threads, device->cpu_capability.c_str(),
-      kBatch, kTokens, forward_s * 1e3, both_s * 1e3, step_s * 1e3, tokens / step_s, limit_s * 1e3,
-      limit_s / both_s, first, last, el_s, rollouts, forward_tokens);
-  return last < first ? 0 : 1;
+// One step at a time of the engine's own parts, as train/loop.cc puts them together.
+class Stepper {
+ public:
+  Stepper(const Decoder& model, std::vector<LossBatch> batches)
+      : model_(model), batches_(std::move(batches)), adam_(model.Leaves(), {}) {}
+
+  double Step() {  // the loss before it
+    model_.ZeroGradients();
+    const auto labelled = static_cast<double>(LabelledTokens(batches_));
+    double loss = 0;
+    for (const LossBatch& batch : batches_) {
+      const at::Tensor part = ComputeTokenLosses(model_, batch).nll.sum() / labelled;
+      part.backward();
+      loss += part.item<double>();
+    }
+    norm_ = adam_.GradientNorm();
+    adam_.Step(kRate);
+    model_.ZeroGradients();
+    return loss;
+  }
+
+ private:
+  const Decoder& model_;
+  const std::vector<LossBatch> batches_;
+  Adam adam_;
+  double norm_ = 0;
+};
+
+// Floating-point operations a second of a large matrix product.
+double PeakFlops() {
+  at::NoGradGuard no_grad;
+  constexpr int64_t n = 2048;
+  const at::Tensor a = at::randn({n, n}), b = at::randn({n, n});
+  double best = 1e9;
+  for (int i = 0; i < 5; ++i) best = std::min(best, SecondsOf([&] { at::mm(a, b); }));
+  return 2.0 * n * n * n / best;
+}
+
+// Of one step's matrix products with weights: each is done once forward and twice backward. The
+// embedding is read, not multiplied, where it is not the output layer as well.
+double StepFlops(const Decoder& model, const Options& options) {
+  double weights = 0;
+  for (const at::Tensor& leaf : model.Leaves()) {
+    const bool output = leaf.is_same(model.OutputWeight());
+    if (leaf.dim() == 2 && (output || leaf.size(0) != model.config().vocab_size)) {
+      weights += static_cast<double>(leaf.numel());
+    }
+  }
+  return 6.0 * weights * static_cast<double>(options.batch * options.tokens);
+}
+
+absl::StatusOr<std::unique_ptr<Peer>> StartPeer(const Options& options, int threads,
+                                                const std::vector<Sequence>& sequences,
+                                                const fs::path& ids) {
+  nlohmann::json rows = nlohmann::json::array();
+  for (const Sequence& s : sequences) rows.push_back(s.ids);
+  std::ofstream(ids) << rows;
+  return Peer::Start("step.py", {"--model", options.model, "--ids", ids.string(), "--threads",
+                                 std::to_string(threads)});
+}
+
+void PrintRow(const char* name, const std::vector<double>& seconds, double flops, double peak,
+              double tokens, double memory) {
+  std::printf("%-14s %10.1f %10.1f %10.0f %14.2f %12.0f\n", name, 1e3 * Least(seconds),
+              1e3 * Median(seconds), tokens / Least(seconds), flops / Least(seconds) / peak,
+              memory / 1e6);
+}
+
+absl::StatusOr<int> Run(const Options& options) {
+  LETHE_ASSIGN_OR_RETURN(const Device device,
+                         OpenDevice({.device = "cpu", .threads = options.threads}));
+  const double peak = PeakFlops();
+  const double empty = MemoryNow();
+  LETHE_ASSIGN_OR_RETURN(const Decoder model, LoadModel(options, device));
+  const std::vector<Sequence> sequences = RandomSequences(options, model.config().vocab_size);
+  LETHE_ASSIGN_OR_RETURN(std::vector<LossBatch> batches, MakeBatches(model, sequences));
+  Stepper ours(model, std::move(batches));
+
+  std::unique_ptr<Peer> peer;
+  const fs::path ids = fs::temp_directory_path() / ("lethe-step-" + std::to_string(getpid()));
+  if (options.peer && !options.model.empty()) {
+    LETHE_ASSIGN_OR_RETURN(peer, StartPeer(options, device.threads, sequences, ids));
+  }
+
+  std::vector<double> our_seconds, peer_seconds;
+  double first = 0, last = 0, peer_first = 0, peer_memory = 0;
+  for (int round = 0; round <= options.rounds; ++round) {  // the first is a warm-up
+    const double seconds = SecondsOf([&] { last = ours.Step(); });
+    if (round == 0) first = last;
+    if (round > 0) our_seconds.push_back(seconds);
+    if (peer == nullptr) continue;
+    LETHE_ASSIGN_OR_RETURN(const nlohmann::json answer, peer->Ask("step 1"));
+    if (round == 0) peer_first = answer.at("loss");
+    if (round > 0) peer_seconds.push_back(answer.at("seconds").at(0));
+    peer_memory = answer.at("memory");
+  }
+  std::error_code ignored;
+  fs::remove(ids, ignored);
+  const double memory = PeakMemory() - empty, flops = StepFlops(model, options);
+  const double tokens = static_cast<double>(options.batch * options.tokens);
+
+  std::printf("one training step, %ld x %ld tokens, fp32, %s, %.1f M parameters\n", options.batch,
+              options.tokens, options.model.empty() ? options.shape.c_str() : options.model.c_str(),
+              static_cast<double>(model.ParameterCount()) / 1e6);
+  std::printf("%d threads, %s; a %s matrix product: %.1f GFLOP/s; %d steps each, in turns\n",
+              device.threads, device.cpu_capability.c_str(), "2048 x 2048 x 2048", peak / 1e9,
+              options.rounds);
+  std::printf("%-14s %10s %10s %10s %14s %12s\n", "", "least ms", "median ms", "tokens/s",
+              "share of peak", "memory MB");
+  PrintRow("lethe", our_seconds, flops, peak, tokens, memory);
+  bool sound = last < first;
+  if (peer != nullptr) {
+    PrintRow("transformers", peer_seconds, flops, peak, tokens, peer_memory);
+    std::printf("lethe is %.2f times as fast, with %.2f of the memory\n",
+                Least(peer_seconds) / Least(our_seconds), memory / peer_memory);
+    std::printf("first loss %.6f, of transformers %.6f\n", first, peer_first);
+    sound = sound && std::abs(first - peer_first) < 1e-4 * peer_first;
+  }
+  std::printf("loss %.6f before the first step, %.6f before the last: %s\n", first, last,
+              sound ? "sound" : "NOT SOUND");
+  return sound ? 0 : 1;
 }
 
 }  // namespace
@@ -151,14 +217,20 @@ int Run(const std::string& shape, int threads) {
 
 int main(int argc, char** argv) {
   lethe::LetThreadsSleep(argv);
-  std::string shape = "small";
-  int threads = 0;
-  for (int i = 1; i < argc; ++i) {
-    if (std::strcmp(argv[i], "--threads") == 0 && i + 1 < argc) {
-      threads = std::atoi(argv[++i]);
-    } else {
-      shape = argv[i];
-    }
-  }
-  return lethe::Run(shape, threads);
+  lethe::Options options;
+  CLI::App app("One training step beside Hugging Face transformers, in the same run.",
+               "bench_step");
+  app.add_option("--model", options.model, "Hugging Face folder; else random weights of --shape");
+  app.add_option("--shape", options.shape, "small: stories260k; medium: about 3 million parameters")
+      ->check(CLI::IsMember({"small", "medium"}));
+  app.add_option("--threads", options.threads, "CPU threads of both; 0: one a core");
+  app.add_option("--rounds", options.rounds, "Steps of each")->check(CLI::Range(1, 1000));
+  app.add_option("--batch", options.batch, "Sequences")->check(CLI::Range(1, 4096));
+  app.add_option("--tokens", options.tokens, "Tokens of each")->check(CLI::Range(2, 1 << 20));
+  app.add_flag("!--no-peer", options.peer, "Leave transformers out");
+  CLI11_PARSE(app, argc, argv);
+  const absl::StatusOr<int> code = lethe::Run(options);
+  if (code.ok()) return *code;
+  std::fprintf(stderr, "bench_step: %s\n", std::string(code.status().message()).c_str());
+  return 2;
 }

@@ -15,14 +15,8 @@ if [[ $# -lt 1 || "$1" == --help ]]; then
   exit 2
 fi
 
-env="${LETHE_DEPS:-.deps}/transformers"
-if ! "$env/bin/python" -c 'import torch, transformers, safetensors' 2>/dev/null; then
-  echo "Making a Python environment in $env (minutes, once)" >&2
-  python3 -m venv "$env"
-  "$env/bin/pip" install --quiet torch transformers safetensors
-fi
-
-exec "$env/bin/python" - "$@" <<'PYTHON'
+python=$(tools/transformers_env.sh)
+exec "$python" - "$@" <<'PYTHON'
 import json, sys
 from pathlib import Path
 import torch, transformers
