@@ -9,6 +9,7 @@
 //            else the exit code is 1.
 // Memory     the largest resident set less that of the process before the weights were read, for
 //            both.
+#include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/randn.h>
