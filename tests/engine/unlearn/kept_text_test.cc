@@ -20,7 +20,8 @@ class KeptTextTest : public testing::Test {
   // Nats a token over a set.
   static double Nll(const Decoder& model, const std::vector<Sequence>& sequences) {
     double nats = 0, tokens = 0;
-    for (const SequenceScore& score : ScoreSequences(model, sequences).value()) {
+    const std::vector<SequenceScore> scores = ScoreSequences(model, sequences).value();
+    for (const SequenceScore& score : scores) {
       nats += score.total_nll;
       tokens += static_cast<double>(score.nll.size());
     }
