@@ -2,6 +2,7 @@
 // under ASan and UBSan too. LETHE_TEST_SEED gives another sequence of damages.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
 #include <map>
 
@@ -154,6 +155,44 @@ TEST(Fuzz, FourThousandDamagedFolders) {
   EXPECT_GT(outcomes["opened"], 100);
   EXPECT_GT(outcomes["BAD_CHECKPOINT"], 1'000);
   EXPECT_GT(outcomes["MODEL_UNSUPPORTED"], 100);
+}
+
+// config.json of every family, in its variants: understood whole or refused, and what is understood
+// names its tensors.
+TEST(Fuzz, TenThousandDamagedConfigs) {
+  const uint64_t seed = TestSeed(20261126);
+  std::cout << "LETHE_TEST_SEED=" << seed << std::endl;
+  std::vector<std::string> sources;
+  for (const auto& file : fs::directory_iterator(LETHE_FAMILY_GOLDEN_FOLDER)) {
+    if (file.path().extension() != ".json") continue;
+    sources.push_back(nlohmann::json::parse(*ReadFile(file.path()))["config"].dump());
+  }
+  std::sort(sources.begin(), sources.end());
+  ASSERT_GE(sources.size(), 20u);
+  Mutator mutator(seed);
+  std::map<std::string, int> outcomes;
+  for (int round = 0; round < 10'000; ++round) {
+    const std::string text = mutator.Json(sources[mutator.Pick(sources.size())]);
+    SCOPED_TRACE(text);
+    const auto config = ParseDecoderConfig(text);
+    if (!config.ok()) {
+      ASSERT_NO_FATAL_FAILURE(ExpectRefusal(config.status()));
+      if (!ErrorDetails(config.status())["field"].empty()) ++outcomes["refused by name"];
+    } else {
+      ASSERT_EQ(config->num_heads % config->num_kv_heads, 0);
+      ASSERT_EQ(config->RotaryDim() % 2, 0);
+      ASSERT_TRUE(config->windows.empty() ||
+                  static_cast<int64_t>(config->windows.size()) == config->num_layers);
+      for (const TensorRule& rule : DecoderTensors(*config)) {
+        for (const int64_t size : rule.shape) ASSERT_GT(size, 0) << rule.name;
+      }
+    }
+    ++outcomes[config.ok() ? "understood" : ErrorReason(config.status())];
+  }
+  for (const auto& [what, count] : outcomes) std::cout << what << " " << count << std::endl;
+  EXPECT_GT(outcomes["understood"], 500);
+  EXPECT_GT(outcomes["MODEL_UNSUPPORTED"], 100);
+  EXPECT_GT(outcomes["refused by name"], 1'000);
 }
 
 TEST(Fuzz, TwoThousandDamagedTokenizers) {
