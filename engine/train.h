@@ -28,7 +28,7 @@ namespace lethe {
 
 struct TrainRequest {
   std::filesystem::path base_folder;  // empty: from nothing, with config_json and tokenizer_json
-  std::string config_json;            // of a Hugging Face Llama
+  std::string config_json;            // of a supported family
   std::string tokenizer_json;
   std::filesystem::path out_folder;
   std::vector<Sequence> sequences;

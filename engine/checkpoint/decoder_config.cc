@@ -162,12 +162,13 @@ absl::Status ParsePositions(const Fields& fields, const FamilyRow& row, DecoderC
   config->position_offset = row.position_offset;
   if (row.positions != Positions::kRotary) return absl::OkStatus();
   LETHE_ASSIGN_OR_RETURN(config->rope, ParseRope(fields, row.rope, config->context));
-  if (config->RotaryDim() % 2 == 0) return absl::OkStatus();
-  const char* field = config->RotaryDim() < config->head_dim ? row.rope.fraction
-                      : row.head_dim.name != nullptr         ? row.head_dim.name
-                                                             : row.heads.name;
-  return fields.Bad(field, absl::StrCat("gives heads of which ", config->RotaryDim(),
-                                        " values turn; it must be even: RoPE turns pairs"));
+  const int64_t turning = config->RotaryDim();
+  if (turning % 2 == 0) return absl::OkStatus();
+  const std::string what =
+      absl::StrCat("lets ", turning, " of the ", config->head_dim,
+                   " values of a head turn; it must be even: RoPE turns pairs");
+  if (turning < config->head_dim) return fields.Unsupported(row.rope.fraction, what);
+  return fields.Bad(row.head_dim.name != nullptr ? row.head_dim.name : row.heads.name, what);
 }
 
 absl::Status ParseScores(const Fields& fields, const FamilyRow& row, DecoderConfig* config) {

@@ -137,6 +137,7 @@ constexpr ExtraRow kGptNeoXExtras[] = {
     {"gpt_neox.layers.{}.attention.bias"},  // causal masks
     {"gpt_neox.layers.{}.attention.masked_bias"},
     {"gpt_neox.layers.{}.attention.rotary_emb.inv_freq"},
+    {"gpt_neox.rotary_emb.inv_freq"},
 };
 constexpr TensorTable kGptNeoXTensors = {"gpt_neox.", kGptNeoXRows, kGptNeoXExtras};
 
@@ -206,8 +207,9 @@ constexpr std::string_view kGpt2Harmless[] = {"attn_pdrop",
                                               "summary_proj_to_labels",
                                               "summary_type",
                                               "summary_use_proj"};
-constexpr std::string_view kGptNeoHarmless[] = {"classifier_dropout", "embed_dropout",
-                                                "resid_dropout"};
+constexpr std::string_view kGptNeoHarmless[] = {
+    "classifier_dropout",    "embed_dropout",          "resid_dropout", "summary_activation",
+    "summary_first_dropout", "summary_proj_to_labels", "summary_type",  "summary_use_proj"};
 constexpr std::string_view kGptNeoXHarmless[] = {"classifier_dropout", "hidden_dropout"};
 constexpr std::string_view kOptHarmless[] = {"activation_dropout", "dropout", "layerdrop",
                                              "prefix"};
@@ -329,9 +331,21 @@ constexpr FamilyRow kFamilies[] = {
 };
 
 constexpr std::string_view kHarmless[] = {
-    "_attn_implementation", "_name_or_path",        "attention_dropout", "is_decoder",
-    "output_attentions",    "output_hidden_states", "pretraining_tp",    "return_dict",
-    "task_specific_params", "transformers_version", "use_cache",
+    "_attn_implementation",
+    "_name_or_path",
+    "attention_dropout",
+    "gradient_checkpointing",
+    "id2label",
+    "is_decoder",
+    "label2id",
+    "output_attentions",
+    "output_hidden_states",
+    "pretraining_tp",
+    "return_dict",
+    "task_specific_params",
+    "tokenizer_class",
+    "transformers_version",
+    "use_cache",
 };
 
 }  // namespace

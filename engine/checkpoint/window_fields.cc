@@ -90,12 +90,11 @@ absl::Status ExpandTypes(const Fields& fields, const Json& types, int64_t layers
   };
   if (!types.is_array()) return malformed();
   for (const Json& item : types) {
-    if (!item.is_array() || item.size() != 2 || !item[0].is_array() ||
-        !item[1].is_number_integer()) {
-      return malformed();
-    }
+    const bool is_pair = item.is_array() && item.size() == 2 && item[0].is_array() &&
+                         !item[0].empty() && item[1].is_number_integer();
+    if (!is_pair) return malformed();
     for (int64_t i = 0; i < item[1].get<int64_t>(); ++i) {
-      if (static_cast<int64_t>(names->size()) > layers) break;
+      if (static_cast<int64_t>(names->size()) > layers) break;  // too many, however many more
       names->insert(names->end(), item[0].begin(), item[0].end());
     }
   }

@@ -1,11 +1,13 @@
-// 50,000 damaged files: each gets a status, or opens and can be read to the last byte; never
+// 60,000 damaged files: each gets a status, or opens and can be read to the last byte; never
 // anything else, and never more memory than a multiple of its size. Run under ASan and UBSan too.
 // LETHE_TEST_SEED gives another sequence of damages.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <map>
+#include <nlohmann/json.hpp>
 
 #include "base/file.h"
 #include "base/status.h"
@@ -25,8 +27,9 @@ namespace lethe {
 namespace {
 namespace fs = std::filesystem;
 
-constexpr int kSafetensors = 24'000, kConfigs = 10'000, kIndexes = 6'000, kTokenizers = 10'000;
-static_assert(kSafetensors + kConfigs + kIndexes + kTokenizers == 50'000);
+constexpr int kSafetensors = 24'000, kConfigs = 10'000, kFamilyConfigs = 10'000, kIndexes = 6'000,
+              kTokenizers = 10'000;
+static_assert(kSafetensors + kConfigs + kFamilyConfigs + kIndexes + kTokenizers == 60'000);
 
 // What reading a file may hold at a time: a tree of JSON takes some ten times its text, a
 // vocabulary with its merges twice that. Beside it, what does not grow with the file: streams and
@@ -158,6 +161,40 @@ TEST_F(Fuzz, Configs) {
   EXPECT_GT(outcomes_["opened"], kConfigs / 50);
   EXPECT_GT(outcomes_["BAD_CHECKPOINT"], kConfigs / 20);
   EXPECT_GT(outcomes_["MODEL_UNSUPPORTED"], kConfigs / 50);
+}
+
+// config.json of every family, in its variants: understood whole or refused, and what is understood
+// names its tensors.
+TEST_F(Fuzz, ConfigsOfEveryFamily) {
+  std::vector<std::string> sources;
+  for (const auto& file : fs::directory_iterator(LETHE_FAMILY_GOLDEN_FOLDER)) {
+    if (file.path().extension() != ".json") continue;
+    sources.push_back(nlohmann::json::parse(*ReadFile(file.path()))["config"].dump());
+  }
+  std::sort(sources.begin(), sources.end());
+  ASSERT_GE(sources.size(), 20u);
+  Mutator mutator(seed_);
+  for (int round = 0; round < kFamilyConfigs; ++round) {
+    const std::string text = mutator.Json(sources[mutator.Pick(sources.size())]);
+    SCOPED_TRACE(text);
+    const auto config = ParseDecoderConfig(text);
+    if (!config.ok()) {
+      ASSERT_NO_FATAL_FAILURE(ExpectRefusal(config.status()));
+      if (!ErrorDetails(config.status())["field"].empty()) ++outcomes_["refused by name"];
+    } else {
+      ASSERT_EQ(config->num_heads % config->num_kv_heads, 0);
+      ASSERT_EQ(config->RotaryDim() % 2, 0);
+      ASSERT_TRUE(config->windows.empty() ||
+                  static_cast<int64_t>(config->windows.size()) == config->num_layers);
+      for (const TensorRule& rule : DecoderTensors(*config)) {
+        for (const int64_t size : rule.shape) ASSERT_GT(size, 0) << rule.name;
+      }
+    }
+    ++outcomes_[config.ok() ? "understood" : ErrorReason(config.status())];
+  }
+  EXPECT_GT(outcomes_["understood"], 500);
+  EXPECT_GT(outcomes_["MODEL_UNSUPPORTED"], 100);
+  EXPECT_GT(outcomes_["refused by name"], 1'000);
 }
 
 TEST_F(Fuzz, Indexes) {
