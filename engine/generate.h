@@ -5,8 +5,8 @@
 //
 // The end-of-text id is an ordinary token here: nothing stops early.
 // Threads    as Evaluate.
-// Errors     as Evaluate, with NOTHING_TO_GENERATE; a prompt may be one token long, and with its new
-//            tokens it must fit the context (TARGET_TOO_LONG); BAD_SAMPLING.
+// Errors     as Evaluate, with NOTHING_TO_GENERATE and BAD_SAMPLING; a prompt may be one token long,
+//            and with its new tokens it must fit the context (TARGET_TOO_LONG).
 #ifndef LETHE_ENGINE_GENERATE_H_
 #define LETHE_ENGINE_GENERATE_H_
 

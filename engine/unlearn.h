@@ -28,8 +28,9 @@
 //                                 band, or a loss or weight is not finite; BASE_CHANGED;
 //                                 MODEL_NOT_FINITE, of the base
 //            CANCELLED            STOPPED, within one optimizer step of the callback's refusal
-//            RESOURCE_EXHAUSTED   OUT_OF_MEMORY: not even one sequence at a time fits (where several
-//                                 do not, the micro-batch is halved and the run goes on); DISK_FULL
+//            RESOURCE_EXHAUSTED   OUT_OF_MEMORY: not even one sequence at a time fits (where
+//                                 several do not, the micro-batch is halved and the run goes on);
+//                                 DISK_FULL
 // Privacy    lethe.json, progress and errors hold no token and no text.
 #ifndef LETHE_ENGINE_UNLEARN_H_
 #define LETHE_ENGINE_UNLEARN_H_

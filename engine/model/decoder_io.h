@@ -11,8 +11,8 @@
 // Copies     that a file stores of tied weights are written with them.
 // Memory     one tensor at a time beside the model.
 // Errors     as CheckpointFolder's; MODEL_UNSUPPORTED a weight in a type that is not a floating
-//            one. Saving: FAILED_PRECONDITION/METHOD_DIVERGED for a weight that is not finite in the
-//            file's type (metadata "tensor").
+//            one. Saving: FAILED_PRECONDITION/METHOD_DIVERGED for a weight that is not finite in
+//            the file's type (metadata "tensor").
 // Threads    any, while nobody writes the weights.
 #ifndef LETHE_ENGINE_MODEL_DECODER_IO_H_
 #define LETHE_ENGINE_MODEL_DECODER_IO_H_

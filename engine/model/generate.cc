@@ -116,8 +116,11 @@ void ContinueGroup(const Decoder& model, std::span<const TokenIds> prompts,
   KvCache cache(model);
   const at::Tensor last_hidden = RowsOf(cache.ReadPrefixes(ids.to(model.device())), last);
 
-  std::vector<Draft> drafts;
+  const int64_t row_bytes = std::max<int64_t>(1, cache.RowBytes(options.max_new_tokens));
+  const auto side_by_side =
+      static_cast<size_t>(std::clamp<int64_t>(options.cache_bytes / row_bytes, 1, kMostRows));
   const SamplingRule rule{options.temperature, options.top_k, options.top_p};
+  std::vector<Draft> drafts;  // no more of them at a time: each has a generator of its own
   for (size_t p = 0; p < members.size(); ++p) {
     const size_t m = members[p];
     for (int64_t s = 0; s < options.samples; ++s) {
@@ -127,14 +130,11 @@ void ContinueGroup(const Decoder& model, std::span<const TokenIds> prompts,
                                   .room = std::max<int64_t>(0, options.max_new_tokens - 1)},
                         .out = &results[m][s],
                         .sampler = Sampler(rule, SampleSeed(options.seed, m, s))});
+      const bool last = p + 1 == members.size() && s + 1 == options.samples;
+      if (drafts.size() < side_by_side && !last) continue;
+      WriteDrafts(model, cache, last_hidden, drafts, options);
+      drafts.clear();
     }
-  }
-  const int64_t row_bytes = std::max<int64_t>(1, cache.RowBytes(options.max_new_tokens));
-  const auto side_by_side =
-      static_cast<size_t>(std::clamp<int64_t>(options.cache_bytes / row_bytes, 1, kMostRows));
-  for (size_t begin = 0; begin < drafts.size(); begin += side_by_side) {
-    const size_t count = std::min(side_by_side, drafts.size() - begin);
-    WriteDrafts(model, cache, last_hidden, std::span(drafts).subspan(begin, count), options);
   }
 }
 

@@ -8,9 +8,9 @@
 //
 // A leaf without a gradient stays as it is. GradientNorm reads the device once; Clip and Step do
 // not.
-// Memory     Step takes little beside the moments. Where it runs out of memory after all, no leaf is
-//            half-stepped, and calling Step once more goes on with the leaves that were not stepped:
-//            what comes out is what one call would have given.
+// Memory     Step takes little beside the moments. Where it runs out of memory after all, no leaf
+//            is half-stepped, and calling Step once more goes on with the leaves that were not
+//            stepped: what comes out is what one call would have given.
 // Threads    none. Errors: LibTorch's exceptions; callers end at CatchTorch.
 #ifndef LETHE_ENGINE_TRAIN_ADAM_H_
 #define LETHE_ENGINE_TRAIN_ADAM_H_
