@@ -113,12 +113,16 @@ int64_t FailingMemory::peak_bytes() const { return g_peak; }
 
 }  // namespace lethe
 
-// The array and nothrow forms of the library call these.
+// The library's array forms call these; so would its nothrow form, but a sanitizer has one of its own
+// that does not.
 void* operator new(size_t size) {
   if (size >= lethe::kLargeBytes && lethe::ShouldFail()) throw std::bad_alloc();
   void* p = std::malloc(size);
   if (p == nullptr) throw std::bad_alloc();
   return p;
+}
+void* operator new(size_t size, const std::nothrow_t&) noexcept {
+  return size >= lethe::kLargeBytes && lethe::ShouldFail() ? nullptr : std::malloc(size);
 }
 void operator delete(void* p) noexcept { std::free(p); }
 void operator delete(void* p, size_t) noexcept { std::free(p); }
