@@ -271,19 +271,29 @@ AttentionShape Decoder::Shape(int64_t layer) const {
           .window = config_.Window(layer)};
 }
 
+at::Tensor Decoder::InFile(const at::Tensor& leaf, const Part& part) const {
+  return AsStored(leaf.detach().narrow(0, part.row, part.rows), part.stored, config_.num_heads);
+}
+
 std::vector<NamedTensor> Decoder::NamedParts(const std::vector<at::Tensor>& leaves) const {
   std::vector<NamedTensor> named;
   for (size_t i = 0; i < plan_.size(); ++i) {
     if (!leaves[i].defined()) continue;
-    for (const Part& part : plan_[i].parts) {
-      const at::Tensor rows = leaves[i].detach().narrow(0, part.row, part.rows);
-      named.push_back({part.name, AsStored(rows, part.stored, config_.num_heads)});
-    }
+    for (const Part& part : plan_[i].parts) named.push_back({part.name, InFile(leaves[i], part)});
   }
   return named;
 }
 
 std::vector<NamedTensor> Decoder::Named() const { return NamedParts(leaves_); }
+
+at::Tensor Decoder::Named(const std::string& name) const {
+  for (size_t i = 0; i < plan_.size(); ++i) {
+    for (const Part& part : plan_[i].parts) {
+      if (part.name == name) return InFile(leaves_[i], part);
+    }
+  }
+  return {};
+}
 
 std::vector<NamedTensor> Decoder::NamedGradients() const {
   std::vector<at::Tensor> gradients;

@@ -68,6 +68,8 @@ class Decoder {
   // For the optimizer, in a fixed order; all require grad.
   const std::vector<at::Tensor>& Leaves() const { return leaves_; }
   std::vector<NamedTensor> Named() const;  // the leaves' values, detached
+  // One of them, so that one copy at a time is in memory; undefined where the model has none.
+  at::Tensor Named(const std::string& name) const;
   // the leaves' gradients; those not defined are left out
   std::vector<NamedTensor> NamedGradients() const;
   void ZeroGradients() const;  // drops them
@@ -115,6 +117,7 @@ class Decoder {
       const std::function<absl::StatusOr<at::Tensor>(const std::string&)>& read);
   void PlanLeaves();
   void MakeRopeTables();
+  at::Tensor InFile(const at::Tensor& leaf, const Part& part) const;
   std::vector<NamedTensor> NamedParts(const std::vector<at::Tensor>& leaves) const;
   // (N) -> (N,D): what the first layer reads.
   at::Tensor Embed(const at::Tensor& ids, const at::Tensor& positions) const;

@@ -6,7 +6,9 @@
 #include <cstring>
 #include <optional>
 #include <string_view>
+#include <utility>
 
+#include "engine/checkpoint/decoder_tensors.h"
 #include "engine/checkpoint/finite.h"
 #include "engine/torch_status.h"
 
@@ -55,14 +57,14 @@ absl::StatusOr<at::Tensor> ReadTensor(const CheckpointFolder& folder, const std:
   return tensor;
 }
 
-// Hands over `value` in the type that the file wants.
-TensorProvider Hand(const at::Tensor& value) {
-  return [value](const TensorInfo& info, const BytesSink& sink) -> absl::Status {
+// Hands over a weight of the model in the type that the file wants.
+TensorProvider Hand(const Decoder& model, const std::string& name) {
+  return [&model, name](const TensorInfo& info, const BytesSink& sink) -> absl::Status {
     return CatchTorch("saving a weight", [&]() -> absl::Status {
       at::NoGradGuard no_grad;
       const std::optional<at::ScalarType> type = TypeOf(info.dtype);
       if (!type) return Unsupported(info);
-      const at::Tensor bytes = value.to(at::kCPU).to(*type).contiguous();
+      const at::Tensor bytes = model.Named(name).to(at::kCPU).to(*type).contiguous();
       const std::string_view handed(static_cast<const char*>(bytes.const_data_ptr()),
                                     bytes.nbytes());
       // What fp32 can hold, F16 may not: a folder that could not be loaded again is not written.
@@ -84,27 +86,27 @@ absl::StatusOr<SavedCheckpoint> SaveDecoder(const Decoder& model, const Checkpoi
                                             SaveOptions options) {
   LETHE_ASSIGN_OR_RETURN(const std::vector<StoredExtra> extras,
                          CheckTensors(model.config(), source));
-  for (const NamedTensor& weight : model.Named()) {
-    options.overrides[weight.name] = Hand(weight.tensor);
-    for (const StoredExtra& extra : extras) {
-      if (extra.copy_of == weight.name) options.overrides[extra.name] = Hand(weight.tensor);
-    }
+  for (const TensorRule& weight : DecoderTensors(model.config())) {
+    options.overrides[weight.name] = Hand(model, weight.name);
+  }
+  for (const StoredExtra& extra : extras) {
+    if (!extra.copy_of.empty()) options.overrides[extra.name] = Hand(model, extra.copy_of);
   }
   return SaveLike(source, options);
 }
 
 absl::StatusOr<SavedCheckpoint> SaveNewDecoder(const Decoder& model, NewCheckpoint checkpoint) {
-  std::map<std::string, TensorProvider> providers;
   checkpoint.tensors.clear();
-  for (const NamedTensor& weight : model.Named()) {
-    checkpoint.tensors.push_back({.name = weight.name,
+  for (TensorRule& weight : DecoderTensors(model.config())) {
+    int64_t bytes = 4;
+    for (const int64_t size : weight.shape) bytes *= size;
+    checkpoint.tensors.push_back({.name = std::move(weight.name),
                                   .dtype = DType::kF32,
-                                  .shape = weight.tensor.sizes().vec(),
-                                  .bytes = static_cast<uint64_t>(weight.tensor.numel()) * 4});
-    providers[weight.name] = Hand(weight.tensor);
+                                  .shape = std::move(weight.shape),
+                                  .bytes = static_cast<uint64_t>(bytes)});
   }
   checkpoint.provider = [&](const TensorInfo& info, const BytesSink& sink) {
-    return providers.at(info.name)(info, sink);
+    return Hand(model, info.name)(info, sink);
   };
   return SaveNew(checkpoint);
 }
