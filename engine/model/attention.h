@@ -25,8 +25,9 @@ struct AttentionShape {
   double Scale() const;
 };
 
-// Rotates queries and keys by their positions (Su et al. 2021; pairs are (i, i + r/2), as in Hugging
-// Face checkpoints; r values of a head turn, the rest stays), then causal softmax attention.
+// Rotates queries and keys by their positions (Su et al. 2021; pairs are (i, i + r/2), as in
+// Hugging Face checkpoints; r values of a head turn, the rest stays), then causal softmax
+// attention.
 //   qkv       (B*T,(H+2K)h): all queries, all keys, all values; its memory is taken over
 //   cos, sin  (>= T,r/2) fp32; r = 0: nothing turns
 //   returns   (B*T,H*h)

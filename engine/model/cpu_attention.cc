@@ -25,6 +25,10 @@ LETHE_INLINE int64_t FirstSeen(int64_t t, int64_t window) {
   return window > 0 && t >= window ? t - window + 1 : 0;
 }
 
+LETHE_INLINE void Hide(float* scores, int64_t count) {
+  for (int64_t p = 0; p < count; ++p) scores[p] = kNever;
+}
+
 // to (h,padded): the head's vectors as columns, zeros behind.
 void CopyTransposed(const float* from, const HeadGroup& head, int64_t padded, float* to) {
   for (int64_t d = 0; d < head.head_dim; ++d) {
@@ -77,11 +81,10 @@ LETHE_INLINE void WeightedSums(const float* weights, const float* rows, int64_t 
   }
 }
 
-// Turns scores (span, a multiple of 16; those in first..end-1 are seen) into exp(score - largest),
-// zeros before and behind; returns their sum and the largest.
-LETHE_INLINE float ExpAll(float* scores, int64_t first, int64_t end, int64_t span, float* largest) {
-  for (int64_t p = 0; p < first; ++p) scores[p] = kNever;
-  for (int64_t p = end; p < span; ++p) scores[p] = kNever;
+// Turns scores (span, a multiple of 16; the first `count` are real) into exp(score - largest),
+// zeros behind; returns their sum and the largest.
+LETHE_INLINE float ExpAll(float* scores, int64_t count, int64_t span, float* largest) {
+  for (int64_t p = count; p < span; ++p) scores[p] = kNever;
   Floats top = Load(scores);
   for (int64_t p = kLanes; p < span; p += kLanes) top = Max(top, Load(scores + p));
   *largest = Largest(top);
@@ -113,8 +116,9 @@ void ForwardBlocks(const HeadGroup& head, const float* key_columns, const float*
       float total[kRows];
       for (int64_t r = 0; r < rows; ++r) {
         float largest;
-        total[r] = ExpAll(scores + r * padded + low, FirstSeen(begin + r, head.window) - low,
-                          begin + r + 1 - low, span - low, &largest);
+        float* row = scores + r * padded + low;
+        if (head.window > 0) Hide(row, FirstSeen(begin + r, head.window) - low);
+        total[r] = ExpAll(row, begin + r + 1 - low, span - low, &largest);
         head.log_sums[g * T + begin + r] = largest + logf(total[r]);
       }
       WeightedSums(scores + low, value_rows + low * width, span - low, padded, width, sums);
@@ -274,7 +278,8 @@ void AttendCached(const CachedHead& head) {
     }
     const int64_t count = prefix_span + head.tail;
     float largest;
-    const float total = ExpAll(scores, head.hidden, count, RoundUp(count), &largest);
+    Hide(scores, head.hidden);
+    const float total = ExpAll(scores, count, RoundUp(count), &largest);
     for (int64_t d = 0; d < head.width; ++d) sums[d] = 0;
     AddWeighted(scores, head.prefix_values, head.prefix, head.width, sums);
     AddWeighted(scores + prefix_span, head.tail_values, head.tail, head.width, sums);

@@ -207,17 +207,25 @@ void GeluTanhBackward(const float* grad, const float* x, float* grad_x, int64_t 
   for (int64_t j = i; j < count; ++j) grad_x[j] = grad[j] * slope[j - i];
 }
 
-// `half` is known to the compiler for the usual head sizes, so that the inner loop becomes lanes.
-template <int64_t kHalf>
 LETHE_INLINE void RotateHeads(float* head, const float* cos, const float* sin, int64_t heads,
-                              int64_t head_dim, int64_t any_half, float direction) {
-  const int64_t half = kHalf > 0 ? kHalf : any_half;
+                              int64_t head_dim, int64_t half, float direction) {
   for (int64_t n = 0; n < heads; ++n, head += head_dim) {
     for (int64_t i = 0; i < half; ++i) {
       const float a = head[i], b = head[i + half], s = sin[i] * direction;
       head[i] = a * cos[i] - b * s;
       head[i + half] = b * cos[i] + a * s;
     }
+  }
+}
+
+// The same for a usual size, known to the compiler, so that the inner loop becomes lanes.
+template <int64_t kHalf>
+LETHE_INLINE void RotateUsual(float* head, const float* cos, const float* sin, int64_t heads,
+                              int64_t head_dim, float direction) {
+  if (head_dim == 2 * kHalf) {
+    RotateHeads(head, cos, sin, heads, 2 * kHalf, kHalf, direction);
+  } else {
+    RotateHeads(head, cos, sin, heads, head_dim, kHalf, direction);
   }
 }
 
@@ -229,19 +237,22 @@ void Rotate(float* data, int64_t stride, int64_t first, int64_t rows, int64_t pe
     const float *c = cos + at * half, *s = sin + at * half;
     switch (half) {
       case 4:
-        RotateHeads<4>(data, c, s, heads, head_dim, half, direction);
+        RotateUsual<4>(data, c, s, heads, head_dim, direction);
+        break;
+      case 8:
+        RotateUsual<8>(data, c, s, heads, head_dim, direction);
         break;
       case 16:
-        RotateHeads<16>(data, c, s, heads, head_dim, half, direction);
+        RotateUsual<16>(data, c, s, heads, head_dim, direction);
         break;
       case 32:
-        RotateHeads<32>(data, c, s, heads, head_dim, half, direction);
+        RotateUsual<32>(data, c, s, heads, head_dim, direction);
         break;
       case 64:
-        RotateHeads<64>(data, c, s, heads, head_dim, half, direction);
+        RotateUsual<64>(data, c, s, heads, head_dim, direction);
         break;
       default:
-        RotateHeads<0>(data, c, s, heads, head_dim, half, direction);
+        RotateHeads(data, c, s, heads, head_dim, half, direction);
     }
     if (++at == period) at = 0;
   }

@@ -205,39 +205,42 @@ at::Tensor Decoder::Normed(const at::Tensor& x, const Slots& slots, Slot weight,
   return LayerNorm(x, Weight(slots, weight), Weight(slots, bias), config_.norm_eps);
 }
 
-at::Tensor Decoder::AttentionPart(int64_t layer, const at::Tensor& x, const Attend& attend) const {
+// Each step takes over the tensor before it, so that without gradients few stand in memory.
+at::Tensor Decoder::AttentionPart(int64_t layer, at::Tensor h, const Attend& attend) const {
   const auto weight = [&](Slot slot) { return Weight(layers_[layer], slot); };
-  at::Tensor qkv = at::linear(x, weight(Slot::kQkv), weight(Slot::kQkvBias));  // (N,(H+2K)h)
+  h = at::linear(h, weight(Slot::kQkv), weight(Slot::kQkvBias));  // (N,(H+2K)h)
   if (config_.head_norms) {
-    qkv = NormHeads(qkv, weight(Slot::kQueryNorm), weight(Slot::kKeyNorm), config_.norm_eps,
-                    Shape(layer));
+    h = NormHeads(h, weight(Slot::kQueryNorm), weight(Slot::kKeyNorm), config_.norm_eps,
+                  Shape(layer));
   }
-  const at::Tensor heads = attend(layer, std::move(qkv));  // (N,H*h)
-  return at::linear(heads, weight(Slot::kAttnOut), weight(Slot::kAttnOutBias));
+  h = attend(layer, std::move(h));  // (N,H*h)
+  return at::linear(h, weight(Slot::kAttnOut), weight(Slot::kAttnOutBias));
 }
 
-at::Tensor Decoder::MlpPart(int64_t layer, const at::Tensor& x) const {
+at::Tensor Decoder::MlpPart(int64_t layer, at::Tensor h) const {
   const auto weight = [&](Slot slot) { return Weight(layers_[layer], slot); };
-  const at::Tensor up = at::linear(x, weight(Slot::kUp), weight(Slot::kUpBias));  // (N,F or 2F)
-  return at::linear(Activate(up, config_.activation), weight(Slot::kDown), weight(Slot::kDownBias));
+  h = at::linear(h, weight(Slot::kUp), weight(Slot::kUpBias));  // (N,F), or (N,2F) with a gate
+  h = Activate(h, config_.activation);                          // (N,F)
+  return at::linear(h, weight(Slot::kDown), weight(Slot::kDownBias));
 }
 
 at::Tensor Decoder::RunLayer(int64_t layer, at::Tensor x, const Attend& attend) const {
-  const auto norm = [&](const at::Tensor& y, Slot weight, Slot bias) {
-    return Normed(y, layers_[layer], weight, bias);
+  const auto attention_norm = [&](const at::Tensor& y) {
+    return Normed(y, layers_[layer], Slot::kAttnNorm, Slot::kAttnNormBias);
   };
-  const bool before = !config_.norm_after;
-  const at::Tensor h = before ? norm(x, Slot::kAttnNorm, Slot::kAttnNormBias) : x;
-  at::Tensor attended = AttentionPart(layer, h, attend);
+  const auto mlp_norm = [&](const at::Tensor& y) {
+    return Normed(y, layers_[layer], Slot::kMlpNorm, Slot::kMlpNormBias);
+  };
   if (config_.parallel_parts) {
-    const at::Tensor g = norm(x, Slot::kMlpNorm, Slot::kMlpNormBias);
-    return MlpPart(layer, g).add_(attended).add_(x);
+    const at::Tensor attended = AttentionPart(layer, attention_norm(x), attend);
+    return MlpPart(layer, mlp_norm(x)).add_(attended).add_(x);
   }
-  x = attended.add_(x);
-  if (config_.norm_after) x = norm(x, Slot::kAttnNorm, Slot::kAttnNormBias);
-  const at::Tensor g = before ? norm(x, Slot::kMlpNorm, Slot::kMlpNormBias) : x;
-  x = MlpPart(layer, g).add_(x);
-  return before ? x : norm(x, Slot::kMlpNorm, Slot::kMlpNormBias);
+  if (config_.norm_after) {
+    x = attention_norm(AttentionPart(layer, x, attend).add_(x));
+    return mlp_norm(MlpPart(layer, x).add_(x));
+  }
+  x = AttentionPart(layer, attention_norm(x), attend).add_(x);
+  return MlpPart(layer, mlp_norm(x)).add_(x);
 }
 
 at::Tensor Decoder::Run(const at::Tensor& ids, const at::Tensor& positions,

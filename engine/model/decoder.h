@@ -124,8 +124,9 @@ class Decoder {
   at::Tensor Normed(const at::Tensor& x, const Slots& slots, Slot weight, Slot bias) const;
   // x (N,D) -> (N,D), one layer on.
   at::Tensor RunLayer(int64_t layer, at::Tensor x, const Attend& attend) const;
-  at::Tensor AttentionPart(int64_t layer, const at::Tensor& x, const Attend& attend) const;
-  at::Tensor MlpPart(int64_t layer, const at::Tensor& x) const;
+  // What a part adds; h (N,D) is what it reads, with the norm before it, if any.
+  at::Tensor AttentionPart(int64_t layer, at::Tensor h, const Attend& attend) const;
+  at::Tensor MlpPart(int64_t layer, at::Tensor h) const;
   // Undefined where the model has none.
   at::Tensor Weight(const Slots& slots, Slot slot) const {
     return slots[slot] < 0 ? at::Tensor() : leaves_[slots[slot]];

@@ -19,15 +19,16 @@ namespace lethe {
 // y = x / sqrt(mean(x^2) + eps) * weight (Zhang and Sennrich 2019).   x (N,D), weight (D) -> (N,D)
 at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps);
 
-// y = (x - mean(x)) / sqrt(variance(x) + eps) * weight + bias (Ba et al. 2016).   x (N,D), weight and
-// bias (D) or undefined: 1 and 0 -> (N,D)
+// y = (x - mean(x)) / sqrt(variance(x) + eps) * weight + bias (Ba et al. 2016).   x (N,D), weight
+// and bias (D) or undefined: 1 and 0 -> (N,D)
 at::Tensor LayerNorm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                      double eps);
 
 // silu(gate) * up (Shazeer 2020).   gate_up (N,2F): gate, then up -> (N,F)
 at::Tensor SwiGlu(const at::Tensor& gate_up);
 
-// x Phi(x) (Hendrycks and Gimpel 2016), Phi by the formula with tanh: "gelu_new".   x (N,F) -> (N,F)
+// x Phi(x) (Hendrycks and Gimpel 2016), Phi by the formula with tanh: "gelu_new".
+//   x (N,F) -> (N,F)
 at::Tensor GeluTanh(const at::Tensor& x);
 
 }  // namespace lethe

@@ -35,7 +35,7 @@ int64_t DropFront(int64_t unseen, int64_t width, const float** keys, const float
   return unseen - dropped;
 }
 
-// Leaves out what the window (0: none) does not reach: the row stands at position prefix + tail - 1.
+// Leaves out what the window (0: none) does not reach; the row stands at prefix + tail - 1.
 void ApplyWindow(int64_t window, cpu::CachedHead* head) {
   const int64_t unseen = head->prefix + head->tail - window;
   if (window == 0 || unseen <= 0) return;
