@@ -73,11 +73,10 @@ bool IsSetName(const std::string& name) {
 absl::Status CheckHoldout(const std::string& path, const Tokenizer* tokenizer) {
   LETHE_ASSIGN_OR_RETURN(const size_t holdout, CheckDataset(path, "holdout_path", tokenizer));
   if (tokenizer == nullptr || holdout >= kMinHoldout) return absl::OkStatus();
-  return FieldError(
-      "HOLDOUT_TOO_SMALL", "holdout_path",
-      absl::StrCat("it has ", holdout, " sequences; at least ", kMinHoldout,
-                   " of text that the model never saw are needed"),
-      {{"sequences", absl::StrCat(holdout)}, {"limit", absl::StrCat(kMinHoldout)}});
+  return FieldError("HOLDOUT_TOO_SMALL", "holdout_path",
+                    absl::StrCat("it has ", holdout, " sequences; at least ", kMinHoldout,
+                                 " of text that the model never saw are needed"),
+                    {{"sequences", absl::StrCat(holdout)}, {"limit", absl::StrCat(kMinHoldout)}});
 }
 
 absl::Status CheckOther(const std::string& name, const std::string& path,
