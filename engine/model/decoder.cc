@@ -193,11 +193,15 @@ absl::StatusOr<Decoder> Decoder::Init(const DecoderConfig& config, uint64_t seed
 at::Tensor Decoder::Embed(const at::Tensor& ids, const at::Tensor& positions) const {
   at::Tensor x =
       at::embedding(Weight(ends_, Slot::kTokens), ids, config_.padding_row.value_or(-1));  // (N,E)
-  const at::Tensor project = Weight(ends_, Slot::kProjectIn);
-  if (project.defined()) x = at::linear(x, project);
+  if (ends_[Slot::kProjectIn] >= 0) x = Project(x, ends_, Slot::kProjectIn);
   const at::Tensor table = Weight(ends_, Slot::kPositions);
   if (table.defined()) x = x + at::embedding(table, positions + config_.position_offset);
   return x;
+}
+
+at::Tensor Decoder::Project(const at::Tensor& x, const Slots& slots, Slot weight,
+                            std::optional<Slot> bias) const {
+  return at::linear(x, Weight(slots, weight), bias ? Weight(slots, *bias) : at::Tensor());
 }
 
 at::Tensor Decoder::Normed(const at::Tensor& x, const Slots& slots, Slot weight, Slot bias) const {
@@ -208,20 +212,20 @@ at::Tensor Decoder::Normed(const at::Tensor& x, const Slots& slots, Slot weight,
 // Each step takes over the tensor before it, so that without gradients few stand in memory.
 at::Tensor Decoder::AttentionPart(int64_t layer, at::Tensor h, const Attend& attend) const {
   const auto weight = [&](Slot slot) { return Weight(layers_[layer], slot); };
-  h = at::linear(h, weight(Slot::kQkv), weight(Slot::kQkvBias));  // (N,(H+2K)h)
+  h = Project(h, layers_[layer], Slot::kQkv, Slot::kQkvBias);  // (N,(H+2K)h)
   if (config_.head_norms) {
     h = NormHeads(h, weight(Slot::kQueryNorm), weight(Slot::kKeyNorm), config_.norm_eps,
                   Shape(layer));
   }
   h = attend(layer, std::move(h));  // (N,H*h)
-  return at::linear(h, weight(Slot::kAttnOut), weight(Slot::kAttnOutBias));
+  return Project(h, layers_[layer], Slot::kAttnOut, Slot::kAttnOutBias);
 }
 
 at::Tensor Decoder::MlpPart(int64_t layer, at::Tensor h) const {
-  const auto weight = [&](Slot slot) { return Weight(layers_[layer], slot); };
-  h = at::linear(h, weight(Slot::kUp), weight(Slot::kUpBias));  // (N,F), or (N,2F) with a gate
-  h = Activate(h, config_.activation);                          // (N,F)
-  return at::linear(h, weight(Slot::kDown), weight(Slot::kDownBias));
+  const Slots& slots = layers_[layer];
+  h = Project(h, slots, Slot::kUp, Slot::kUpBias);  // (N,F), or (N,2F) with a gate
+  h = Activate(h, config_.activation);              // (N,F)
+  return Project(h, slots, Slot::kDown, Slot::kDownBias);
 }
 
 at::Tensor Decoder::RunLayer(int64_t layer, at::Tensor x, const Attend& attend) const {
@@ -248,8 +252,7 @@ at::Tensor Decoder::Run(const at::Tensor& ids, const at::Tensor& positions,
   at::Tensor x = Embed(ids, positions);  // (N,D): the stream that every layer adds to
   for (int64_t i = 0; i < config_.num_layers; ++i) x = RunLayer(i, std::move(x), attend);
   if (config_.final_norm) x = Normed(x, ends_, Slot::kFinalNorm, Slot::kFinalNormBias);
-  const at::Tensor project = Weight(ends_, Slot::kProjectOut);
-  return project.defined() ? at::linear(x, project) : x;
+  return ends_[Slot::kProjectOut] >= 0 ? Project(x, ends_, Slot::kProjectOut) : x;
 }
 
 at::Tensor Decoder::Hidden(const at::Tensor& ids) const {

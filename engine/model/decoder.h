@@ -23,6 +23,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -121,6 +122,10 @@ class Decoder {
   std::vector<NamedTensor> NamedParts(const std::vector<at::Tensor>& leaves) const;
   // (N) -> (N,D): what the first layer reads.
   at::Tensor Embed(const at::Tensor& ids, const at::Tensor& positions) const;
+  // x (N,inputs) -> (N,outputs). Every product with a weight goes through here but the output
+  // layer's.
+  at::Tensor Project(const at::Tensor& x, const Slots& slots, Slot weight,
+                     std::optional<Slot> bias = std::nullopt) const;
   at::Tensor Normed(const at::Tensor& x, const Slots& slots, Slot weight, Slot bias) const;
   // x (N,D) -> (N,D), one layer on.
   at::Tensor RunLayer(int64_t layer, at::Tensor x, const Attend& attend) const;
