@@ -19,6 +19,7 @@
 #include <map>
 #include <optional>
 #include <span>
+#include <sstream>
 #include <string>
 #include <string_view>
 
@@ -222,8 +223,9 @@ inline std::optional<std::string> CheckParameters(std::span<const ParameterEntry
     }
     if (found == nullptr) return "there is no parameter '" + name + "'";
     if (!std::isfinite(value) || value < found->min || value > found->max) {
-      return "parameter '" + name + "' must lie between " + std::to_string(found->min) + " and " +
-             std::to_string(found->max);
+      std::ostringstream range;  // std::to_string would write 1e-8 as 0.000000
+      range << found->min << " and " << found->max;
+      return "parameter '" + name + "' must lie between " + range.str();
     }
   }
   return std::nullopt;

@@ -7,6 +7,7 @@
 #include <torch/version.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <thread>
 
@@ -26,6 +27,12 @@ const std::string& LoadCuda() {
     return std::string(at::hasCUDA() ? "" : "no CUDA device is visible");
   }();
   return why;
+}
+
+// What torchrun says of this process among those on the machine; `otherwise` where it says nothing.
+int LocalNumber(const char* variable, int otherwise) {
+  const char* text = std::getenv(variable);
+  return text == nullptr ? otherwise : std::max(0, std::atoi(text));
 }
 
 absl::Status CheckName(const std::string& name) {
@@ -61,14 +68,16 @@ absl::StatusOr<Device> OpenDevice(const DeviceOptions& options) {
     device.libtorch = TORCH_VERSION;
     device.cpu_capability = at::get_cpu_capability();
     const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-    device.threads = options.threads > 0 ? options.threads : cores;
+    const int processes = std::max(1, LocalNumber("LOCAL_WORLD_SIZE", 1));
+    device.threads = options.threads > 0 ? options.threads : std::max(1, cores / processes);
     at::set_num_threads(device.threads);
     if (options.device == "cpu") return device;
 
     device.cuda_unavailable = LoadCuda();
     if (device.cuda_unavailable.empty()) {
-      device.name =
-          options.device == "auto" || options.device == "cuda" ? "cuda:0" : options.device;
+      device.name = options.device == "auto" || options.device == "cuda"
+                        ? "cuda:" + std::to_string(LocalNumber("LOCAL_RANK", 0))
+                        : options.device;
       return device;
     }
     if (options.device == "auto") return device;

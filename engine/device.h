@@ -23,8 +23,12 @@
 namespace lethe {
 
 struct DeviceOptions {
-  std::string device = "auto";  // "auto": a GPU where there is one; "cpu"; "cuda" or "cuda:N"
-  int threads = 0;              // CPU threads; 0: as many as the machine has cores
+  // "auto": a GPU where there is one; "cpu"; "cuda" or "cuda:N". Under torchrun "auto" and "cuda"
+  // are the GPU of the process's LOCAL_RANK.
+  std::string device = "auto";
+  // CPU threads; 0: as many as the machine has cores, shared with the processes that torchrun
+  // started beside this one (LOCAL_WORLD_SIZE)
+  int threads = 0;
 };
 
 // A device that is open. A value; the default is the CPU.

@@ -25,6 +25,7 @@ struct RunRecord {
   std::string data_digest;
   std::string device;  // "cpu", "cuda:0"
   int threads = 0;
+  int ranks = 1;                                 // processes that shared the work
   std::map<std::string, std::string> libraries;  // versions by name
   std::string stop_reason;  // as unlearn.h lists them; empty where nothing was trained
   int64_t steps = 0;        // optimizer steps that count

@@ -15,6 +15,7 @@
 #include "engine/seeded_generator.h"
 #include "engine/torch_status.h"
 #include "engine/train/loop.h"
+#include "engine/train/reduce.h"
 
 namespace lethe {
 namespace {
@@ -71,16 +72,18 @@ class Descent {
   Descent(const Decoder& model, const TrainRequest& request, MicroBatch& micro_batch)
       : model_(model),
         source_(request.sequences, request.batch_tokens, request.seed),
-        micro_batch_(micro_batch) {}
+        micro_batch_(micro_batch),
+        ranks_(request.ranks) {}
 
   absl::StatusOr<StepLoss> Accumulate(int64_t step) {
-    if (static_cast<int64_t>(losses_.size()) < step) {  // else memory ran out: the same rows again
+    if (drawn_ < step) {  // else memory ran out: the same rows again
       rows_ = source_.Next();
-      losses_.push_back(0);
+      drawn_ = step;
     }
-    LETHE_ASSIGN_OR_RETURN(const auto batches,
-                           MakeBatches(model_, rows_, {.max_tokens = micro_batch_.tokens()}));
-    const auto labelled = static_cast<double>(LabelledTokens(batches));
+    LETHE_ASSIGN_OR_RETURN(
+        const auto batches,
+        MakeBatches(model_, rows_, {.max_tokens = micro_batch_.tokens(), .ranks = ranks_}));
+    const auto labelled = static_cast<double>(LabelledTokens(rows_));
     double total = 0;
     for (const LossBatch& batch : batches) {
       const at::Tensor nll = ComputeTokenLosses(model_, batch).nll;
@@ -88,10 +91,10 @@ class Descent {
       loss.backward();
       total += loss.item<double>();
     }
-    losses_.back() = total;
     return StepLoss{total, total};
   }
 
+  void Note(const StepReport& step) { losses_.push_back(step.loss); }
   double FirstLoss() const { return losses_.front(); }
   double LastLoss() const {  // mean over the last 20 steps
     const size_t last = std::min<size_t>(20, losses_.size());
@@ -103,7 +106,9 @@ class Descent {
   const Decoder& model_;
   Batches source_;
   MicroBatch& micro_batch_;
+  Ranks* const ranks_;
   std::vector<Sequence> rows_;
+  int64_t drawn_ = 0;           // the step that rows_ are of
   std::vector<double> losses_;  // one a step
 };
 
@@ -112,7 +117,11 @@ absl::StatusOr<LoopResult> TrainModel(const Decoder& model, const TrainRequest& 
   MicroBatch micro_batch(request.micro_batch_tokens, LongestOf(request.sequences));
   Descent descent(model, request, micro_batch);
   const LoopHooks hooks{.accumulate = [&](int64_t step) { return descent.Accumulate(step); },
-                        .judge = nullptr};
+                        .judge =
+                            [&](const StepReport& step) {
+                              descent.Note(step);
+                              return Judgement{};
+                            }};
   LETHE_ASSIGN_OR_RETURN(
       LoopResult loop,
       RunLoop(model, hooks,
@@ -121,6 +130,7 @@ absl::StatusOr<LoopResult> TrainModel(const Decoder& model, const TrainRequest& 
                .learning_rate = [&](int64_t step) { return Schedule(request, step); },
                .adam = {.beta2 = 0.95},
                .max_grad_norm = request.max_grad_norm,
+               .ranks = request.ranks,
                .micro_batch = &micro_batch},
               progress));
   result.first_loss = descent.FirstLoss();
@@ -153,6 +163,27 @@ absl::Status CheckRequest(const TrainRequest& request) {
   return absl::OkStatus();
 }
 
+// All ranks are at the same work, with the same weights.
+absl::Status Meet(const Decoder& model, const TrainRequest& request) {
+  if (request.ranks == nullptr) return absl::OkStatus();
+  const std::span<const Sequence> sets[] = {request.sequences};
+  std::string work = DataDigest(request.digest_key, sets);
+  for (const double value : {static_cast<double>(request.seed), static_cast<double>(request.steps),
+                             static_cast<double>(request.batch_tokens), request.learning_rate,
+                             static_cast<double>(request.warmup_steps), request.max_grad_norm}) {
+    work += " " + std::to_string(value);
+  }
+  LETHE_RETURN_IF_ERROR(request.ranks->CheckSame(work, "texts, parameters and seed"));
+  return CopyWeightsFromFirst(request.ranks, model);
+}
+
+absl::StatusOr<SavedCheckpoint> Save(const TrainRequest& request,
+                                     const std::optional<ModelFolder>& base, const Decoder& model,
+                                     const std::string& lineage) {
+  if (base.has_value()) return base->SaveAs(request.out_folder, lineage);
+  return SaveNewDecoder(model, NewFolder(request, lineage));
+}
+
 absl::StatusOr<TrainResult> LoadAndTrain(const TrainRequest& request,
                                          const ProgressCallback& progress) {
   const auto start = std::chrono::steady_clock::now();
@@ -168,6 +199,7 @@ absl::StatusOr<TrainResult> LoadAndTrain(const TrainRequest& request,
   }
   const Decoder& model = base.has_value() ? base->model : *fresh;
   LETHE_RETURN_IF_ERROR(CheckSequences(model, request.sequences, "training"));
+  LETHE_RETURN_IF_ERROR(Meet(model, request));
 
   TrainResult result{.run = NewRunRecord(request.device), .parameters = model.ParameterCount()};
   LETHE_ASSIGN_OR_RETURN(const LoopResult loop, TrainModel(model, request, result, progress));
@@ -183,12 +215,14 @@ absl::StatusOr<TrainResult> LoadAndTrain(const TrainRequest& request,
   const std::span<const Sequence> sets[] = {request.sequences};
   result.run.data_digest = DataDigest(request.digest_key, sets);
 
-  LETHE_RETURN_IF_ERROR(Report(progress, {"saving", 0, 0, {}}));
-  const std::string lineage = RunRecordJson(result.run, {});
-  LETHE_ASSIGN_OR_RETURN(const SavedCheckpoint saved,
-                         base.has_value() ? base->SaveAs(request.out_folder, lineage)
-                                          : SaveNewDecoder(model, NewFolder(request, lineage)));
-  result.out_digest = saved.digest;
+  if (request.ranks != nullptr) result.run.ranks = request.ranks->count();
+  if (IsFirst(request.ranks)) {
+    LETHE_RETURN_IF_ERROR(Report(progress, {"saving", 0, 0, {}}));
+    LETHE_ASSIGN_OR_RETURN(const SavedCheckpoint saved,
+                           Save(request, base, model, RunRecordJson(result.run, {})));
+    result.out_digest = saved.digest;
+  }
+  LETHE_RETURN_IF_ERROR(Agree(request.ranks, absl::OkStatus()));
   result.run.seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return result;
@@ -225,7 +259,11 @@ std::string SmallLlamaConfig(int vocab_size, int context_length, int hidden, int
 }
 
 absl::StatusOr<TrainResult> Train(const TrainRequest& request, const ProgressCallback& progress) {
-  return CatchTorch("training", [&] { return LoadAndTrain(request, progress); });
+  absl::StatusOr<TrainResult> result = CatchTorch("training", [&] {
+    return LoadAndTrain(request, IsFirst(request.ranks) ? progress : nullptr);
+  });
+  if (!result.ok() && request.ranks != nullptr) return request.ranks->Fail(result.status());
+  return result;
 }
 
 }  // namespace lethe

@@ -7,6 +7,7 @@
 //
 // Each sequence is one row, never packed with another. Batches are drawn epoch by epoch in an order
 // made from the seed.
+// Ranks      as Unlearn.
 // Guarantee  as Unlearn: whole or not at all, and the same bits again.
 // Threads    as Evaluate.
 // Errors     INVALID_ARGUMENT: NOTHING_TO_TRAIN_ON, BAD_PARAMETER, OUT_FOLDER_EXISTS; else as
@@ -21,6 +22,7 @@
 
 #include "engine/device.h"
 #include "engine/progress.h"
+#include "engine/ranks.h"
 #include "engine/run_record.h"
 #include "text/sequence.h"
 
@@ -42,6 +44,7 @@ struct TrainRequest {
   uint64_t seed = 0;
   std::string digest_key;
   Device device;
+  Ranks* ranks = nullptr;  // null: this process works alone
 };
 
 struct TrainResult {

@@ -5,6 +5,7 @@
 #include "engine/metric/sequence_evaluation.h"
 #include "engine/model/model_folder.h"
 #include "engine/torch_status.h"
+#include "engine/train/reduce.h"
 #include "engine/unlearn/method_table.h"
 
 namespace lethe {
@@ -79,6 +80,21 @@ absl::StatusOr<Figures> Measure(const Decoder& model, const UnlearnRequest& requ
   return figures;
 }
 
+std::string RequestDigest(const UnlearnRequest& request) {
+  const std::span<const Sequence> sets[] = {request.forget, request.retain, request.watch};
+  return DataDigest(request.digest_key, sets);
+}
+
+// All ranks are at the same work, with the same weights.
+absl::Status Meet(const Decoder& model, const UnlearnRequest& request, const Plan& plan) {
+  if (request.ranks == nullptr) return absl::OkStatus();
+  std::string work =
+      RequestDigest(request) + std::string(plan.method->name) + " " + std::to_string(request.seed);
+  for (const auto& [name, value] : plan.parameters) work += name + std::to_string(value);
+  LETHE_RETURN_IF_ERROR(request.ranks->CheckSame(work, "texts, method, parameters and seed"));
+  return CopyWeightsFromFirst(request.ranks, model);
+}
+
 absl::StatusOr<UnlearnResult> LoadAndUnlearn(const UnlearnRequest& request,
                                              const ProgressCallback& progress) {
   const auto start = std::chrono::steady_clock::now();
@@ -88,6 +104,7 @@ absl::StatusOr<UnlearnResult> LoadAndUnlearn(const UnlearnRequest& request,
   LETHE_ASSIGN_OR_RETURN(const ModelFolder loaded,
                          ModelFolder::Load(request.base_folder, request.device));
   LETHE_RETURN_IF_ERROR(CheckRequestSequences(loaded.model, request));
+  LETHE_RETURN_IF_ERROR(Meet(loaded.model, request, plan));
 
   std::vector<int> el_n;
   for (const auto& [n, el] : request.thresholds.el) el_n.push_back(n);
@@ -101,7 +118,8 @@ absl::StatusOr<UnlearnResult> LoadAndUnlearn(const UnlearnRequest& request,
                                                         .thresholds = request.thresholds,
                                                         .parameters = plan.parameters,
                                                         .seed = request.seed,
-                                                        .progress = progress}));
+                                                        .progress = progress,
+                                                        .ranks = request.ranks}));
   LETHE_ASSIGN_OR_RETURN(Figures after, Measure(loaded.model, request, el_n, progress));
 
   UnlearnResult result{.run = NewRunRecord(request.device),
@@ -122,14 +140,17 @@ absl::StatusOr<UnlearnResult> LoadAndUnlearn(const UnlearnRequest& request,
   result.run.seed = request.seed;
   result.run.stop_reason = outcome.stop_reason;
   result.run.steps = outcome.steps;
-  const std::span<const Sequence> sets[] = {request.forget, request.retain, request.watch};
-  result.run.data_digest = DataDigest(request.digest_key, sets);
+  result.run.data_digest = RequestDigest(request);
+  if (request.ranks != nullptr) result.run.ranks = request.ranks->count();
 
-  LETHE_RETURN_IF_ERROR(Report(progress, {"saving", 0, 0, {}}));
-  LETHE_ASSIGN_OR_RETURN(
-      const SavedCheckpoint saved,
-      loaded.SaveAs(request.out_folder, RunRecordJson(result.run, request.lineage)));
-  result.out_digest = saved.digest;
+  if (IsFirst(request.ranks)) {
+    LETHE_RETURN_IF_ERROR(Report(progress, {"saving", 0, 0, {}}));
+    LETHE_ASSIGN_OR_RETURN(
+        const SavedCheckpoint saved,
+        loaded.SaveAs(request.out_folder, RunRecordJson(result.run, request.lineage)));
+    result.out_digest = saved.digest;
+  }
+  LETHE_RETURN_IF_ERROR(Agree(request.ranks, absl::OkStatus()));
   result.run.seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return result;
@@ -139,7 +160,11 @@ absl::StatusOr<UnlearnResult> LoadAndUnlearn(const UnlearnRequest& request,
 
 absl::StatusOr<UnlearnResult> Unlearn(const UnlearnRequest& request,
                                       const ProgressCallback& progress) {
-  return CatchTorch("unlearning", [&] { return LoadAndUnlearn(request, progress); });
+  absl::StatusOr<UnlearnResult> result = CatchTorch("unlearning", [&] {
+    return LoadAndUnlearn(request, IsFirst(request.ranks) ? progress : nullptr);
+  });
+  if (!result.ok() && request.ranks != nullptr) return request.ranks->Fail(result.status());
+  return result;
 }
 
 }  // namespace lethe

@@ -19,6 +19,8 @@
 //                                  decides
 //            "stalled"             likewise: no step, however small, went without overshooting or
 //                                  harming kept text
+// Ranks      several processes with the same request share the work (ranks.h). Rank 0's weights are
+//            what all begin with; it alone reports progress, writes the folder and has its digest.
 // Threads    as Evaluate.
 // Errors     INVALID_ARGUMENT     UNKNOWN_METHOD, UNKNOWN_PRESET, BAD_PARAMETER, NOTHING_TO_FORGET,
 //                                 RETAIN_NEEDED, THRESHOLDS_NEEDED, OUT_FOLDER_EXISTS,
@@ -28,6 +30,7 @@
 //                                 band, or a loss or weight is not finite; BASE_CHANGED;
 //                                 MODEL_NOT_FINITE, of the base
 //            CANCELLED            STOPPED, within one optimizer step of the callback's refusal
+//            UNAVAILABLE          RANK_LOST, with ranks; their RANKS_DIFFER is INVALID_ARGUMENT
 //            RESOURCE_EXHAUSTED   OUT_OF_MEMORY: not even one sequence at a time fits (where
 //                                 several do not, the micro-batch is halved and the run goes on);
 //                                 DISK_FULL
@@ -45,6 +48,7 @@
 #include "engine/evaluate.h"
 #include "engine/prepare.h"
 #include "engine/progress.h"
+#include "engine/ranks.h"
 #include "engine/run_record.h"
 #include "text/sequence.h"
 
@@ -66,6 +70,7 @@ struct UnlearnRequest {
   // Goes into lethe.json: "job", "fence", "base_checkpoint"; no personal data.
   std::map<std::string, std::string> lineage;
   Device device;
+  Ranks* ranks = nullptr;  // null: this process works alone
 };
 
 // One optimizer step. A step that was taken back is recorded too.
@@ -89,7 +94,7 @@ struct UnlearnResult {
   std::vector<SequenceEvaluation> after;
   double retain_nll_before = 0, retain_nll_after = 0;  // nats a token; 0 without retain
   double watch_nll_before = 0, watch_nll_after = 0;
-  std::string out_digest;  // FolderDigest of out_folder
+  std::string out_digest;  // FolderDigest of out_folder; empty in ranks other than 0
 };
 
 absl::StatusOr<UnlearnResult> Unlearn(const UnlearnRequest& request,

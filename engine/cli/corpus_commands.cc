@@ -50,7 +50,8 @@ absl::Status MakeTokenizer(const TrainFlags& flags, TrainRequest& request) {
   return absl::OkStatus();
 }
 
-absl::Status RunTrain(const TrainFlags& flags, const Common& common, const Device& device) {
+absl::StatusOr<TrainRequest> MakeTrainRequest(const TrainFlags& flags, const Common& common,
+                                              const Device& device) {
   TrainRequest request = flags.request;
   request.out_folder = flags.out;
   request.base_folder = flags.base;
@@ -66,8 +67,18 @@ absl::Status RunTrain(const TrainFlags& flags, const Common& common, const Devic
   } else {
     LETHE_ASSIGN_OR_RETURN(request.sequences, ReadSet(flags.corpus, flags.base));
   }
+  return request;
+}
+
+absl::Status RunTrain(const TrainFlags& flags, const Common& common, const Device& device) {
+  LETHE_ASSIGN_OR_RETURN(const std::shared_ptr<Ranks> ranks, Ranks::FromEnvironment());
+  absl::StatusOr<TrainRequest> made = MakeTrainRequest(flags, common, device);
+  if (!made.ok()) return ranks != nullptr ? ranks->Fail(made.status()) : made.status();
+  TrainRequest request = *std::move(made);
+  request.ranks = ranks.get();
   ProgressLine progress;
   LETHE_ASSIGN_OR_RETURN(const TrainResult result, Train(request, progress.Callback()));
+  if (!IsFirst(ranks.get())) return absl::OkStatus();
   if (common.Json()) {
     PrintJson({{"out", flags.out},
                {"digest", result.out_digest},

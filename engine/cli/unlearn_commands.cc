@@ -105,7 +105,11 @@ void PrintSummary(const UnlearnResult& result, const std::string& out, bool json
 }
 
 absl::Status RunUnlearn(const UnlearnFlags& flags, const Common& common, const Device& device) {
-  LETHE_ASSIGN_OR_RETURN(const UnlearnRequest request, MakeRequest(flags, common, device));
+  LETHE_ASSIGN_OR_RETURN(const std::shared_ptr<Ranks> ranks, Ranks::FromEnvironment());
+  absl::StatusOr<UnlearnRequest> made = MakeRequest(flags, common, device);
+  if (!made.ok()) return ranks != nullptr ? ranks->Fail(made.status()) : made.status();
+  UnlearnRequest request = *std::move(made);
+  request.ranks = ranks.get();
   ProgressLine line;
   ProgressCallback progress = line.Callback();
   if (common.Json()) {
@@ -115,7 +119,7 @@ absl::Status RunUnlearn(const UnlearnFlags& flags, const Common& common, const D
     };
   }
   LETHE_ASSIGN_OR_RETURN(const UnlearnResult result, Unlearn(request, progress));
-  PrintSummary(result, flags.out, common.Json());
+  if (IsFirst(ranks.get())) PrintSummary(result, flags.out, common.Json());
   return absl::OkStatus();
 }
 

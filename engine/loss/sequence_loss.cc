@@ -177,14 +177,25 @@ absl::Status CheckLabelled(const Decoder& model, std::span<const Sequence> seque
   return absl::OkStatus();
 }
 
-// Indexes of the sequences, longest first, cut into micro-batches.
-std::vector<std::vector<size_t>> CutByLength(std::span<const Sequence> sequences,
-                                             int64_t max_tokens) {
+// Indexes of the sequences that a rank works on, longest first.
+std::vector<size_t> ShareByLength(std::span<const Sequence> sequences, int rank, int ranks) {
   std::vector<size_t> order(sequences.size());
   std::iota(order.begin(), order.end(), size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
     return sequences[a].ids.size() > sequences[b].ids.size();
   });
+  return Deal(order, rank, ranks);
+}
+
+std::vector<size_t> MyShare(std::span<const Sequence> sequences, const Ranks* ranks) {
+  if (ranks == nullptr) return ShareByLength(sequences, 0, 1);
+  return ShareByLength(sequences, ranks->index(), ranks->count());
+}
+
+// `order`, longest first, cut into micro-batches.
+std::vector<std::vector<size_t>> CutIntoBatches(std::span<const Sequence> sequences,
+                                                const std::vector<size_t>& order,
+                                                int64_t max_tokens) {
   std::vector<std::vector<size_t>> cut;
   for (size_t next = 0; next < order.size();) {
     // Sorted, so the first of a micro-batch is its longest.
@@ -219,6 +230,51 @@ void ScoreBatch(const Decoder& model, const LossBatch& batch, std::vector<Sequen
   }
 }
 
+void SetTotals(const Sequence& sequence, Labels labels, SequenceScore& score) {
+  const std::vector<int64_t> places = LabelledPlaces(sequence, labels);
+  score.hits = 0;
+  for (size_t t = 0; t < places.size(); ++t)
+    score.hits += score.choice[t] == sequence.ids[places[t]];
+  score.total_nll = std::accumulate(score.nll.begin(), score.nll.end(), 0.0);
+}
+
+template <typename Value>
+void Append(std::string& bytes, const std::vector<Value>& values) {
+  bytes.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(Value));
+}
+
+template <typename Value>
+bool Take(std::string_view& bytes, size_t count, std::vector<Value>& values) {
+  if (bytes.size() < count * sizeof(Value)) return false;
+  values.resize(count);
+  bytes.copy(reinterpret_cast<char*>(values.data()), count * sizeof(Value));
+  bytes.remove_prefix(count * sizeof(Value));
+  return true;
+}
+
+// Fills in the scores of the sequences that other ranks have.
+absl::Status GatherScores(std::span<const Sequence> sequences, Labels labels, Ranks& ranks,
+                          std::vector<SequenceScore>& scores) {
+  std::string mine;
+  for (const size_t s : MyShare(sequences, &ranks)) {
+    Append(mine, scores[s].nll);
+    Append(mine, scores[s].choice);
+  }
+  LETHE_ASSIGN_OR_RETURN(const std::vector<std::string> all, ranks.Gather(mine));
+  for (int r = 0; r < ranks.count(); ++r) {
+    std::string_view bytes = all[static_cast<size_t>(r)];
+    for (const size_t s : ShareByLength(sequences, r, ranks.count())) {
+      const size_t count = LabelledPlaces(sequences[s], labels).size();
+      if (!Take(bytes, count, scores[s].nll) || !Take(bytes, count, scores[s].choice)) {
+        return Error(absl::StatusCode::kInternal, "RANKS_OUT_OF_STEP",
+                     "a rank scored other sequences than this one; please report this");
+      }
+      SetTotals(sequences[s], labels, scores[s]);
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<LossBatch>> MakeBatches(const Decoder& model,
@@ -227,7 +283,8 @@ absl::StatusOr<std::vector<LossBatch>> MakeBatches(const Decoder& model,
   LETHE_RETURN_IF_ERROR(CheckLabelled(model, sequences, options.labels));
   return CatchTorch("making batches", [&]() -> absl::StatusOr<std::vector<LossBatch>> {
     std::vector<LossBatch> batches;
-    for (std::vector<size_t>& members : CutByLength(sequences, options.max_tokens)) {
+    const std::vector<size_t> mine = MyShare(sequences, options.ranks);
+    for (std::vector<size_t>& members : CutIntoBatches(sequences, mine, options.max_tokens)) {
       batches.push_back(MakeBatch(sequences, std::move(members), options.labels, model.device()));
     }
     return batches;
@@ -237,6 +294,14 @@ absl::StatusOr<std::vector<LossBatch>> MakeBatches(const Decoder& model,
 int64_t LabelledTokens(std::span<const LossBatch> batches) {
   int64_t total = 0;
   for (const LossBatch& batch : batches) total += batch.positions.size(0);
+  return total;
+}
+
+int64_t LabelledTokens(std::span<const Sequence> sequences, Labels labels) {
+  int64_t total = 0;
+  for (const Sequence& sequence : sequences) {
+    total += static_cast<int64_t>(LabelledPlaces(sequence, labels).size());
+  }
   return total;
 }
 
@@ -271,13 +336,17 @@ absl::StatusOr<std::vector<SequenceScore>> ScoreSequences(const Decoder& model,
                                                           const BatchOptions& options) {
   LETHE_RETURN_IF_ERROR(CheckLabelled(model, sequences, options.labels));
   std::vector<SequenceScore> scores(sequences.size());
-  for (const std::vector<size_t>& members : CutByLength(sequences, options.max_tokens)) {
+  const std::vector<size_t> mine = MyShare(sequences, options.ranks);
+  for (const std::vector<size_t>& members : CutIntoBatches(sequences, mine, options.max_tokens)) {
     LETHE_RETURN_IF_ERROR(CatchTorchInHalves(
         "scoring sequences", std::span(members), [&](std::span<const size_t> some) {
           const LossBatch batch =
               MakeBatch(sequences, {some.begin(), some.end()}, options.labels, model.device());
           ScoreBatch(model, batch, scores);
         }));
+  }
+  if (options.ranks != nullptr) {
+    LETHE_RETURN_IF_ERROR(GatherScores(sequences, options.labels, *options.ranks, scores));
   }
   return scores;
 }

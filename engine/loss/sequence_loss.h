@@ -15,6 +15,9 @@
 //            them again.
 // Padding    sequences are sorted by length and cut into micro-batches of at most `max_tokens`,
 //            pads included.
+// Ranks      where several processes train together, MakeBatches gives this one's share, and the
+//            normaliser is LabelledTokens of all sequences; ScoreSequences shares the work and
+//            gives every rank all scores.
 // Threads    const model: any.
 // Errors     MakeBatches and ScoreSequences: INVALID_ARGUMENT/SEQUENCE_TOO_SHORT (under two
 //            tokens), SEQUENCE_TOO_LONG, TOKEN_OUT_OF_RANGE, NOTHING_LABELLED;
@@ -31,6 +34,7 @@
 
 #include "base/status.h"
 #include "engine/model/decoder.h"
+#include "engine/ranks.h"
 #include "text/sequence.h"
 
 namespace lethe {
@@ -46,6 +50,7 @@ struct BatchOptions {
   Labels labels = Labels::kAnswer;
   // of a micro-batch, pads included; one longer sequence is a micro-batch of its own
   int64_t max_tokens = kMicroBatchTokens;
+  Ranks* ranks = nullptr;  // who shares the sequences; null: nobody
 };
 
 // Sequences of about the same length, on the model's device. B rows, T the longest; N labelled
@@ -60,11 +65,13 @@ struct LossBatch {
   std::vector<int64_t> labelled;  // (B): labelled tokens of each row; their sum is N
 };
 
-// Every sequence is in one batch. The order depends on the lengths only.
+// Every sequence is in one batch, of one rank. The order depends on the lengths only.
 absl::StatusOr<std::vector<LossBatch>> MakeBatches(const Decoder& model,
                                                    std::span<const Sequence> sequences,
                                                    const BatchOptions& options = {});
 int64_t LabelledTokens(std::span<const LossBatch> batches);
+// Of all sequences, those of other ranks too.
+int64_t LabelledTokens(std::span<const Sequence> sequences, Labels labels = Labels::kAnswer);
 
 struct LossOptions {
   int64_t logit_bytes = int64_t{64} << 20;

@@ -112,6 +112,7 @@ std::string RunRecordJson(const RunRecord& run, const std::map<std::string, std:
                          {"libraries", run.libraries},
                          {"stop_reason", run.stop_reason},
                          {"steps", run.steps}};
+  if (run.ranks > 1) json["ranks"] = run.ranks;
   for (const auto& [name, value] : lineage) json["lineage"][name] = value;
   return json.dump(2);
 }

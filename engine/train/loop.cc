@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/torch_status.h"
+#include "engine/train/reduce.h"
 
 namespace lethe {
 namespace {
@@ -41,6 +42,44 @@ struct Slope {
   StepLoss loss;
   double norm = 0;  // before clipping
 };
+
+std::string Bytes(const double* values, size_t count) {
+  return {reinterpret_cast<const char*>(values), count * sizeof(double)};
+}
+
+// The sums over all ranks, added in their order.
+absl::StatusOr<StepLoss> SumLosses(Ranks* ranks, const StepLoss& mine) {
+  if (ranks == nullptr) return mine;
+  const double parts[] = {mine.loss, mine.guarded, mine.held};
+  LETHE_ASSIGN_OR_RETURN(const auto all, ranks->Gather(Bytes(parts, std::size(parts))));
+  StepLoss sum;
+  for (const std::string& bytes : all) {
+    double theirs[std::size(parts)] = {};
+    bytes.copy(reinterpret_cast<char*>(theirs), sizeof(theirs));
+    sum.loss += theirs[0];
+    sum.guarded += theirs[1];
+    sum.held += theirs[2];
+  }
+  return sum;
+}
+
+// What rank 0 has judged: all ranks follow it, and none is left alone in another step.
+absl::StatusOr<Judgement> JudgementOfFirst(Ranks* ranks, Judgement mine) {
+  if (ranks == nullptr) return mine;
+  const double parts[] = {mine.stop ? 1.0 : 0.0, mine.take_back ? 1.0 : 0.0,
+                          mine.speed_up ? 1.0 : 0.0, mine.score.has_value() ? 1.0 : 0.0,
+                          mine.score.value_or(0)};
+  LETHE_ASSIGN_OR_RETURN(const auto all,
+                         ranks->Gather(Bytes(parts, std::size(parts)) + mine.stop_reason));
+  double first[std::size(parts)] = {};
+  all[0].copy(reinterpret_cast<char*>(first), sizeof(first));
+  mine.stop = first[0] != 0;
+  mine.take_back = first[1] != 0;
+  mine.speed_up = first[2] != 0;
+  mine.score = first[3] != 0 ? std::optional(first[4]) : std::nullopt;
+  mine.stop_reason = all[0].substr(sizeof(first));
+  return mine;
+}
 
 // The best state seen, as a copy of the weights.
 class Best {
@@ -75,7 +114,8 @@ class Loop {
       LETHE_ASSIGN_OR_RETURN(const StepReport made, Step(step));
       Judgement judgement;
       if (hooks_.judge != nullptr) {
-        LETHE_ASSIGN_OR_RETURN(judgement, hooks_.judge(made));
+        LETHE_ASSIGN_OR_RETURN(Judgement mine, hooks_.judge(made));
+        LETHE_ASSIGN_OR_RETURN(judgement, JudgementOfFirst(options_.ranks, std::move(mine)));
       }
       Follow(judgement);
       judgement.figures["loss"] = made.loss;
@@ -119,7 +159,7 @@ class Loop {
     model_.ZeroGradients();
     result_.steps = step;
     result_.last_loss = slope.loss.loss;
-    return StepReport{step, rate, slope.loss.loss, slope.norm};
+    return StepReport{step, rate, slope.loss.loss, slope.loss.held, slope.norm};
   }
 
   // With as large a micro-batch as memory allows. The weights are not touched, and what a try has
@@ -127,7 +167,7 @@ class Loop {
   absl::StatusOr<Slope> SlopeThatFits(int64_t step) {
     for (;;) {
       model_.ZeroGradients();
-      absl::StatusOr<Slope> slope = CatchTorch("training", [&] { return MakeSlope(step); });
+      absl::StatusOr<Slope> slope = MakeSlope(step);
       if (options_.micro_batch == nullptr || !IsOutOfMemory(slope.status())) return slope;
       if (!options_.micro_batch->Halve()) return OneSequenceTooMany(*options_.micro_batch);
       weights_before_.clear();  // of the step before, which stands
@@ -135,15 +175,22 @@ class Loop {
     }
   }
 
+  // Where memory runs out in one rank, it has run out in all: they cut alike.
   absl::StatusOr<Slope> MakeSlope(int64_t step) {
-    LETHE_ASSIGN_OR_RETURN(const StepLoss loss, hooks_.accumulate(step));
-    const double norm = adam_.GradientNorm();
-    adam_.Clip(norm, options_.max_grad_norm);
-    if (options_.may_take_back) {
+    absl::StatusOr<StepLoss> mine = CatchTorch("training", [&] { return hooks_.accumulate(step); });
+    LETHE_RETURN_IF_ERROR(Agree(options_.ranks, mine.status()));
+    LETHE_ASSIGN_OR_RETURN(const StepLoss loss, SumLosses(options_.ranks, *mine));
+    LETHE_RETURN_IF_ERROR(SumGradients(options_.ranks, model_));
+    Slope slope{.loss = loss};
+    const absl::Status kept = CatchTorch("training", [&] {
+      slope.norm = adam_.GradientNorm();
+      adam_.Clip(slope.norm, options_.max_grad_norm);
+      if (!options_.may_take_back) return;
       weights_before_ = model_.Snapshot();
       adam_before_ = adam_.Save();
-    }
-    return Slope{loss, norm};
+    });
+    LETHE_RETURN_IF_ERROR(Agree(options_.ranks, kept));
+    return slope;
   }
 
   // A second try is all that can help here: the step takes next to nothing, and what is done stays

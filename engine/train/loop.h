@@ -19,6 +19,9 @@
 //             max_steps or stalled  the model is the best state that judge() scored, or the last
 //                                   one where none was scored
 //             an error              the model is undefined: drop it
+// Ranks       accumulate() leaves the gradient of this rank's share; loss and gradient are summed,
+//             so every rank makes the same step. judge() is asked in all and rank 0's answer is
+//             followed. Neither memory that runs out nor an error in one leaves the others waiting.
 // Same        inputs give the same bits on a CPU with the same number of threads.
 // Errors      CANCELLED/STOPPED within one step; FAILED_PRECONDITION/METHOD_DIVERGED;
 //             RESOURCE_EXHAUSTED/OUT_OF_MEMORY when one sequence alone does not fit; what the hooks
@@ -35,6 +38,7 @@
 #include "base/status.h"
 #include "engine/model/decoder.h"
 #include "engine/progress.h"
+#include "engine/ranks.h"
 #include "engine/train/adam.h"
 #include "engine/train/guard.h"
 #include "engine/train/micro_batch.h"
@@ -44,6 +48,7 @@ namespace lethe {
 struct StepLoss {
   double loss = 0;
   double guarded = 0;  // the part of it that must not rise, for the guard; all of it in training
+  double held = 0;     // the retain term before its weight, for the record
 };
 
 // A step that has been made, for judge().
@@ -51,6 +56,7 @@ struct StepReport {
   int64_t step = 0;  // 1, 2, ...; steps that were taken back count too
   double learning_rate = 0;
   double loss = 0;
+  double held = 0;       // of StepLoss
   double grad_norm = 0;  // before clipping
 };
 
@@ -80,6 +86,7 @@ struct LoopOptions {
   double speed_up = 1.1;  // while judge() asks for it, the step size grows on by this, ...
   double max_scale = 1;   // ... up to this multiple of the whole
   double stall_scale = 1e-3;  // a step size below this share of the whole: stop reason "stalled"
+  Ranks* ranks = nullptr;     // who shares the sequences; null: nobody
   MicroBatch* micro_batch = nullptr;  // what accumulate() cuts by; null: nothing to be halved
   BandOptions loss_band{.floor = 0.1};
   BandOptions norm_band{.width = 50, .floor = 0.2};  // norms are spikier than losses

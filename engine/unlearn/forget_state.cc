@@ -29,10 +29,11 @@ bool Under(double value, double threshold) { return value < threshold || value =
 }  // namespace
 
 ForgetState::ForgetState(std::span<const Sequence> sequences, const ModelThresholds& thresholds,
-                         const ForgetRule& rule)
+                         const ForgetRule& rule, Ranks* ranks)
     : sequences_(sequences),
       thresholds_(thresholds),
       rule_(rule),
+      ranks_(ranks),
       el_n_(FittingN(sequences, thresholds, rule.el_n)) {
   for (const Sequence& sequence : sequences) {
     ForgetTarget target;
@@ -49,7 +50,7 @@ ForgetState::ForgetState(std::span<const Sequence> sequences, const ModelThresho
 }
 
 absl::Status ForgetState::Measure(const Decoder& model) {
-  LETHE_ASSIGN_OR_RETURN(const auto scores, ScoreSequences(model, sequences_));
+  LETHE_ASSIGN_OR_RETURN(const auto scores, ScoreSequences(model, sequences_, {.ranks = ranks_}));
   for (const SequenceScore& score : scores) {
     // NaN compares as false with every threshold: it must not get as far as a comparison.
     if (!std::isfinite(score.total_nll)) {

@@ -62,7 +62,7 @@ struct ForgetRule {
 class ForgetState {
  public:
   ForgetState(std::span<const Sequence> sequences, const ModelThresholds& thresholds,
-              const ForgetRule& rule);
+              const ForgetRule& rule, Ranks* ranks = nullptr);
 
   absl::Status Measure(const Decoder& model);
   void Revert();  // to the measurement before the last: the step was taken back
@@ -93,7 +93,8 @@ class ForgetState {
   const std::span<const Sequence> sequences_;
   const ModelThresholds& thresholds_;
   const ForgetRule rule_;
-  int el_n_ = 0;  // the n that is asked for; 0: no sequence is long enough
+  Ranks* const ranks_;  // who shares the measurements
+  int el_n_ = 0;        // the n that is asked for; 0: no sequence is long enough
   std::vector<ForgetTarget> targets_, previous_;
   bool measured_ = false;
   double mean_el_ = -1;

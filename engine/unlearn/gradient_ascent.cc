@@ -60,7 +60,8 @@ class ChunkRun {
                 .overshoot_sds = Get("overshoot_sds"),
                 .slack = Get("threshold_slack"),
                 .worst_slack = Get("worst_slack"),
-                .spans = Get("bounded") != 0}) {}
+                .spans = Get("bounded") != 0},
+               input.ranks) {}
 
   absl::StatusOr<LoopResult> Run() {
     LETHE_RETURN_IF_ERROR(state_.Measure(input_.model));
@@ -77,6 +78,7 @@ class ChunkRun {
         .max_grad_norm = Get("max_grad_norm"),
         .may_take_back = bounded_,
         .max_scale = bounded_ ? kLargestScale : 1,
+        .ranks = input_.ranks,
         .micro_batch = &micro_batch_,
         // A bounded step that goes too far is taken back, whatever its norm was: the band is left
         // to refuse what no taking back can mend.
@@ -108,25 +110,28 @@ class ChunkRun {
     if (cut_by_ == micro_batch_.tokens()) return absl::OkStatus();
     batches_.clear();
     cut_by_ = 0;
-    LETHE_ASSIGN_OR_RETURN(
-        batches_, MakeBatches(input_.model, chunk_, {.max_tokens = micro_batch_.tokens()}));
-    labelled_ = LabelledTokens(batches_);
+    LETHE_ASSIGN_OR_RETURN(batches_, MakeBatches(input_.model, chunk_, Cutting()));
     cut_by_ = micro_batch_.tokens();
     return absl::OkStatus();
   }
 
+  BatchOptions Cutting() const {
+    return {.max_tokens = micro_batch_.tokens(), .ranks = input_.ranks};
+  }
+
   absl::StatusOr<StepLoss> AccumulatePlain() {
     LETHE_RETURN_IF_ERROR(Cut());
+    const int64_t labelled = LabelledTokens(chunk_);
     double total = 0;
     for (const LossBatch& batch : batches_) {
       const TokenLosses losses = ComputeTokenLosses(input_.model, batch);
-      const at::Tensor loss = AscentLoss(losses.nll, labelled_);
+      const at::Tensor loss = AscentLoss(losses.nll, labelled);
       loss.backward();
       total += loss.item<double>();
     }
-    LETHE_ASSIGN_OR_RETURN(hold_, Hold());
-    total += Get("retain_weight") * hold_;
-    return StepLoss{total, total};
+    LETHE_ASSIGN_OR_RETURN(const double hold, Hold());
+    total += Get("retain_weight") * hold;
+    return StepLoss{total, total, hold};
   }
 
   absl::StatusOr<StepLoss> AccumulateBounded() {
@@ -135,15 +140,15 @@ class ChunkRun {
     if (control_.MayPush()) {
       for (const LossBatch& batch : batches_) total += PushTowardsTargets(batch);
     }
-    LETHE_ASSIGN_OR_RETURN(hold_, Hold());
-    total += Get("retain_weight") * control_.firmness() * hold_;
-    return StepLoss{total, hold_};  // the push comes and goes; what is held must not run away
+    LETHE_ASSIGN_OR_RETURN(const double hold, Hold());
+    total += Get("retain_weight") * control_.firmness() * hold;
+    return StepLoss{total, hold, hold};  // the push comes and goes; what is held must not run away
   }
 
   absl::StatusOr<double> Hold() {
     const double weight = Get("retain_weight") * control_.firmness();
     if (weight == 0 || !kept_.HasRetain()) return 0.0;
-    return kept_.AccumulateHold(input_.model, weight, {.max_tokens = micro_batch_.tokens()});
+    return kept_.AccumulateHold(input_.model, weight, Cutting());
   }
 
   // Gradient of the calibrated loss of one micro-batch; returns its part of the loss.
@@ -225,7 +230,7 @@ class ChunkRun {
                       .accepted = !judgement.take_back,
                       .learning_rate = step.learning_rate,
                       .loss = step.loss,
-                      .retain_loss = hold_,
+                      .retain_loss = step.held,
                       .grad_norm = step.grad_norm,
                       .nll = state_.MeanNll(),
                       .ma = state_.MeanMa()};
@@ -267,8 +272,6 @@ class ChunkRun {
   int64_t begun_ = 0;  // the step that is being made
   std::vector<LossBatch> batches_;
   int64_t cut_by_ = 0;  // the micro-batch that batches_ were cut by
-  int64_t labelled_ = 0;
-  double hold_ = 0;
   int settled_steps_ = 0;
   std::vector<StepRecord> records_;
 };
@@ -277,7 +280,7 @@ class ChunkRun {
 
 absl::StatusOr<MethodOutcome> GradientAscent(const MethodInput& input) {
   LETHE_ASSIGN_OR_RETURN(KeptText kept, KeptText::Make(input.model, input.retain, input.watch,
-                                                       input.seed, input.progress));
+                                                       input.seed, input.progress, input.ranks));
   const auto wanted = static_cast<size_t>(input.parameters.at("chunk_size"));
   const size_t size = wanted == 0 ? input.forget.size() : wanted;
   MicroBatch micro_batch(static_cast<int64_t>(input.parameters.at("micro_batch_tokens")),

@@ -17,8 +17,9 @@ constexpr size_t kPart = 64;  // retain sequences between two reports of progres
 
 absl::StatusOr<KeptText> KeptText::Make(const Decoder& model, std::span<const Sequence> retain,
                                         std::span<const Sequence> watch, uint64_t seed,
-                                        const ProgressCallback& progress) {
+                                        const ProgressCallback& progress, Ranks* ranks) {
   KeptText kept;
+  kept.ranks_ = ranks;
   kept.retain_ = retain;
   kept.random_ = SeededGenerator(seed);
   if (!retain.empty()) {
@@ -28,7 +29,8 @@ absl::StatusOr<KeptText> KeptText::Make(const Decoder& model, std::span<const Se
           {"measuring", static_cast<int64_t>(begin), static_cast<int64_t>(retain.size()), {}}));
       LETHE_ASSIGN_OR_RETURN(
           auto scores,
-          ScoreSequences(model, retain.subspan(begin, std::min(kPart, retain.size() - begin))));
+          ScoreSequences(model, retain.subspan(begin, std::min(kPart, retain.size() - begin)),
+                         {.ranks = ranks}));
       for (SequenceScore& score : scores) kept.reference_.push_back(std::move(score.nll));
     }
     kept.order_.resize(retain.size());
@@ -38,7 +40,7 @@ absl::StatusOr<KeptText> KeptText::Make(const Decoder& model, std::span<const Se
   Sample(retain, kept.random_, kept.retain_probe_);
   Sample(watch, kept.random_, kept.watch_probe_);
   for (ProbeSet* set : {&kept.retain_probe_, &kept.watch_probe_}) {
-    LETHE_ASSIGN_OR_RETURN(set->before, NllPerToken(model, *set));
+    LETHE_ASSIGN_OR_RETURN(set->before, kept.NllPerToken(model, *set));
     set->now = set->before;
   }
   return kept;
@@ -52,9 +54,10 @@ void KeptText::Sample(std::span<const Sequence> from, SeededGenerator& random, P
   for (const size_t i : order) set.sequences.push_back(from[i]);
 }
 
-absl::StatusOr<double> KeptText::NllPerToken(const Decoder& model, const ProbeSet& set) {
+absl::StatusOr<double> KeptText::NllPerToken(const Decoder& model, const ProbeSet& set) const {
   if (set.sequences.empty()) return 0.0;
-  LETHE_ASSIGN_OR_RETURN(const auto scores, ScoreSequences(model, set.sequences));
+  LETHE_ASSIGN_OR_RETURN(const auto scores,
+                         ScoreSequences(model, set.sequences, {.ranks = ranks_}));
   double nats = 0, tokens = 0;
   for (const SequenceScore& score : scores) {
     nats += score.total_nll;
@@ -83,7 +86,7 @@ absl::StatusOr<double> KeptText::AccumulateHold(const Decoder& model, double wei
   std::vector<Sequence> chosen;
   for (const size_t i : drawn_) chosen.push_back(retain_[i]);
   LETHE_ASSIGN_OR_RETURN(const auto batches, MakeBatches(model, chosen, options));
-  const int64_t labelled = LabelledTokens(batches);
+  const int64_t labelled = LabelledTokens(chosen, options.labels);
   double total = 0;
   for (const LossBatch& part : batches) {
     std::vector<float> reference;

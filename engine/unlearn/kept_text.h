@@ -35,14 +35,15 @@ class KeptText {
   // `model` is the base. Empty sets are allowed.
   static absl::StatusOr<KeptText> Make(const Decoder& model, std::span<const Sequence> retain,
                                        std::span<const Sequence> watch, uint64_t seed,
-                                       const ProgressCallback& progress = nullptr);
+                                       const ProgressCallback& progress = nullptr,
+                                       Ranks* ranks = nullptr);
 
   bool HasRetain() const { return !retain_.empty(); }
 
   // Takes the next `batch` retain sequences, epoch by epoch in a seeded order.
   void Draw(size_t batch);
   // Adds the gradient of weight * HoldLoss over what was drawn last; returns the loss before its
-  // weight.
+  // weight. With options.ranks both are this rank's share.
   absl::StatusOr<double> AccumulateHold(const Decoder& model, double weight,
                                         const BatchOptions& options = {});
 
@@ -59,10 +60,11 @@ class KeptText {
     double now = 0;
     double previous = 0;
   };
-  static absl::StatusOr<double> NllPerToken(const Decoder& model, const ProbeSet& set);
+  absl::StatusOr<double> NllPerToken(const Decoder& model, const ProbeSet& set) const;
   static double Share(const ProbeSet& set);  // by how much it rose
   static void Sample(std::span<const Sequence> from, SeededGenerator& random, ProbeSet& set);
 
+  Ranks* ranks_ = nullptr;  // who shares the measurements
   std::span<const Sequence> retain_;
   // Nats of each labelled token of a retain sequence, under the base.
   std::vector<std::vector<float>> reference_;

@@ -30,6 +30,7 @@ struct MethodInput {
   const ParameterValues& parameters;  // all of the method's
   uint64_t seed = 0;
   ProgressCallback progress;
+  Ranks* ranks = nullptr;  // who shares the work; null: nobody
 };
 
 struct MethodOutcome {

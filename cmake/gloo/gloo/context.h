@@ -1,0 +1,9 @@
+#pragma once  // see cmake/gloo/README.md
+#include <chrono>
+
+namespace gloo {
+class Context {
+ public:
+  void setTimeout(std::chrono::milliseconds timeout);
+};
+}  // namespace gloo

@@ -1,0 +1,27 @@
+// What data parallel training does with a decoder's tensors: each rank has the gradient of its
+// share of the sequences, the step takes their sum.
+//
+//   LETHE_RETURN_IF_ERROR(CopyWeightsFromFirst(ranks, model));   // once
+//   ... backward over this rank's share ...
+//   LETHE_RETURN_IF_ERROR(SumGradients(ranks, model));
+//
+// A leaf's sum is the same bits in every rank, so weights that began alike stay alike.
+// Memory     none beside the gradients on the CPU; on other devices one leaf's copy at a time.
+// Threads    none. Errors: those of Ranks; LibTorch's exceptions. A null `ranks` does nothing.
+#ifndef LETHE_ENGINE_TRAIN_REDUCE_H_
+#define LETHE_ENGINE_TRAIN_REDUCE_H_
+
+#include "base/status.h"
+#include "engine/model/decoder.h"
+#include "engine/ranks.h"
+
+namespace lethe {
+
+absl::Status CopyWeightsFromFirst(Ranks* ranks, const Decoder& model);
+
+// A leaf without a gradient counts as zero: other ranks may have one.
+absl::Status SumGradients(Ranks* ranks, const Decoder& model);
+
+}  // namespace lethe
+
+#endif  // LETHE_ENGINE_TRAIN_REDUCE_H_
