@@ -18,8 +18,9 @@ absl::StatusOr<EvaluateResult> LoadAndEvaluate(const EvaluateRequest& request,
   }
   const auto start = std::chrono::steady_clock::now();
   LETHE_RETURN_IF_ERROR(Report(progress, {"loading", 0, 0, {}}));
-  LETHE_ASSIGN_OR_RETURN(const ModelFolder loaded,
-                         ModelFolder::Load(request.model_folder, request.device));
+  LETHE_ASSIGN_OR_RETURN(
+      const ModelFolder loaded,
+      ModelFolder::Load(request.model_folder, request.device, request.adapter_folder));
   LETHE_RETURN_IF_ERROR(CheckSequences(loaded.model, request.sequences, "given"));
   LETHE_ASSIGN_OR_RETURN(EvaluateResult result,
                          EvaluateSequences(loaded.model, request.sequences, request.el_n,

@@ -30,6 +30,7 @@ namespace lethe {
 
 struct EvaluateRequest {
   std::filesystem::path model_folder;
+  std::filesystem::path adapter_folder;  // a LoRA adapter on top (lora.h); empty: none
   std::vector<Sequence> sequences;
   std::vector<int> el_n;         // empty: EL is not measured
   bool token_log_probs = false;  // fill log_probs and argmax

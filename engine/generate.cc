@@ -33,8 +33,9 @@ absl::Status CheckPrompts(const Decoder& model, const GenerateRequest& request) 
 absl::StatusOr<std::vector<std::vector<int32_t>>> LoadAndGenerate(
     const GenerateRequest& request, const ProgressCallback& progress) {
   LETHE_RETURN_IF_ERROR(Report(progress, {"loading", 0, 0, {}}));
-  LETHE_ASSIGN_OR_RETURN(const ModelFolder loaded,
-                         ModelFolder::Load(request.model_folder, request.device));
+  LETHE_ASSIGN_OR_RETURN(
+      const ModelFolder loaded,
+      ModelFolder::Load(request.model_folder, request.device, request.adapter_folder));
   LETHE_RETURN_IF_ERROR(CheckPrompts(loaded.model, request));
   LETHE_RETURN_IF_ERROR(Report(progress, {"generating", 0, 0, {}}));
   LETHE_ASSIGN_OR_RETURN(

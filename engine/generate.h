@@ -22,6 +22,7 @@ namespace lethe {
 
 struct GenerateRequest {
   std::filesystem::path model_folder;
+  std::filesystem::path adapter_folder;  // a LoRA adapter on top (lora.h); empty: none
   std::vector<std::vector<int32_t>> prompts;
   int max_new_tokens = 64;
   double temperature = 0;  // 0: greedy

@@ -46,6 +46,7 @@ absl::StatusOr<Plan> MakePlan(const UnlearnRequest& request) {
       request.retain.empty()) {
     return Refused("RETAIN_NEEDED", "the preset holds kept text in place, and none was given");
   }
+  if (request.lora.has_value()) LETHE_RETURN_IF_ERROR(CheckLora(*request.lora));
   std::error_code error;
   if (std::filesystem::exists(std::filesystem::symlink_status(request.out_folder, error))) {
     return Refused("OUT_FOLDER_EXISTS", "the folder for the candidate is already there");
@@ -91,6 +92,7 @@ absl::Status Meet(const Decoder& model, const UnlearnRequest& request, const Pla
   std::string work =
       RequestDigest(request) + std::string(plan.method->name) + " " + std::to_string(request.seed);
   for (const auto& [name, value] : plan.parameters) work += name + std::to_string(value);
+  if (request.lora.has_value()) work += LoraConfigJson(*request.lora, "");
   LETHE_RETURN_IF_ERROR(request.ranks->CheckSame(work, "texts, method, parameters and seed"));
   return CopyWeightsFromFirst(request.ranks, model);
 }
@@ -101,9 +103,14 @@ absl::StatusOr<UnlearnResult> LoadAndUnlearn(const UnlearnRequest& request,
   LETHE_ASSIGN_OR_RETURN(const Plan plan, MakePlan(request));
   LETHE_RETURN_IF_ERROR(Report(progress, {"loading", 0, 0, {}}));
   LETHE_RETURN_IF_ERROR(CheckDigest(request.base_folder, request.base_digest, "BASE_CHANGED"));
-  LETHE_ASSIGN_OR_RETURN(const ModelFolder loaded,
+  LETHE_ASSIGN_OR_RETURN(ModelFolder loaded,
                          ModelFolder::Load(request.base_folder, request.device));
   LETHE_RETURN_IF_ERROR(CheckRequestSequences(loaded.model, request));
+  if (request.lora.has_value()) {
+    LETHE_ASSIGN_OR_RETURN(LoraAdapter fresh,
+                           LoraAdapter::Fresh(*request.lora, loaded.model, request.seed));
+    loaded.model.Attach(std::move(fresh));
+  }
   LETHE_RETURN_IF_ERROR(Meet(loaded.model, request, plan));
 
   std::vector<int> el_n;
@@ -136,6 +143,10 @@ absl::StatusOr<UnlearnResult> LoadAndUnlearn(const UnlearnRequest& request,
   if (outcome.micro_batch_tokens > 0) {
     result.run.hyperparameters["micro_batch_tokens"] =
         static_cast<double>(outcome.micro_batch_tokens);
+  }
+  if (request.lora.has_value()) {
+    result.run.hyperparameters["lora_rank"] = static_cast<double>(request.lora->rank);
+    result.run.hyperparameters["lora_alpha"] = request.lora->alpha;
   }
   result.run.seed = request.seed;
   result.run.stop_reason = outcome.stop_reason;

@@ -19,6 +19,8 @@
 //                                  decides
 //            "stalled"             likewise: no step, however small, went without overshooting or
 //                                  harming kept text
+// Adapter    with `lora` the weights stay and an adapter learns: `out_folder` is then a PEFT folder
+//            (lora.h), to be loaded on top of the base or merged into a copy of it.
 // Ranks      several processes with the same request share the work (ranks.h). Rank 0's weights are
 //            what all begin with; it alone reports progress, writes the folder and has its digest.
 // Threads    as Evaluate.
@@ -41,11 +43,13 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "engine/device.h"
 #include "engine/evaluate.h"
+#include "engine/lora.h"
 #include "engine/prepare.h"
 #include "engine/progress.h"
 #include "engine/ranks.h"
@@ -65,6 +69,7 @@ struct UnlearnRequest {
   std::string preset;  // empty: the method's default
   ParameterValues overrides;
   ModelThresholds thresholds;
+  std::optional<LoraConfig> lora;
   uint64_t seed = 0;
   std::string digest_key;  // of RunRecord.data_digest
   // Goes into lethe.json: "job", "fence", "base_checkpoint"; no personal data.

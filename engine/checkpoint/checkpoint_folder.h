@@ -130,9 +130,10 @@ struct NewCheckpoint {
   std::vector<TensorInfo> tensors;           // name, dtype and shape, in the order of the file
   TensorProvider provider;                   // asked for each, in that order
   std::string lineage_json = "{}";
+  std::string config_name = "config.json", weights_name = "model.safetensors";
 };
 
-// Writes a folder from nothing, with one model.safetensors.
+// Writes a folder from nothing, with one file of weights.
 absl::StatusOr<SavedCheckpoint> SaveNew(const NewCheckpoint& checkpoint);
 
 // The digest that lethe.json claims, after comparing it with the folder's own.

@@ -152,10 +152,10 @@ absl::StatusOr<SavedCheckpoint> SaveLike(const CheckpointFolder& source,
 }
 
 absl::StatusOr<SavedCheckpoint> SaveNew(const NewCheckpoint& checkpoint) {
-  LETHE_RETURN_IF_ERROR(ParseJsonObject(checkpoint.config_json, "config.json").status());
+  LETHE_RETURN_IF_ERROR(ParseJsonObject(checkpoint.config_json, checkpoint.config_name).status());
   LETHE_ASSIGN_OR_RETURN(FolderWriter folder,
                          FolderWriter::Start(checkpoint.out, checkpoint.lineage_json));
-  LETHE_RETURN_IF_ERROR(folder.WriteSmall("config.json", checkpoint.config_json));
+  LETHE_RETURN_IF_ERROR(folder.WriteSmall(checkpoint.config_name, checkpoint.config_json));
   for (const auto& [name, content] : checkpoint.files) {
     if (name.empty() || name[0] == '.' || name.find('/') != std::string::npos) {
       return Invalid("BAD_CHECKPOINT", "a file of a new checkpoint needs a plain name");
@@ -163,7 +163,7 @@ absl::StatusOr<SavedCheckpoint> SaveNew(const NewCheckpoint& checkpoint) {
     LETHE_RETURN_IF_ERROR(folder.WriteSmall(name, content));
   }
   LETHE_ASSIGN_OR_RETURN(SafetensorsWriter writer,
-                         SafetensorsWriter::Create(folder.Place("model.safetensors"),
+                         SafetensorsWriter::Create(folder.Place(checkpoint.weights_name),
                                                    checkpoint.tensors, {{"format", "pt"}}));
   LETHE_RETURN_IF_ERROR(
       folder.WriteWeights(std::move(writer), checkpoint.tensors, checkpoint.provider));

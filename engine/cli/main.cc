@@ -61,6 +61,7 @@ int main(int argc, char** argv) {
   cli::AddGenerate(app, common, action);
   cli::AddPrepare(app, common, action);
   cli::AddUnlearn(app, common, action);
+  cli::AddMerge(app, common, action);
   cli::AddAttack(app, common, action);
   try {
     app.parse(argc, argv);

@@ -17,7 +17,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct ModelFlags {
-  std::string model, data;
+  std::string model, adapter, data;
   std::vector<int> el_n = {10};
   GenerateRequest generate;
   std::string text;
@@ -35,6 +35,11 @@ CLI::Option* AddData(CLI::App* command, const std::shared_ptr<ModelFlags>& flags
                              "JSON list of lists of token ids, or JSON lines of text or ids");
 }
 
+void AddAdapter(CLI::App* command, const std::shared_ptr<ModelFlags>& flags) {
+  command->add_option("--adapter", flags->adapter,
+                      "PEFT folder with a LoRA adapter, loaded on top");
+}
+
 void AddN(CLI::App* command, const std::shared_ptr<ModelFlags>& flags) {
   command->add_option("--n", flags->el_n, "the n of EL_n, several with commas between them")
       ->delimiter(',')
@@ -44,6 +49,7 @@ void AddN(CLI::App* command, const std::shared_ptr<ModelFlags>& flags) {
 absl::StatusOr<EvaluateResult> Measure(const ModelFlags& flags, std::vector<int> el_n,
                                        bool log_probs, const Device& device) {
   EvaluateRequest request{.model_folder = flags.model,
+                          .adapter_folder = flags.adapter,
                           .el_n = std::move(el_n),
                           .token_log_probs = log_probs,
                           .device = device};
@@ -110,6 +116,7 @@ absl::Status RunExtract(const ModelFlags& flags, const Common& common, const Dev
   for (Sequence& sequence : sequences) sequence = {.ids = std::move(sequence.ids)};
   ProgressLine progress;
   LETHE_ASSIGN_OR_RETURN(const EvaluateResult result, Evaluate({.model_folder = flags.model,
+                                                                .adapter_folder = flags.adapter,
                                                                 .sequences = std::move(sequences),
                                                                 .el_n = flags.el_n,
                                                                 .device = device},
@@ -134,6 +141,7 @@ absl::Status RunExtract(const ModelFlags& flags, const Common& common, const Dev
 absl::Status RunGenerate(const ModelFlags& flags, const Common& common, const Device& device) {
   GenerateRequest request = flags.generate;
   request.model_folder = flags.model;
+  request.adapter_folder = flags.adapter;
   request.seed = common.seed;
   request.device = device;
   std::optional<Tokenizer> tokenizer;
@@ -173,6 +181,7 @@ absl::Status RunPrepare(const ModelFlags& flags, const Device& device) {
 void AddEval(CLI::App& app, const Common& common, Action& action) {
   auto* command = app.add_subcommand("eval", "likelihood, MA and EL_n of sequences");
   auto flags = AddModelFlags(command);
+  AddAdapter(command, flags);
   AddData(command, flags)->required();
   AddN(command, flags);
   command->callback([=, &common, &action] {
@@ -188,6 +197,7 @@ void AddEval(CLI::App& app, const Common& common, Action& action) {
 void AddScore(CLI::App& app, const Common& common, Action& action) {
   auto* command = app.add_subcommand("score", "log-probability and first choice of each token");
   auto flags = AddModelFlags(command);
+  AddAdapter(command, flags);
   AddData(command, flags)->required();
   command->callback([=, &common, &action] {
     action = [=, &common](const Device& device) { return RunScore(*flags, common, device); };
@@ -197,6 +207,7 @@ void AddScore(CLI::App& app, const Common& common, Action& action) {
 void AddExtract(CLI::App& app, const Common& common, Action& action) {
   auto* command = app.add_subcommand("extract", "MA and EL_n of each sequence, and what they cost");
   auto flags = AddModelFlags(command);
+  AddAdapter(command, flags);
   AddData(command, flags)->required();
   AddN(command, flags);
   command->callback([=, &common, &action] {
@@ -208,6 +219,7 @@ void AddGenerate(CLI::App& app, const Common& common, Action& action) {
   auto* command =
       app.add_subcommand("generate", "continuations, greedy unless a temperature is given");
   auto flags = AddModelFlags(command);
+  AddAdapter(command, flags);
   auto* data = AddData(command, flags);
   auto* text = command->add_option("--prompt", flags->text, "text to continue");
   text->excludes(data);

@@ -16,6 +16,8 @@ using Json = nlohmann::ordered_json;
 struct UnlearnFlags {
   std::string model, forget, retain, holdout, thresholds, method = "gradient_ascent", preset, out;
   std::vector<std::string> set;
+  int64_t lora_rank = 0;
+  LoraConfig lora;
 };
 
 absl::StatusOr<UnlearnRequest> MakeRequest(const UnlearnFlags& flags, const Common& common,
@@ -30,6 +32,10 @@ absl::StatusOr<UnlearnRequest> MakeRequest(const UnlearnFlags& flags, const Comm
   LETHE_ASSIGN_OR_RETURN(request.retain, ReadSet(flags.retain, flags.model));
   LETHE_ASSIGN_OR_RETURN(request.watch, ReadSet(flags.holdout, flags.model));
   LETHE_ASSIGN_OR_RETURN(request.overrides, ReadParameters(flags.set));
+  if (flags.lora_rank > 0) {
+    request.lora = flags.lora;
+    request.lora->rank = flags.lora_rank;
+  }
   if (!flags.thresholds.empty()) {
     LETHE_ASSIGN_OR_RETURN(request.thresholds, ReadThresholds(flags.thresholds));
   } else if (!flags.holdout.empty()) {
@@ -230,9 +236,43 @@ void AddUnlearn(CLI::App& app, const Common& common, Action& action) {
   command->add_option("--method", flags->method)->capture_default_str();
   command->add_option("--preset", flags->preset, "absent: the method's first");
   command->add_option("--set", flags->set, "NAME=VALUE, a parameter that differs from the preset");
+  command
+      ->add_option("--lora-rank", flags->lora_rank,
+                   "leave the weights and unlearn into an adapter of this rank: --out becomes a "
+                   "PEFT folder")
+      ->check(CLI::Range(1, 1024));
+  command->add_option("--lora-alpha", flags->lora.alpha, "its scale is alpha / rank")
+      ->capture_default_str();
+  command
+      ->add_option("--lora-targets", flags->lora.targets,
+                   "modules it stands beside, by the end of their names, with commas between them; "
+                   "absent: every matrix of attention and MLP")
+      ->delimiter(',');
   command->add_option("--out", flags->out, "folder to make")->required();
   command->callback([=, &common, &action] {
     action = [=, &common](const Device& device) { return RunUnlearn(*flags, common, device); };
+  });
+}
+
+void AddMerge(CLI::App& app, const Common& common, Action& action) {
+  auto* command = app.add_subcommand("merge", "writes a base with an adapter in its weights");
+  auto request = std::make_shared<MergeRequest>();
+  command->add_option("--model", request->base_folder, "Hugging Face folder")->required();
+  command->add_option("--adapter", request->adapter_folder, "PEFT folder with a LoRA adapter")
+      ->required();
+  command->add_option("--out", request->out_folder, "folder to make")->required();
+  command->callback([=, &common, &action] {
+    action = [=, &common](const Device& device) -> absl::Status {
+      request->device = device;
+      LETHE_ASSIGN_OR_RETURN(const std::string digest, MergeAdapter(*request));
+      const std::string out = request->out_folder.string();
+      if (common.Json()) {
+        PrintJson({{"out", out}, {"digest", digest}});
+      } else {
+        PrintTable({{"out", out}, {"digest", digest}});
+      }
+      return absl::OkStatus();
+    };
   });
 }
 

@@ -20,6 +20,7 @@
 
 #include "engine/model/fused_ops.h"
 #include "engine/model/rope.h"
+#include "engine/model/stored_layout.h"
 #include "engine/torch_status.h"
 
 namespace lethe {
@@ -76,19 +77,6 @@ bool IsBias(Slot slot) {
   return slot == Slot::kAttnNormBias || slot == Slot::kMlpNormBias ||
          slot == Slot::kFinalNormBias || slot == Slot::kQkvBias || slot == Slot::kAttnOutBias ||
          slot == Slot::kUpBias || slot == Slot::kDownBias;
-}
-
-// A leaf's rows as the checkpoint has them, and back. Rows that lie by heads, (H,3,...), are
-// (3,H,...) in the leaf.
-at::Tensor AsStored(const at::Tensor& rows, Stored stored, int64_t heads) {
-  if (stored == Stored::kTransposed) return rows.t();
-  if (stored == Stored::kAsIs) return rows;
-  return rows.reshape({3, heads, -1}).transpose(0, 1).reshape(rows.sizes());
-}
-at::Tensor FromStored(const at::Tensor& tensor, Stored stored, int64_t heads) {
-  if (stored == Stored::kTransposed) return tensor.t();
-  if (stored == Stored::kAsIs) return tensor;
-  return tensor.reshape({heads, 3, -1}).transpose(0, 1).reshape(tensor.sizes());
 }
 
 }  // namespace
@@ -201,7 +189,9 @@ at::Tensor Decoder::Embed(const at::Tensor& ids, const at::Tensor& positions) co
 
 at::Tensor Decoder::Project(const at::Tensor& x, const Slots& slots, Slot weight,
                             std::optional<Slot> bias) const {
-  return at::linear(x, Weight(slots, weight), bias ? Weight(slots, *bias) : at::Tensor());
+  const at::Tensor y =
+      at::linear(x, Weight(slots, weight), bias ? Weight(slots, *bias) : at::Tensor());
+  return adapter_.has_value() ? adapter_->Apply(slots[weight], x, y) : y;
 }
 
 at::Tensor Decoder::Normed(const at::Tensor& x, const Slots& slots, Slot weight, Slot bias) const {
@@ -308,7 +298,46 @@ std::vector<NamedTensor> Decoder::NamedGradients() const {
 }
 
 void Decoder::ZeroGradients() const {
-  for (const at::Tensor& leaf : leaves_) leaf.mutable_grad().reset();
+  for (const at::Tensor& leaf : Leaves()) leaf.mutable_grad().reset();
+}
+
+std::vector<LoraTarget> Decoder::LoraTargets() const {
+  // PEFT names modules as they stand in the whole model, whatever the file's names leave out.
+  DecoderConfig whole = config_;
+  whole.bare_names = false;
+  std::map<std::string, std::string> module_of;
+  const std::vector<TensorRule> names = DecoderTensors(config_), modules = DecoderTensors(whole);
+  for (size_t i = 0; i < names.size(); ++i) module_of[names[i].name] = modules[i].name;
+  std::vector<LoraTarget> targets;
+  for (size_t leaf = 0; leaf < plan_.size(); ++leaf) {
+    const Slot slot = plan_[leaf].slot;
+    if (slot != Slot::kQkv && slot != Slot::kAttnOut && slot != Slot::kUp && slot != Slot::kDown) {
+      continue;
+    }
+    for (const Part& part : plan_[leaf].parts) {
+      std::string module = module_of[part.name];
+      module.resize(module.size() - std::string_view(".weight").size());
+      targets.push_back({.module = std::move(module),
+                         .leaf = static_cast<int>(leaf),
+                         .row = part.row,
+                         .rows = part.rows,
+                         .inputs = plan_[leaf].shape[1],
+                         .stored = part.stored});
+    }
+  }
+  return targets;
+}
+
+void Decoder::Attach(LoraAdapter adapter) {
+  for (at::Tensor& leaf : leaves_) leaf.requires_grad_(false);
+  adapter_ = std::move(adapter);
+}
+
+void Decoder::Merge() {
+  if (!adapter_.has_value()) return;
+  adapter_->MergeInto(leaves_);
+  adapter_.reset();
+  for (at::Tensor& leaf : leaves_) leaf.requires_grad_(true);
 }
 
 int64_t Decoder::ParameterCount() const {
@@ -319,20 +348,22 @@ int64_t Decoder::ParameterCount() const {
 
 Decoder Decoder::Clone() const {
   Decoder copy = *this;
-  copy.leaves_ = Snapshot();
-  for (at::Tensor& leaf : copy.leaves_) leaf.requires_grad_(true);
+  for (at::Tensor& leaf : copy.leaves_) {
+    leaf = leaf.detach().clone().requires_grad_(!adapter_.has_value());
+  }
+  if (adapter_.has_value()) copy.adapter_ = adapter_->Clone();
   return copy;
 }
 
 std::vector<at::Tensor> Decoder::Snapshot() const {
   std::vector<at::Tensor> values;
-  for (const at::Tensor& leaf : leaves_) values.push_back(leaf.detach().clone());
+  for (const at::Tensor& leaf : Leaves()) values.push_back(leaf.detach().clone());
   return values;
 }
 
 void Decoder::Restore(const std::vector<at::Tensor>& snapshot) const {
   at::NoGradGuard no_grad;
-  for (size_t i = 0; i < leaves_.size(); ++i) leaves_[i].detach().copy_(snapshot.at(i));
+  for (size_t i = 0; i < Leaves().size(); ++i) Leaves()[i].detach().copy_(snapshot.at(i));
 }
 
 absl::Status Decoder::CheckIds(std::span<const int32_t> ids, int64_t at_least) const {

@@ -7,6 +7,8 @@
 // Leaves     the tensors that autograd and the optimizer see. Projections that read the same input
 //            are one leaf (q, k and v; gate and up), so that a step costs fewer and larger matrix
 //            products. Named() gives the checkpoint's own tensors.
+// Adapter    with one (lora_adapter.h) its matrices are the leaves, and the weights stay as they
+//            are.
 // Copies     share the weights, like tensors; Clone() does not.
 // Batches    rows are padded on the right; attention is causal, so what real tokens give never
 //            depends on the padding.
@@ -34,6 +36,7 @@
 #include "engine/checkpoint/decoder_tensors.h"
 #include "engine/device.h"
 #include "engine/model/attention.h"
+#include "engine/model/lora_adapter.h"
 
 namespace lethe {
 
@@ -67,14 +70,21 @@ class Decoder {
   const at::Tensor& OutputWeight() const;  // (V,E); the embedding where the model ties them
 
   // For the optimizer, in a fixed order; all require grad.
-  const std::vector<at::Tensor>& Leaves() const { return leaves_; }
-  std::vector<NamedTensor> Named() const;  // the leaves' values, detached
+  const std::vector<at::Tensor>& Leaves() const {
+    return adapter_.has_value() ? adapter_->leaves() : leaves_;
+  }
+  std::vector<NamedTensor> Named() const;  // the weights' values, detached
   // One of them, so that one copy at a time is in memory; undefined where the model has none.
   at::Tensor Named(const std::string& name) const;
-  // the leaves' gradients; those not defined are left out
+  // the weights' gradients; those not defined are left out
   std::vector<NamedTensor> NamedGradients() const;
-  void ZeroGradients() const;  // drops them
-  int64_t ParameterCount() const;
+  void ZeroGradients() const;      // drops them
+  int64_t ParameterCount() const;  // of the weights
+
+  std::vector<LoraTarget> LoraTargets() const;  // what an adapter may stand beside
+  void Attach(LoraAdapter adapter);             // made for this model; takes the place of another
+  void Merge();                                 // the adapter, if any, into the weights
+  const LoraAdapter* adapter() const { return adapter_.has_value() ? &*adapter_ : nullptr; }
 
   Decoder Clone() const;                                        // own weights, same values
   std::vector<at::Tensor> Snapshot() const;                     // copies of the leaves' values
@@ -141,8 +151,9 @@ class Decoder {
   at::Device device_;
   std::vector<Leaf> plan_;
   std::vector<Slots> layers_;
-  Slots ends_;  // before and after the layers
-  std::vector<at::Tensor> leaves_;
+  Slots ends_;                      // before and after the layers
+  std::vector<at::Tensor> leaves_;  // the weights
+  std::optional<LoraAdapter> adapter_;
   at::Tensor rope_cos_, rope_sin_;
 };
 

@@ -7,6 +7,7 @@
 #include "engine/checkpoint/decoder_config.h"
 #include "engine/checkpoint/decoder_tensors.h"
 #include "engine/checkpoint/finite.h"
+#include "engine/model/adapter_folder.h"
 #include "engine/model/decoder_io.h"
 
 namespace lethe {
@@ -30,18 +31,21 @@ absl::Status CheckContext(const DecoderConfig& config, const CheckpointFolder& f
 }  // namespace
 
 absl::StatusOr<ModelFolder> ModelFolder::Load(const std::filesystem::path& path,
-                                              const Device& device) {
+                                              const Device& device,
+                                              const std::filesystem::path& adapter) {
   LETHE_ASSIGN_OR_RETURN(CheckpointFolder folder, CheckpointFolder::Open(path));
   LETHE_ASSIGN_OR_RETURN(const DecoderConfig config, ReadDecoderConfig(folder));
   LETHE_RETURN_IF_ERROR(CheckTensors(config, folder).status());
   LETHE_RETURN_IF_ERROR(CheckContext(config, folder));
   LETHE_RETURN_IF_ERROR(CheckFinite(config, folder));
   LETHE_ASSIGN_OR_RETURN(Decoder model, Decoder::Load(folder, device));
+  if (!adapter.empty()) LETHE_RETURN_IF_ERROR(LoadAdapter(adapter, folder, model));
   return ModelFolder{std::move(folder), std::move(model)};
 }
 
 absl::StatusOr<SavedCheckpoint> ModelFolder::SaveAs(const std::filesystem::path& out,
                                                     const std::string& lineage_json) const {
+  if (model.adapter() != nullptr) return SaveAdapter(model, folder, out, lineage_json);
   return SaveDecoder(model, folder, {.out = out, .overrides = {}, .lineage_json = lineage_json});
 }
 

@@ -4,6 +4,9 @@
 //   ... train base.model ...
 //   LETHE_ASSIGN_OR_RETURN(SavedCheckpoint saved, base.SaveAs(out, lineage_json));
 //
+// Adapter    one that is loaded on top, or attached to the model, is what SaveAs writes: a PEFT
+//            folder. Merged into the model first, it is in the weights of a whole folder.
+//
 // Errors     as CheckpointFolder, ParseDecoderConfig, CheckTensors, CheckFinite and Decoder::Load;
 //            BAD_CHECKPOINT for a context out of all proportion to the weights.
 #ifndef LETHE_ENGINE_MODEL_MODEL_FOLDER_H_
@@ -28,7 +31,9 @@ struct ModelFolder {
   CheckpointFolder folder;
   Decoder model;
 
-  static absl::StatusOr<ModelFolder> Load(const std::filesystem::path& path, const Device& device);
+  // `adapter`: a PEFT folder to load on top; empty: none.
+  static absl::StatusOr<ModelFolder> Load(const std::filesystem::path& path, const Device& device,
+                                          const std::filesystem::path& adapter = {});
   absl::StatusOr<SavedCheckpoint> SaveAs(const std::filesystem::path& out,
                                          const std::string& lineage_json) const;
 };
