@@ -115,16 +115,18 @@ absl::Status RunExtract(const ModelFlags& flags, const Common& common, const Dev
                                                                 .device = device},
                                                                progress.Callback()));
   std::vector<std::vector<std::string>> rows = {
-      {"sequence", "MA", "EL", "roll-outs", "forward tokens"}};
+      {"sequence", "MA", "EL", "roll-outs", "forward tokens", "ties"}};
   for (const SequenceEvaluation& s : result.sequences) {
     if (common.Json()) {
       PrintJson({{"ma", s.ma},
                  {"el", ElJson(s)},
                  {"rollouts", s.rollouts},
-                 {"forward_tokens", s.el_forward_tokens}});
+                 {"forward_tokens", s.el_forward_tokens},
+                 {"ties", s.ties}});
     } else {
       rows.push_back({std::to_string(rows.size() - 1), Number(s.ma), ElJson(s).dump(),
-                      std::to_string(s.rollouts), std::to_string(s.el_forward_tokens)});
+                      std::to_string(s.rollouts), std::to_string(s.el_forward_tokens),
+                      std::to_string(s.ties)});
     }
   }
   if (!common.Json()) PrintTable(rows);
@@ -205,8 +207,8 @@ void AddExtract(CLI::App& app, const Common& common, Action& action) {
 }
 
 void AddGenerate(CLI::App& app, const Common& common, Action& action) {
-  auto* command =
-      app.add_subcommand("generate", "continuations, greedy unless a temperature is given");
+  auto* command = app.add_subcommand(
+      "generate", "continuations, greedy unless a temperature is given");
   auto flags = AddModelFlags(command);
   auto* data = AddData(command, flags);
   auto* text = command->add_option("--prompt", flags->text, "text to continue");

@@ -143,7 +143,7 @@ TEST_F(IdFiles, ExtractIsTheDefinitionOnTopOfScoreAndGenerate) {
     const Ids& x = lists[s];
     const size_t length = x.size();
     EXPECT_EQ(Fields(lines[s]),
-              (std::vector<std::string>{"ma", "el", "rollouts", "forward_tokens"}));
+              (std::vector<std::string>{"ma", "el", "rollouts", "forward_tokens", "ties"}));
     size_t hits = 0;
     for (size_t t = 1; t < length; ++t) hits += scored[s]["argmax"][t - 1] == x[t];
     EXPECT_NEAR(lines[s]["ma"].get<double>(),
