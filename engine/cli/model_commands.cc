@@ -208,14 +208,22 @@ void AddExtract(CLI::App& app, const Common& common, Action& action) {
 
 void AddGenerate(CLI::App& app, const Common& common, Action& action) {
   auto* command = app.add_subcommand(
-      "generate", "continuations, greedy unless a temperature is given");
+      "generate", "continuations, greedy unless a temperature or beams are given");
   auto flags = AddModelFlags(command);
   auto* data = AddData(command, flags);
   auto* text = command->add_option("--prompt", flags->text, "text to continue");
   text->excludes(data);
   command->add_option("--max-new-tokens", flags->generate.max_new_tokens)
       ->check(CLI::Range(1, 100000));
-  command->add_option("--temperature", flags->generate.temperature)->check(CLI::Range(0.0, 10.0));
+  auto* temperature = command->add_option("--temperature", flags->generate.temperature)
+                          ->check(CLI::Range(0.0, 10.0));
+  command->add_option("--beams", flags->generate.beams, "the best of a beam search of this width")
+      ->check(CLI::Range(1, 1000))
+      ->excludes(temperature);
+  command
+      ->add_option("--stop-id", flags->generate.stop_id,
+                   "a continuation ends before this token; -1: none")
+      ->check(CLI::Range(-1, 10'000'000));
   command->add_option("--top-k", flags->generate.top_k)->check(CLI::Range(0, 1000000));
   command->callback([=, &common, &action] {
     if (data->empty() && text->empty()) throw CLI::RequiredError("--ids or --prompt");
