@@ -134,6 +134,30 @@ RandomCases MakeCases(std::mt19937_64& random, int round, Twins twins) {
   return cases;
 }
 
+// What METHODS.md A1's algorithm feeds to the model, from the greedy continuations themselves: T
+// tokens, and for each mistake m that some prefix up to T-n needs, the tokens from m on while the
+// longest end of the text that stands in x can still grow to n tokens in the steps that are left.
+int64_t ForwardTokensOfA1(const Sequence& sequence, const SlowMemorisation& slow, int64_t n) {
+  const TokenIds& x = sequence.ids;
+  const auto T = static_cast<int64_t>(x.size());
+  int64_t fed = T, before = std::max<int64_t>(1, sequence.prompt_tokens) - 1;
+  for (int64_t m = before + 1; m < T; ++m) {
+    const TokenIds& z = slow.said[m - 1];
+    if (z[m] == x[m]) continue;
+    if (before >= T - n) break;
+    for (int64_t p = m; p < T - 1; ++p, ++fed) {
+      int64_t longest = std::min(n, p + 1);
+      while (longest > 0 && std::search(x.begin(), x.end(), z.begin() + p + 1 - longest,
+                                        z.begin() + p + 1) == x.end()) {
+        --longest;
+      }
+      if (longest + (T - 1 - p) < n) break;
+    }
+    before = m;
+  }
+  return fed;
+}
+
 TEST(Memorisation, EqualsTheDefinitionInAThousandRandomCases) {
   const uint64_t seed = TestSeed(20);
   std::mt19937_64 random(seed);
@@ -156,6 +180,10 @@ TEST(Memorisation, EqualsTheDefinitionInAThousandRandomCases) {
         ASSERT_NEAR(m.el.at(n), value, 1e-9) << "EL_" << n << " of sequence " << i;
         values.insert(value);
       }
+      const auto& n = c.options.el_n;
+      ASSERT_EQ(m.forward_tokens,
+                ForwardTokensOfA1(c.sequences[i], slow, *std::min_element(n.begin(), n.end())))
+          << "sequence " << i;
       ++cases;
       ties += m.ties;
       rollouts += m.rollouts;

@@ -21,6 +21,8 @@ struct SlowMemorisation {
   double ma = 0;
   std::map<int64_t, double> el;
   std::vector<int32_t> greedy_next;
+  std::vector<std::vector<int32_t>>
+      said;                      // [i-1]: x[:i] and its greedy continuation up to T tokens
   double smallest_margin = 1e9;  // best logit minus the best that is not equal, over all choices
 };
 
@@ -73,7 +75,7 @@ inline SlowMemorisation MeasureSlowly(const Decoder& model, const Sequence& sequ
   const std::vector<int32_t>& x = sequence.ids;
   const auto T = static_cast<int64_t>(x.size());
   const int64_t start = std::max<int64_t>(1, sequence.prompt_tokens);
-  std::vector<std::vector<int32_t>> said;  // [i-1]: x[:i] and its continuation up to T tokens
+  std::vector<std::vector<int32_t>>& said = result.said;
   for (int64_t i = 1; i < T; ++i) said.emplace_back(x.begin(), x.begin() + i);
   while (static_cast<int64_t>(said.front().size()) < T) {
     // The shorter prefixes have the longer way to go: those that are done lie behind.
