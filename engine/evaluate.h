@@ -47,6 +47,7 @@ struct SequenceEvaluation {
   std::map<int, double> el;  // by n, 0 to 1; an n for which the sequence is too short is absent
   int64_t rollouts = 0;      // greedy continuations that its EL needed
   int64_t el_forward_tokens = 0;  // fed to the model for its EL; 0 where it was not asked
+  int64_t ties = 0;  // choices that fp32 could not make: decided in float64, then for the lowest id
   std::vector<double> log_probs;  // of tokens 2..T, prompt included, nats
   std::vector<int32_t> argmax;    // the model's choice at the same places
 };
@@ -55,6 +56,7 @@ struct EvaluateResult {
   std::vector<SequenceEvaluation> sequences;  // in the order of the request
   int64_t forward_tokens = 0;
   int64_t rollouts = 0;  // greedy continuations that EL needed
+  int64_t ties = 0;      // of the sequences together
   double seconds = 0;
 };
 

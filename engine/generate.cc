@@ -1,5 +1,6 @@
 #include "engine/generate.h"
 
+#include "engine/model/beam_search.h"
 #include "engine/model/generate.h"
 #include "engine/model/model_folder.h"
 #include "engine/torch_status.h"
@@ -30,6 +31,20 @@ absl::Status CheckPrompts(const Decoder& model, const GenerateRequest& request) 
                         {.min_tokens = 1, .max_tokens = context - request.max_new_tokens});
 }
 
+absl::StatusOr<std::vector<std::vector<int32_t>>> BestOfBeams(const Decoder& model,
+                                                              const GenerateRequest& request) {
+  if (request.temperature > 0) {
+    return Refused("BAD_SAMPLING", "beams are searched, not drawn: temperature must be 0");
+  }
+  LETHE_ASSIGN_OR_RETURN(auto found, SearchBeams(model, request.prompts,
+                                                 {.beams = request.beams,
+                                                  .max_new_tokens = request.max_new_tokens,
+                                                  .stop_id = request.stop_id}));
+  std::vector<std::vector<int32_t>> best;
+  for (auto& hypotheses : found) best.push_back(std::move(hypotheses.front().ids));
+  return best;
+}
+
 absl::StatusOr<std::vector<std::vector<int32_t>>> LoadAndGenerate(
     const GenerateRequest& request, const ProgressCallback& progress) {
   LETHE_RETURN_IF_ERROR(Report(progress, {"loading", 0, 0, {}}));
@@ -38,12 +53,14 @@ absl::StatusOr<std::vector<std::vector<int32_t>>> LoadAndGenerate(
       ModelFolder::Load(request.model_folder, request.device, request.adapter_folder));
   LETHE_RETURN_IF_ERROR(CheckPrompts(loaded.model, request));
   LETHE_RETURN_IF_ERROR(Report(progress, {"generating", 0, 0, {}}));
+  if (request.beams > 1) return BestOfBeams(loaded.model, request);
   LETHE_ASSIGN_OR_RETURN(
       auto said, GenerateContinuations(loaded.model, request.prompts,
                                        GenerateOptions{.max_new_tokens = request.max_new_tokens,
                                                        .temperature = request.temperature,
                                                        .top_k = request.top_k,
-                                                       .seed = request.seed}));
+                                                       .seed = request.seed,
+                                                       .stop_id = request.stop_id}));
   std::vector<std::vector<int32_t>> continuations;
   for (auto& samples : said) continuations.push_back(std::move(samples.front()));
   return continuations;

@@ -3,7 +3,7 @@
 //   GenerateRequest request{.model_folder = folder, .prompts = {{1, 403}}, .max_new_tokens = 20};
 //   LETHE_ASSIGN_OR_RETURN(auto continuations, Generate(request));   // greedy
 //
-// The end-of-text id is an ordinary token here: nothing stops early.
+// The end-of-text id is an ordinary token here, and nothing stops early, unless `stop_id` names it.
 // Threads    as Evaluate.
 // Errors     as Evaluate, with NOTHING_TO_GENERATE and BAD_SAMPLING; a prompt may be one token long,
 //            and with its new tokens it must fit the context (TARGET_TOO_LONG).
@@ -27,6 +27,8 @@ struct GenerateRequest {
   int max_new_tokens = 64;
   double temperature = 0;  // 0: greedy
   int top_k = 0;           // 0: all
+  int beams = 1;           // above 1: the best that a beam search finds; temperature 0 only
+  int32_t stop_id = -1;    // a continuation ends before this token; -1: none
   uint64_t seed = 0;
   Device device;
 };

@@ -122,16 +122,18 @@ absl::Status RunExtract(const ModelFlags& flags, const Common& common, const Dev
                                                                 .device = device},
                                                                progress.Callback()));
   std::vector<std::vector<std::string>> rows = {
-      {"sequence", "MA", "EL", "roll-outs", "forward tokens"}};
+      {"sequence", "MA", "EL", "roll-outs", "forward tokens", "ties"}};
   for (const SequenceEvaluation& s : result.sequences) {
     if (common.Json()) {
       PrintJson({{"ma", s.ma},
                  {"el", ElJson(s)},
                  {"rollouts", s.rollouts},
-                 {"forward_tokens", s.el_forward_tokens}});
+                 {"forward_tokens", s.el_forward_tokens},
+                 {"ties", s.ties}});
     } else {
       rows.push_back({std::to_string(rows.size() - 1), Number(s.ma), ElJson(s).dump(),
-                      std::to_string(s.rollouts), std::to_string(s.el_forward_tokens)});
+                      std::to_string(s.rollouts), std::to_string(s.el_forward_tokens),
+                      std::to_string(s.ties)});
     }
   }
   if (!common.Json()) PrintTable(rows);
@@ -216,8 +218,8 @@ void AddExtract(CLI::App& app, const Common& common, Action& action) {
 }
 
 void AddGenerate(CLI::App& app, const Common& common, Action& action) {
-  auto* command =
-      app.add_subcommand("generate", "continuations, greedy unless a temperature is given");
+  auto* command = app.add_subcommand(
+      "generate", "continuations, greedy unless a temperature or beams are given");
   auto flags = AddModelFlags(command);
   AddAdapter(command, flags);
   auto* data = AddData(command, flags);
@@ -225,7 +227,15 @@ void AddGenerate(CLI::App& app, const Common& common, Action& action) {
   text->excludes(data);
   command->add_option("--max-new-tokens", flags->generate.max_new_tokens)
       ->check(CLI::Range(1, 100000));
-  command->add_option("--temperature", flags->generate.temperature)->check(CLI::Range(0.0, 10.0));
+  auto* temperature = command->add_option("--temperature", flags->generate.temperature)
+                          ->check(CLI::Range(0.0, 10.0));
+  command->add_option("--beams", flags->generate.beams, "the best of a beam search of this width")
+      ->check(CLI::Range(1, 1000))
+      ->excludes(temperature);
+  command
+      ->add_option("--stop-id", flags->generate.stop_id,
+                   "a continuation ends before this token; -1: none")
+      ->check(CLI::Range(-1, 10'000'000));
   command->add_option("--top-k", flags->generate.top_k)->check(CLI::Range(0, 1000000));
   command->callback([=, &common, &action] {
     if (data->empty() && text->empty()) throw CLI::RequiredError("--ids or --prompt");

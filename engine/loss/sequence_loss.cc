@@ -18,6 +18,7 @@
 #include <numeric>
 
 #include "engine/model/cpu_kernels.h"
+#include "engine/model/first_choice.h"
 #include "engine/torch_status.h"
 
 namespace lethe {
@@ -29,11 +30,21 @@ using torch::autograd::variable_list;
 
 bool RunsOurLoops(const at::Tensor& x) { return x.is_cpu() && x.scalar_type() == at::kFloat; }
 
-// logits (n,V) become probabilities; nll (n) and choice (n) are filled.
+// (n) bool for logits (n,V).
+at::Tensor CloseOnDevice(const at::Tensor& logits) {
+  const at::Tensor two = std::get<0>(logits.topk(std::min<int64_t>(2, logits.size(1)), 1));
+  const at::Tensor largest = two.select(1, 0), second = two.select(1, two.size(1) - 1);
+  if (two.size(1) < 2) return at::zeros_like(largest, at::kBool);
+  return (largest - second).lt(largest.abs().clamp_min(1).mul(TieBound(1)));
+}
+
+// logits (n,V) become probabilities; nll (n) and choice (n) are filled, and close (n) where it is
+// defined.
 void SoftmaxInPlace(at::Tensor& logits, const at::Tensor& targets, at::Tensor nll,
-                    at::Tensor choice) {
+                    at::Tensor choice, at::Tensor close = {}) {
   const int64_t rows = logits.size(0), width = logits.size(1);
   if (!RunsOurLoops(logits)) {
+    if (close.defined()) close.copy_(CloseOnDevice(logits));
     const at::Tensor log_probabilities = at::_log_softmax(logits.to(at::kFloat), 1, false);
     nll.copy_(log_probabilities.gather(1, targets.unsqueeze(1)).squeeze(1).neg_());
     choice.copy_(std::get<1>(at::max(logits, 1)));
@@ -43,12 +54,14 @@ void SoftmaxInPlace(at::Tensor& logits, const at::Tensor& targets, at::Tensor nl
   float *data = logits.data_ptr<float>(), *losses = nll.data_ptr<float>();
   const int64_t* wanted = targets.const_data_ptr<int64_t>();
   int64_t* choices = choice.data_ptr<int64_t>();
+  bool* ties = close.defined() ? close.data_ptr<bool>() : nullptr;
   const int64_t grain = std::max<int64_t>(1, 50'000 / width);  // some 30 microseconds
   at::parallel_for(0, rows, grain, [&](int64_t begin, int64_t end) {
     for (int64_t n = begin; n < end; ++n) {
       const cpu::Choice made = cpu::Best().softmax_in_place(data + n * width, width, wanted[n]);
       losses[n] = made.nll;
-      choices[n] = made.choice;
+      choices[n] = made.top.place;
+      if (ties) ties[n] = made.top.largest - made.top.second < TieBound(made.top.largest);
     }
   });
 }
@@ -62,25 +75,30 @@ class OutputLossFunction : public Function<OutputLossFunction> {
  public:
   static variable_list forward(AutogradContext* ctx, const at::Tensor& hidden,
                                const at::Tensor& weight, const at::Tensor& targets,
-                               int64_t logit_bytes) {
+                               const LossOptions& options) {
     const int64_t rows = hidden.size(0), vocabulary = weight.size(0);
     const int64_t row_bytes = vocabulary * static_cast<int64_t>(weight.element_size());
-    const int64_t chunk = std::max<int64_t>(1, std::min(rows, logit_bytes / row_bytes));
+    const int64_t chunk = std::max<int64_t>(1, std::min(rows, options.logit_bytes / row_bytes));
     const bool keep = chunk == rows;
     at::Tensor nll = at::empty({rows}, hidden.options().dtype(at::kFloat));
     at::Tensor choice = at::empty({rows}, targets.options());
+    at::Tensor close;
+    if (options.find_close) close = at::empty({rows}, targets.options().dtype(at::kBool));
     at::Tensor kept;
     for (int64_t row = 0; row < rows; row += chunk) {
       const int64_t count = std::min(chunk, rows - row);
       at::Tensor logits = at::mm(hidden.narrow(0, row, count), weight.t());  // (count,V)
       SoftmaxInPlace(logits, targets.narrow(0, row, count), nll.narrow(0, row, count),
-                     choice.narrow(0, row, count));
+                     choice.narrow(0, row, count),
+                     close.defined() ? close.narrow(0, row, count) : close);
       if (keep) kept = logits;
     }
     ctx->save_for_backward({hidden, weight, targets, kept});
     ctx->saved_data["chunk"] = chunk;
-    ctx->mark_non_differentiable({choice});
-    return {nll, choice};
+    variable_list out = {nll, choice};
+    if (close.defined()) out.push_back(close);
+    ctx->mark_non_differentiable({out.begin() + 1, out.end()});
+    return out;
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
@@ -208,10 +226,34 @@ std::vector<std::vector<size_t>> CutIntoBatches(std::span<const Sequence> sequen
   return cut;
 }
 
+// The losses of a batch, with the choices that fp32 cannot make made again; ties (B): how many.
+TokenLosses LossesAndTies(const Decoder& model, const LossBatch& batch,
+                          std::span<const Sequence> sequences, std::vector<int64_t>& ties) {
+  const at::Tensor hidden = model.Hidden(batch.ids).index_select(0, batch.positions);  // (N,D)
+  TokenLosses losses =
+      OutputLoss(hidden, model.OutputWeight(), batch.targets, {.find_close = true});
+  ties.assign(batch.sequences.size(), 0);
+  const at::Tensor close = losses.close.nonzero().view({-1});
+  if (close.numel() == 0) return losses;
+  const at::Tensor positions = batch.positions.index_select(0, close).cpu();
+  const auto read = [&](int64_t row) {
+    const int64_t position = positions.const_data_ptr<int64_t>()[row], T = batch.ids.size(1);
+    const std::vector<int32_t>& ids = sequences[batch.sequences[position / T]].ids;
+    ++ties[position / T];
+    return std::vector<int32_t>(ids.begin(), ids.begin() + position % T + 1);
+  };
+  const FirstChoices made = ChooseFirst(model, hidden.index_select(0, close), read);
+  const std::vector<int64_t> tokens(made.tokens.begin(), made.tokens.end());
+  losses.choice.index_copy_(0, close, at::tensor(tokens, losses.choice.options()));
+  return losses;
+}
+
 // Fills scores[s] for each sequence s of the batch.
-void ScoreBatch(const Decoder& model, const LossBatch& batch, std::vector<SequenceScore>& scores) {
+void ScoreBatch(const Decoder& model, const LossBatch& batch, std::span<const Sequence> sequences,
+                std::vector<SequenceScore>& scores) {
   at::NoGradGuard no_grad;
-  const TokenLosses losses = ComputeTokenLosses(model, batch);
+  std::vector<int64_t> ties;
+  const TokenLosses losses = LossesAndTies(model, batch, sequences, ties);
   const at::Tensor nll = losses.nll.cpu(), choice = losses.choice.cpu();
   const at::Tensor target = batch.targets.cpu();
   const float* next_nll = nll.const_data_ptr<float>();
@@ -222,6 +264,7 @@ void ScoreBatch(const Decoder& model, const LossBatch& batch, std::vector<Sequen
     score.nll.assign(next_nll, next_nll + batch.labelled[b]);
     score.choice.assign(next_choice, next_choice + batch.labelled[b]);
     score.hits = 0;
+    score.ties = ties[b];
     for (int64_t t = 0; t < batch.labelled[b]; ++t) score.hits += next_choice[t] == next_target[t];
     score.total_nll = std::accumulate(score.nll.begin(), score.nll.end(), 0.0);
     next_nll += batch.labelled[b];
@@ -307,8 +350,8 @@ int64_t LabelledTokens(std::span<const Sequence> sequences, Labels labels) {
 
 TokenLosses OutputLoss(const at::Tensor& hidden, const at::Tensor& weight,
                        const at::Tensor& targets, const LossOptions& options) {
-  const variable_list out = OutputLossFunction::apply(hidden, weight, targets, options.logit_bytes);
-  return {.nll = out[0], .choice = out[1]};
+  const variable_list out = OutputLossFunction::apply(hidden, weight, targets, options);
+  return {.nll = out[0], .choice = out[1], .close = options.find_close ? out[2] : at::Tensor()};
 }
 
 TokenLosses ComputeTokenLosses(const Decoder& model, const LossBatch& batch,
@@ -342,7 +385,7 @@ absl::StatusOr<std::vector<SequenceScore>> ScoreSequences(const Decoder& model,
         "scoring sequences", std::span(members), [&](std::span<const size_t> some) {
           const LossBatch batch =
               MakeBatch(sequences, {some.begin(), some.end()}, options.labels, model.device());
-          ScoreBatch(model, batch, scores);
+          ScoreBatch(model, batch, sequences, scores);
         }));
   }
   if (options.ranks != nullptr) {

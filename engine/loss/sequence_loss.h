@@ -75,12 +75,16 @@ int64_t LabelledTokens(std::span<const Sequence> sequences, Labels labels = Labe
 
 struct LossOptions {
   int64_t logit_bytes = int64_t{64} << 20;
+  bool find_close = false;  // fill TokenLosses::close
 };
 
 struct TokenLosses {
   at::Tensor nll;  // (N) fp32, nats, carries grad
   // (N) int64: the model's first choice, the lowest id of equals. MA counts choice == targets.
   at::Tensor choice;
+  // (N) bool: the choice is one that fp32 cannot make (first_choice.h). Undefined where it was not
+  // asked for.
+  at::Tensor close;
 };
 TokenLosses ComputeTokenLosses(const Decoder& model, const LossBatch& batch,
                                const LossOptions& options = {});
@@ -99,8 +103,9 @@ TokenLosses OutputLoss(const at::Tensor& hidden, const at::Tensor& weight,
 // read.
 struct SequenceScore {
   std::vector<float> nll;       // of each labelled token in order, nats
-  std::vector<int32_t> choice;  // the model's first choice for each
+  std::vector<int32_t> choice;  // the model's first choice for each, ties as in first_choice.h
   int64_t hits = 0;             // how often that is the labelled token
+  int64_t ties = 0;             // choices that fp32 could not make
   double total_nll = 0;         // summed in double
   double MeanNll() const { return total_nll / static_cast<double>(nll.size()); }
   // MA

@@ -7,11 +7,14 @@
 #include <numeric>
 
 #include "engine/metric/ngram_overlap.h"
+#include "engine/model/first_choice.h"
 #include "engine/model/kv_cache.h"
 #include "engine/torch_status.h"
 
 namespace lethe {
 namespace {
+
+using TokenIds = std::vector<int32_t>;
 
 constexpr int64_t kTokensAPass = 4096;  // of sequences that are read together, pads included
 
@@ -41,7 +44,7 @@ struct Item {
 
 // Teacher forcing: fills greedy_next and ma, and finds the mistakes. `choices`: after each
 // position.
-void ReadFirstPass(Item& item, const int64_t* choices) {
+void ReadFirstPass(Item& item, const int32_t* choices) {
   Memorisation& m = *item.result;
   const int64_t T = item.tokens();
   int64_t hits = 0;
@@ -102,13 +105,16 @@ void RunRollouts(const Decoder& model, KvCache& cache, std::span<Item> items,
   for (int64_t step = 0; !live.empty(); ++step) {
     tokens.clear();
     for (const int64_t i : live) tokens.push_back(rollouts[i].text[rollouts[i].mistake + step]);
-    const at::Tensor choices = FirstChoices(model, cache.Step(live, tokens));
-    const int64_t* choice = choices.const_data_ptr<int64_t>();
+    const FirstChoices choices = ChooseFirst(model, cache.Step(live, tokens), [&](int64_t row) {
+      const Rollout& r = rollouts[live[row]];
+      ++items[r.sequence].result->ties;
+      return TokenIds(r.text.begin(), r.text.begin() + r.mistake + step + 1);
+    });
     size_t kept = 0;
     for (size_t n = 0; n < live.size(); ++n) {
       const int64_t i = live[n];
       Rollout& r = rollouts[i];
-      const auto token = static_cast<int32_t>(choice[n]);
+      const int32_t token = choices.tokens[n];
       r.text[r.mistake + step + 1] = token;
       trackers[i].Append(token);
       ++items[r.sequence].result->forward_tokens;
@@ -190,9 +196,16 @@ void MeasureGroup(const Decoder& model, std::span<Item> items, const Plan& plan)
   ids = ids.to(model.device());
   KvCache cache(model);
   const at::Tensor hidden = plan.el_n.empty() ? model.Hidden(ids) : cache.ReadPrefixes(ids);
-  const at::Tensor choices = FirstChoices(model, hidden);
+  for (Item& item : items) item.result->ties = 0;
+  const FirstChoices choices = ChooseFirst(model, hidden, [&](int64_t row) {
+    const Item& item = items[row / longest];
+    const int64_t read = row % longest + 1;
+    if (read >= item.tokens()) return TokenIds();  // the last token predicts nothing; then pads
+    ++item.result->ties;
+    return TokenIds(item.sequence->ids.begin(), item.sequence->ids.begin() + read);
+  });
   for (int64_t s = 0; s < count; ++s) {
-    ReadFirstPass(items[s], choices.const_data_ptr<int64_t>() + s * longest);
+    ReadFirstPass(items[s], choices.tokens.data() + s * longest);
   }
   if (!plan.el_n.empty()) RunAllRollouts(model, cache, items, plan);
 }

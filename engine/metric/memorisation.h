@@ -16,9 +16,9 @@
 //            mistakes share one continuation: one teacher-forced pass finds the mistakes, and only
 //            they roll out, in batches over the sequence's own KV cache. A roll-out ends early once
 //            it can add no n-gram any more. The values are those of T-1 separate generations.
-// Ties       of logits go to the lowest id. Cached and uncached passes round differently: a gap of
-//            the two best logits below about 1e-5 may fall either way, which one position in some
-//            10^5 shows. EL and MA belong to a precision: this is fp32.
+// Ties       two best logits that fp32 cannot tell apart are decided in float64, then for the lowest
+//            id (first_choice.h), so that the values do not depend on what is measured together.
+//            EL and MA belong to a precision: this is fp32.
 // Memory     sequences are read together, and fewer at a time where memory does not suffice.
 // Threads    const model: any.
 // Errors     INVALID_ARGUMENT/SEQUENCE_TOO_SHORT (nothing behind the first token or the prompt),
@@ -47,8 +47,10 @@ struct Memorisation {
   std::map<int64_t, double> el;      // n -> EL_n
   std::vector<int32_t> greedy_next;  // (T-1): the model's first choice after x[:1], x[:2], ...
   int64_t rollouts = 0;              // greedy mistakes that were rolled out
-  // tokens fed to the model: T and one a step of each live roll-out
+  // tokens fed to the model: T and one a step of each live roll-out. Besides, a tie reads its text
+  // once more.
   int64_t forward_tokens = 0;
+  int64_t ties = 0;  // choices that fp32 could not make
 };
 
 // In the order of `sequences`.

@@ -19,6 +19,7 @@ absl::Status Score(const Decoder& model, std::span<const Sequence> sequences,
     out[i].tokens = static_cast<int64_t>(scores[i].nll.size());
     out[i].nll_per_token = scores[i].MeanNll();
     out[i].ma = scores[i].HitRate();
+    out[i].ties = scores[i].ties;
     out[i].span_tokens = static_cast<int64_t>(SpanEntries(sequences[i]).size());
     out[i].span_nll_per_token = SpanNll(sequences[i], scores[i]);
     out[i].span_ma = SpanHitRate(sequences[i], scores[i]);
@@ -35,6 +36,20 @@ absl::Status FillLogProbs(const Decoder& model, std::span<const Sequence> sequen
   for (size_t i = 0; i < scores.size(); ++i) {
     for (const float nll : scores[i].nll) out[i].log_probs.push_back(-nll);
     out[i].argmax = scores[i].choice;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status MeasureEl(const Decoder& model, std::span<const Sequence> sequences,
+                       const std::vector<int>& el_n, std::span<SequenceEvaluation> out) {
+  LETHE_ASSIGN_OR_RETURN(
+      const auto measured,
+      MeasureMemorisation(model, sequences, {.el_n = {el_n.begin(), el_n.end()}}));
+  for (size_t i = 0; i < measured.size(); ++i) {
+    for (const auto& [n, el] : measured[i].el) out[i].el[static_cast<int>(n)] = el;
+    out[i].rollouts = measured[i].rollouts;
+    out[i].el_forward_tokens = measured[i].forward_tokens;
+    out[i].ties = measured[i].ties;  // those of the likelihood's pass are among them
   }
   return absl::OkStatus();
 }
@@ -58,16 +73,11 @@ absl::StatusOr<EvaluateResult> EvaluateSequences(const Decoder& model,
     for (const Sequence& sequence : part) {
       result.forward_tokens += static_cast<int64_t>(sequence.ids.size());
     }
-    if (el_n.empty()) continue;
-    LETHE_ASSIGN_OR_RETURN(
-        const auto measured,
-        MeasureMemorisation(model, part, {.el_n = std::vector<int64_t>(el_n.begin(), el_n.end())}));
-    for (size_t i = 0; i < measured.size(); ++i) {
-      for (const auto& [n, el] : measured[i].el) out[i].el[static_cast<int>(n)] = el;
-      out[i].rollouts = measured[i].rollouts;
-      out[i].el_forward_tokens = measured[i].forward_tokens;
-      result.rollouts += measured[i].rollouts;
-      result.forward_tokens += measured[i].forward_tokens;
+    if (!el_n.empty()) LETHE_RETURN_IF_ERROR(MeasureEl(model, part, el_n, out));
+    for (const SequenceEvaluation& s : out) {
+      result.rollouts += s.rollouts;
+      result.forward_tokens += s.el_forward_tokens;
+      result.ties += s.ties;
     }
   }
   return result;

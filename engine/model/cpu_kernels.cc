@@ -268,12 +268,6 @@ LETHE_INLINE Floats Tail(const float* numbers, int64_t width) {
   return Load(tail);
 }
 
-LETHE_INLINE float LargestOf(const float* numbers, int64_t width, Floats tail) {
-  Floats top = tail;
-  for (int64_t d = 0; d + kLanes <= width; d += kLanes) top = Max(top, Load(numbers + d));
-  return Largest(top);
-}
-
 LETHE_INLINE int64_t FirstPlaceOf(float number, const float* numbers, int64_t width) {
   for (int64_t d = 0; d < width; ++d) {
     if (numbers[d] == number) return d;
@@ -281,16 +275,35 @@ LETHE_INLINE int64_t FirstPlaceOf(float number, const float* numbers, int64_t wi
   return 0;
 }
 
-int64_t FirstLargest(const float* numbers, int64_t width) {
-  return FirstPlaceOf(LargestOf(numbers, width, Tail(numbers, width)), numbers, width);
+// Each lane keeps its own two largest; then the lanes are merged.
+LETHE_INLINE TopTwo TopTwoOf(const float* numbers, int64_t width, Floats tail) {
+  Floats top = tail, below = Splat(kNever);
+  for (int64_t d = 0; d + kLanes <= width; d += kLanes) {
+    const Floats x = Load(numbers + d);
+    below = Max(below, top < x ? top : x);
+    top = Max(top, x);
+  }
+  TopTwo two = {.largest = Largest(top), .second = Largest(below)};
+  bool seen = false;
+  for (int lane = 0; lane < kLanes; ++lane) {
+    const bool is_largest = !seen && top[lane] == two.largest;
+    if (!is_largest && top[lane] > two.second) two.second = top[lane];
+    seen |= is_largest;
+  }
+  two.place = FirstPlaceOf(two.largest, numbers, width);
+  return two;
+}
+
+TopTwo TopTwoIn(const float* numbers, int64_t width) {
+  return TopTwoOf(numbers, width, Tail(numbers, width));
 }
 
 Choice SoftmaxInPlace(float* logits, int64_t width, int64_t target) {
   const int64_t whole = width / kLanes * kLanes;
   const float wanted = logits[target];
   const Floats tail = Tail(logits, width);
-  const float largest = LargestOf(logits, width, tail);
-  const int64_t choice = FirstPlaceOf(largest, logits, width);
+  const TopTwo top = TopTwoOf(logits, width, tail);
+  const float largest = top.largest;
 
   const Floats last = Exp(tail - largest);
   Floats total = last;
@@ -302,7 +315,7 @@ Choice SoftmaxInPlace(float* logits, int64_t width, int64_t target) {
   const float sum = Sum(total), share = 1.0f / sum;
   for (int64_t d = 0; d < whole; d += kLanes) Store(logits + d, Load(logits + d) * share);
   for (int64_t d = whole; d < width; ++d) logits[d] = last[d - whole] * share;
-  return {.nll = logf(sum) + (largest - wanted), .choice = choice};
+  return {.nll = logf(sum) + (largest - wanted), .top = top};
 }
 
 }  // namespace
@@ -321,7 +334,7 @@ extern const Loops LETHE_CPU_TABLE = {
     .gelu_tanh_backward = LETHE_CPU_LEVEL::GeluTanhBackward,
     .rotate = LETHE_CPU_LEVEL::Rotate,
     .softmax_in_place = LETHE_CPU_LEVEL::SoftmaxInPlace,
-    .first_largest = LETHE_CPU_LEVEL::FirstLargest,
+    .top_two = LETHE_CPU_LEVEL::TopTwoIn,
     .causal_attention = LETHE_CPU_LEVEL::CausalAttention,
     .causal_attention_backward = LETHE_CPU_LEVEL::CausalAttentionBackward,
     .attend_cached = LETHE_CPU_LEVEL::AttendCached,

@@ -13,9 +13,15 @@
 
 namespace lethe::cpu {
 
+// The two largest of some numbers; `second` is `largest` where two are equal, and -inf of one.
+struct TopTwo {
+  int64_t place;  // of the largest, the lowest of equals; 0 when none is a number
+  float largest, second;
+};
+
 struct Choice {
-  float nll;       // of `target`, nats
-  int64_t choice;  // the place of the largest logit, the lowest of equals; 0 when none is a number
+  float nll;  // of `target`, nats
+  TopTwo top;
 };
 
 // One key-value head of one sequence, with the `group` query heads that read it. Element d of token
@@ -100,8 +106,7 @@ struct Loops {
 
   // Logits (width) become probabilities.
   Choice (*softmax_in_place)(float* logits, int64_t width, int64_t target);
-  // The place of the largest number, the lowest of equals; 0 when none is a number.
-  int64_t (*first_largest)(const float* numbers, int64_t width);
+  TopTwo (*top_two)(const float* numbers, int64_t width);
 
   // Causal softmax attention.
   void (*causal_attention)(const HeadGroup& head);

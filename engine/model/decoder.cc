@@ -178,30 +178,34 @@ absl::StatusOr<Decoder> Decoder::Init(const DecoderConfig& config, uint64_t seed
   });
 }
 
-at::Tensor Decoder::Embed(const at::Tensor& ids, const at::Tensor& positions) const {
-  at::Tensor x =
-      at::embedding(Weight(ends_, Slot::kTokens), ids, config_.padding_row.value_or(-1));  // (N,E)
+at::Tensor Decoder::Embed(const at::Tensor& ids, const at::Tensor& positions,
+                          at::ScalarType type) const {
+  const auto rows = [&](Slot table, const at::Tensor& of, int64_t padding_row) {
+    return at::embedding(leaves_[ends_[table]], of, padding_row).to(type);
+  };
+  at::Tensor x = rows(Slot::kTokens, ids, config_.padding_row.value_or(-1));  // (N,E)
   if (ends_[Slot::kProjectIn] >= 0) x = Project(x, ends_, Slot::kProjectIn);
-  const at::Tensor table = Weight(ends_, Slot::kPositions);
-  if (table.defined()) x = x + at::embedding(table, positions + config_.position_offset);
-  return x;
+  if (ends_[Slot::kPositions] < 0) return x;
+  return x + rows(Slot::kPositions, positions + config_.position_offset, -1);
 }
 
 at::Tensor Decoder::Project(const at::Tensor& x, const Slots& slots, Slot weight,
                             std::optional<Slot> bias) const {
-  const at::Tensor y =
-      at::linear(x, Weight(slots, weight), bias ? Weight(slots, *bias) : at::Tensor());
+  const at::ScalarType type = x.scalar_type();
+  const at::Tensor y = at::linear(x, Weight(slots, weight, type),
+                                  bias ? Weight(slots, *bias, type) : at::Tensor());
   return adapter_.has_value() ? adapter_->Apply(slots[weight], x, y) : y;
 }
 
 at::Tensor Decoder::Normed(const at::Tensor& x, const Slots& slots, Slot weight, Slot bias) const {
-  if (config_.norm == Norm::kRms) return RmsNorm(x, Weight(slots, weight), config_.norm_eps);
-  return LayerNorm(x, Weight(slots, weight), Weight(slots, bias), config_.norm_eps);
+  const at::ScalarType type = x.scalar_type();
+  if (config_.norm == Norm::kRms) return RmsNorm(x, Weight(slots, weight, type), config_.norm_eps);
+  return LayerNorm(x, Weight(slots, weight, type), Weight(slots, bias, type), config_.norm_eps);
 }
 
 // Each step takes over the tensor before it, so that without gradients few stand in memory.
 at::Tensor Decoder::AttentionPart(int64_t layer, at::Tensor h, const Attend& attend) const {
-  const auto weight = [&](Slot slot) { return Weight(layers_[layer], slot); };
+  const auto weight = [&](Slot slot) { return Weight(layers_[layer], slot, h.scalar_type()); };
   h = Project(h, layers_[layer], Slot::kQkv, Slot::kQkvBias);  // (N,(H+2K)h)
   if (config_.head_norms) {
     h = NormHeads(h, weight(Slot::kQueryNorm), weight(Slot::kKeyNorm), config_.norm_eps,
@@ -239,7 +243,11 @@ at::Tensor Decoder::RunLayer(int64_t layer, at::Tensor x, const Attend& attend) 
 
 at::Tensor Decoder::Run(const at::Tensor& ids, const at::Tensor& positions,
                         const Attend& attend) const {
-  at::Tensor x = Embed(ids, positions);  // (N,D): the stream that every layer adds to
+  return RunLayers(Embed(ids, positions, at::kFloat), attend);
+}
+
+// x (N,D): the stream that every layer adds to.
+at::Tensor Decoder::RunLayers(at::Tensor x, const Attend& attend) const {
   for (int64_t i = 0; i < config_.num_layers; ++i) x = RunLayer(i, std::move(x), attend);
   if (config_.final_norm) x = Normed(x, ends_, Slot::kFinalNorm, Slot::kFinalNormBias);
   return ends_[Slot::kProjectOut] >= 0 ? Project(x, ends_, Slot::kProjectOut) : x;
@@ -251,6 +259,16 @@ at::Tensor Decoder::Hidden(const at::Tensor& ids) const {
   return Run(ids.reshape({-1}), positions, [&](int64_t layer, at::Tensor qkv) {
     return RotateAndAttend(std::move(qkv), rope_cos_, rope_sin_, Shape(layer), batch);
   });
+}
+
+at::Tensor Decoder::HiddenInDouble(const at::Tensor& ids) const {
+  at::NoGradGuard no_grad;
+  const int64_t batch = ids.size(0);
+  const at::Tensor positions = at::arange(ids.size(1), ids.options()).repeat({batch});
+  return RunLayers(
+      Embed(ids.reshape({-1}), positions, at::kDouble), [&](int64_t layer, at::Tensor qkv) {
+        return RotateAndAttend(std::move(qkv), rope_cos_, rope_sin_, Shape(layer), batch);
+      });
 }
 
 at::Tensor Decoder::Logits(const at::Tensor& hidden) const {

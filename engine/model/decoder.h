@@ -64,6 +64,9 @@ class Decoder {
   // ids (B,T) int64 -> (B*T,E), what the output layer reads; row b*T+t is position t of sequence b.
   // E is the hidden size but for the few models whose embedding is smaller. Carries grad.
   at::Tensor Hidden(const at::Tensor& ids) const;
+  // The same in float64, with one weight at a time in float64: what fp32 rounds away. Carries no
+  // grad. The tables of rotary positions stay as they are: they belong to the model.
+  at::Tensor HiddenInDouble(const at::Tensor& ids) const;
   // hidden (N,E) -> (N,V). Carries grad. A whole batch's logits are large: sequence_loss.h works in
   // chunks instead.
   at::Tensor Logits(const at::Tensor& hidden) const;
@@ -130,8 +133,9 @@ class Decoder {
   void MakeRopeTables();
   at::Tensor InFile(const at::Tensor& leaf, const Part& part) const;
   std::vector<NamedTensor> NamedParts(const std::vector<at::Tensor>& leaves) const;
-  // (N) -> (N,D): what the first layer reads.
-  at::Tensor Embed(const at::Tensor& ids, const at::Tensor& positions) const;
+  // Both compute in x's type. (N) -> (N,D): what the first layer reads.
+  at::Tensor Embed(const at::Tensor& ids, const at::Tensor& positions, at::ScalarType type) const;
+  at::Tensor RunLayers(at::Tensor x, const Attend& attend) const;
   // x (N,inputs) -> (N,outputs). Every product with a weight goes through here but the output
   // layer's.
   at::Tensor Project(const at::Tensor& x, const Slots& slots, Slot weight,
@@ -142,9 +146,9 @@ class Decoder {
   // What a part adds; h (N,D) is what it reads, with the norm before it, if any.
   at::Tensor AttentionPart(int64_t layer, at::Tensor h, const Attend& attend) const;
   at::Tensor MlpPart(int64_t layer, at::Tensor h) const;
-  // Undefined where the model has none.
-  at::Tensor Weight(const Slots& slots, Slot slot) const {
-    return slots[slot] < 0 ? at::Tensor() : leaves_[slots[slot]];
+  // In the type that is computed in. Undefined where the model has none.
+  at::Tensor Weight(const Slots& slots, Slot slot, at::ScalarType type) const {
+    return slots[slot] < 0 ? at::Tensor() : leaves_[slots[slot]].to(type);
   }
 
   DecoderConfig config_;

@@ -1,20 +1,18 @@
 #include "engine/model/generate.h"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/zeros.h>
 
 #include <algorithm>
-#include <numeric>
 
+#include "engine/model/first_choice.h"
 #include "engine/model/kv_cache.h"
+#include "engine/model/prompt_groups.h"
 #include "engine/model/sampler.h"
-#include "engine/torch_status.h"
 
 namespace lethe {
 namespace {
 
-constexpr int64_t kTokensAPass = 4096;  // of prompts that are read together, pads included
-constexpr int64_t kMostRows = 256;      // continuations that run side by side
+constexpr int64_t kMostRows = 256;  // continuations that run side by side
 
 absl::Status CheckOptions(const Decoder& model, std::span<const TokenIds> prompts,
                           const GenerateOptions& options) {
@@ -24,25 +22,21 @@ absl::Status CheckOptions(const Decoder& model, std::span<const TokenIds> prompt
         absl::StatusCode::kInvalidArgument, "BAD_SAMPLING",
         "wanted: max_new_tokens >= 0, samples >= 1, temperature >= 0, top_k >= 0, 0 < top_p <= 1");
   }
-  for (const TokenIds& prompt : prompts) {
-    LETHE_RETURN_IF_ERROR(model.CheckIds(prompt));
-    const int64_t whole = static_cast<int64_t>(prompt.size()) + options.max_new_tokens;
-    if (whole > model.config().context) {
-      return Error(
-          absl::StatusCode::kInvalidArgument, "SEQUENCE_TOO_LONG",
-          "a prompt and its new tokens are longer than the model's context",
-          {{"tokens", std::to_string(whole)}, {"context", std::to_string(model.config().context)}});
-    }
-  }
-  return absl::OkStatus();
+  return CheckPrompts(model, prompts, options.max_new_tokens);
 }
 
 // One continuation that is being written.
 struct Draft {
-  size_t prompt;  // the caller's index
+  const TokenIds* prompt;
   CacheRow start;
   TokenIds* out;
   Sampler sampler;
+
+  TokenIds Text() const {
+    TokenIds text = *prompt;
+    text.insert(text.end(), out->begin(), out->end());
+    return text;
+  }
 };
 
 // The next token of each of hidden's rows; drafts[i] belongs to row i.
@@ -50,10 +44,7 @@ std::vector<int32_t> Choose(const Decoder& model, const at::Tensor& hidden, bool
                             std::span<Draft* const> drafts) {
   std::vector<int32_t> tokens;
   if (greedy) {
-    const at::Tensor choices = FirstChoices(model, hidden);
-    const int64_t* choice = choices.const_data_ptr<int64_t>();
-    tokens.assign(choice, choice + choices.numel());
-    return tokens;
+    return ChooseFirst(model, hidden, [&](int64_t row) { return drafts[row]->Text(); }).tokens;
   }
   const at::Tensor logits = model.Logits(hidden).to(at::kFloat).cpu().contiguous();  // (n,V)
   const auto vocabulary = static_cast<size_t>(logits.size(1));
@@ -101,20 +92,9 @@ void ContinueGroup(const Decoder& model, std::span<const TokenIds> prompts,
                    std::span<const size_t> members, const GenerateOptions& options,
                    std::vector<std::vector<TokenIds>>& results) {
   at::NoGradGuard no_grad;
-  int64_t longest = 0;
-  for (const size_t m : members) {
-    longest = std::max<int64_t>(longest, prompts[m].size());
-    results[m].assign(options.samples, {});
-  }
-  at::Tensor ids = at::zeros({static_cast<int64_t>(members.size()), longest}, at::kLong);
-  std::vector<int64_t> last;
-  for (size_t p = 0; p < members.size(); ++p) {
-    const TokenIds& prompt = prompts[members[p]];
-    std::copy(prompt.begin(), prompt.end(), ids.data_ptr<int64_t>() + p * longest);
-    last.push_back(static_cast<int64_t>(p) * longest + static_cast<int64_t>(prompt.size()) - 1);
-  }
+  for (const size_t m : members) results[m].assign(options.samples, {});
   KvCache cache(model);
-  const at::Tensor last_hidden = RowsOf(cache.ReadPrefixes(ids.to(model.device())), last);
+  const at::Tensor last_hidden = ReadPrompts(cache, model, prompts, members);
 
   const int64_t row_bytes = std::max<int64_t>(1, cache.RowBytes(options.max_new_tokens));
   const auto side_by_side =
@@ -124,7 +104,7 @@ void ContinueGroup(const Decoder& model, std::span<const TokenIds> prompts,
   for (size_t p = 0; p < members.size(); ++p) {
     const size_t m = members[p];
     for (int64_t s = 0; s < options.samples; ++s) {
-      drafts.push_back({.prompt = m,
+      drafts.push_back({.prompt = &prompts[m],
                         .start = {.prefix = static_cast<int64_t>(p),
                                   .length = static_cast<int64_t>(prompts[m].size()),
                                   .room = std::max<int64_t>(0, options.max_new_tokens - 1)},
@@ -143,22 +123,11 @@ void ContinueGroup(const Decoder& model, std::span<const TokenIds> prompts,
 absl::StatusOr<std::vector<std::vector<TokenIds>>> GenerateContinuations(
     const Decoder& model, std::span<const TokenIds> prompts, const GenerateOptions& options) {
   LETHE_RETURN_IF_ERROR(CheckOptions(model, prompts, options));
-  std::vector<size_t> order(prompts.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  std::stable_sort(order.begin(), order.end(),
-                   [&](size_t a, size_t b) { return prompts[a].size() > prompts[b].size(); });
   std::vector<std::vector<TokenIds>> results(prompts.size());
-  for (size_t begin = 0; begin < order.size();) {
-    const auto longest = static_cast<int64_t>(prompts[order[begin]].size());
-    const auto rows = static_cast<size_t>(std::max<int64_t>(1, kTokensAPass / longest));
-    const auto group =
-        std::span<const size_t>(order).subspan(begin, std::min(rows, order.size() - begin));
-    LETHE_RETURN_IF_ERROR(
-        CatchTorchInHalves("generating", group, [&](std::span<const size_t> members) {
-          ContinueGroup(model, prompts, members, options, results);
-        }));
-    begin += group.size();
-  }
+  LETHE_RETURN_IF_ERROR(
+      ForPromptGroups("generating", prompts, [&](std::span<const size_t> members) {
+        ContinueGroup(model, prompts, members, options, results);
+      }));
   return results;
 }
 

@@ -10,7 +10,7 @@
 // Prompts    of any lengths; each is read once, and its samples share what was read. Fewer are read
 //            at a time where memory does not suffice.
 // End token  an ordinary token unless `stop_id` names it; then a continuation ends before it.
-// Greedy     ties of the logits go to the lowest id. Temperature 0 is greedy, and its samples are
+// Greedy     ties of the logits go to the lowest id, as first_choice.h says. Temperature 0 is greedy, and its samples are
 //            all the same: ask for one.
 // Random     sample s of prompt p draws from a generator of its own, seeded by (seed, p, s): the
 //            same whatever else is in the batch.
@@ -27,6 +27,7 @@
 
 #include "base/status.h"
 #include "engine/model/decoder.h"
+#include "engine/model/prompt_groups.h"
 
 namespace lethe {
 
@@ -40,8 +41,6 @@ struct GenerateOptions {
   int32_t stop_id = -1;                      // -1: none
   int64_t cache_bytes = int64_t{512} << 20;  // bounds the rows that run at a time
 };
-
-using TokenIds = std::vector<int32_t>;
 
 // [prompt][sample] -> the new tokens.
 absl::StatusOr<std::vector<std::vector<TokenIds>>> GenerateContinuations(

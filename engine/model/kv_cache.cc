@@ -4,7 +4,6 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
-#include <ATen/ops/argmax.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full_like.h>
@@ -127,6 +126,67 @@ void KvCache::StartRows(std::span<const CacheRow> rows) {
   }
 }
 
+void KvCache::CopyTail(const Layer& layer, const Row& row, int64_t steps, float* to) const {
+  for (int64_t d = 0; d < shape_.kv_heads * shape_.head_dim; ++d) {
+    const float* keys = layer.tail_keys.data() + row.keys_at + d * row.tail_padded;
+    to = std::copy(keys, keys + steps, to);
+  }
+  for (int64_t k = 0; k < shape_.kv_heads; ++k) {
+    const float* values = layer.tail_values.data() + row.values_at + k * row.start.room * width_;
+    to = std::copy(values, values + steps * width_, to);
+  }
+}
+
+void KvCache::FillTail(Layer& layer, const Row& row, int64_t steps, const float* from) const {
+  for (int64_t d = 0; d < shape_.kv_heads * shape_.head_dim; ++d, from += steps) {
+    std::copy(from, from + steps, layer.tail_keys.data() + row.keys_at + d * row.tail_padded);
+  }
+  for (int64_t k = 0; k < shape_.kv_heads; ++k, from += steps * width_) {
+    std::copy(from, from + steps * width_,
+              layer.tail_values.data() + row.values_at + k * row.start.room * width_);
+  }
+}
+
+void KvCache::ContinueAs(std::span<const int64_t> rows, std::span<const int64_t> parents) {
+  at::NoGradGuard no_grad;
+  std::vector<int64_t> moved, from;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (rows[i] == parents[i]) continue;
+    moved.push_back(rows[i]);
+    from.push_back(parents[i]);
+  }
+  if (moved.empty()) return;
+  std::vector<int64_t> taken;
+  int64_t steps = 0;
+  for (const int64_t row : from) {
+    taken.push_back(rows_[row].taken);
+    steps = std::max(steps, rows_[row].taken);
+  }
+  const int64_t tail = shape_.kv_heads * (shape_.head_dim + width_) * steps;
+  std::vector<float> tails(own_loops_ ? tail * static_cast<int64_t>(moved.size()) : 0);
+  for (Layer& layer : layers_) {
+    if (!own_loops_) {
+      const at::Tensor to = at::tensor(moved, at::kLong).to(layer.own_keys.device());
+      layer.own_keys.index_copy_(0, to, RowsOf(layer.own_keys, from));
+      layer.own_values.index_copy_(0, to, RowsOf(layer.own_values, from));
+      continue;
+    }
+    // All are read before one is written: a row may be another's parent.
+    for (size_t i = 0; i < moved.size(); ++i) {
+      CopyTail(layer, rows_[from[i]], taken[i], tails.data() + i * tail);
+    }
+    for (size_t i = 0; i < moved.size(); ++i) {
+      FillTail(layer, rows_[moved[i]], taken[i], tails.data() + i * tail);
+    }
+  }
+  std::vector<CacheRow> starts;
+  for (const int64_t row : from) starts.push_back(rows_[row].start);
+  for (size_t i = 0; i < moved.size(); ++i) {
+    rows_[moved[i]].start = starts[i];
+    rows_[moved[i]].taken = taken[i];
+  }
+}
+
 at::Tensor KvCache::Step(std::span<const int64_t> rows, std::span<const int32_t> tokens) {
   at::NoGradGuard no_grad;
   std::vector<int64_t> places;
@@ -244,31 +304,6 @@ at::Tensor KvCache::AttendWithTensorOps(int64_t index, const at::Tensor& qkv,
 
 at::Tensor RowsOf(const at::Tensor& x, const std::vector<int64_t>& rows) {
   return x.index_select(0, at::tensor(rows, at::kLong).to(x.device()));
-}
-
-at::Tensor FirstChoices(const Decoder& model, const at::Tensor& hidden) {
-  at::NoGradGuard no_grad;
-  constexpr int64_t kLogitBytes = int64_t{64} << 20;
-  const int64_t rows = hidden.size(0), vocabulary = model.config().vocab_size;
-  const int64_t chunk = std::max<int64_t>(1, kLogitBytes / (4 * vocabulary));
-  at::Tensor choices = at::empty({rows}, at::kLong);
-  for (int64_t row = 0; row < rows; row += chunk) {
-    const int64_t count = std::min(chunk, rows - row);
-    const at::Tensor logits = model.Logits(hidden.narrow(0, row, count));
-    if (!logits.is_cpu() || logits.scalar_type() != at::kFloat) {
-      choices.narrow(0, row, count).copy_(logits.argmax(-1));
-      continue;
-    }
-    const float* from = logits.const_data_ptr<float>();
-    int64_t* to = choices.data_ptr<int64_t>() + row;
-    const int64_t grain = std::max<int64_t>(1, 400'000 / vocabulary);
-    at::parallel_for(0, count, grain, [&](int64_t begin, int64_t end) {
-      for (int64_t n = begin; n < end; ++n) {
-        to[n] = cpu::Best().first_largest(from + n * vocabulary, vocabulary);
-      }
-    });
-  }
-  return choices;
 }
 
 }  // namespace lethe

@@ -42,6 +42,10 @@ class KvCache {
   // predicts what comes next.
   at::Tensor Step(std::span<const int64_t> rows, std::span<const int32_t> tokens);
 
+  // Row rows[i] goes on as row parents[i] stands now; several may go on as one. All of them have the
+  // same room. Only the rows' own tails are copied, and only where a row changes its parent.
+  void ContinueAs(std::span<const int64_t> rows, std::span<const int64_t> parents);
+
   // Of the keys and values of one row with room for `steps`.
   int64_t RowBytes(int64_t steps) const;
   // Keeps to the formulas in ATen, which run anywhere, also where the CPU has loops of its own.
@@ -63,6 +67,9 @@ class KvCache {
     int64_t keys_at = 0;      // where the row begins in tail_keys
     int64_t values_at = 0;    // and in tail_values
   };
+  // A row's own keys and values, those of `steps` steps, to and from a place for them.
+  void CopyTail(const Layer& layer, const Row& row, int64_t steps, float* to) const;
+  void FillTail(Layer& layer, const Row& row, int64_t steps, const float* from) const;
   void KeepPrefix(Layer& layer, const at::Tensor& qkv);
   at::Tensor AttendWithLoops(int64_t layer, const at::Tensor& qkv, std::span<const int64_t> rows);
   at::Tensor AttendWithTensorOps(int64_t layer, const at::Tensor& qkv,
@@ -79,10 +86,6 @@ class KvCache {
 
 // x (N,E) -> (n,E): the given rows.
 at::Tensor RowsOf(const at::Tensor& x, const std::vector<int64_t>& rows);
-
-// hidden (N,E) -> (N) int64 on the CPU: the model's first choice after each, the lowest id of
-// equals. In chunks of logits.
-at::Tensor FirstChoices(const Decoder& model, const at::Tensor& hidden);
 
 }  // namespace lethe
 

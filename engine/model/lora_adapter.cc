@@ -136,25 +136,25 @@ std::map<std::string, at::Tensor> LoraAdapter::Named() const {
 at::Tensor LoraAdapter::Apply(int leaf, const at::Tensor& x, const at::Tensor& y) const {
   if (static_cast<size_t>(leaf) >= of_leaf_.size() || of_leaf_[leaf].empty()) return y;
   const std::vector<Part>& parts = of_leaf_[leaf];
+  const at::ScalarType type = x.scalar_type();  // a pass may run in another precision
+  const auto low = [&](const Part& part) { return at::mm(x, leaves_[part.a].to(type).t()); };
+  const auto b = [&](const Part& part) { return leaves_[part.b].to(type).t(); };
   const int64_t outputs = y.size(1);
-  const auto make = [&](const Part& part) {  // (N,rows)
-    return at::mm(at::mm(x, leaves_[part.a].t()), leaves_[part.b].t());
-  };
   if (parts.size() == 1 && parts[0].target.rows == outputs) {
-    const at::Tensor low = at::mm(x, leaves_[parts[0].a].t());  // (N,r)
-    return at::addmm(y, low, leaves_[parts[0].b].t(), 1, lora_.Scale());
+    return at::addmm(y, low(parts[0]), b(parts[0]), 1, lora_.Scale());
   }
   // Side by side, with nothing where a part of the leaf has no adapter.
   std::vector<at::Tensor> beside;
   int64_t column = 0;
+  const auto skip_to = [&](int64_t next) {
+    if (next > column) beside.push_back(at::zeros({x.size(0), next - column}, y.options()));
+  };
   for (const Part& part : parts) {
-    if (part.target.row > column) {
-      beside.push_back(at::zeros({x.size(0), part.target.row - column}, y.options()));
-    }
-    beside.push_back(make(part));
+    skip_to(part.target.row);
+    beside.push_back(at::mm(low(part), b(part)));
     column = part.target.row + part.target.rows;
   }
-  if (column < outputs) beside.push_back(at::zeros({x.size(0), outputs - column}, y.options()));
+  skip_to(outputs);
   return at::add(y, at::cat(beside, 1), lora_.Scale());
 }
 

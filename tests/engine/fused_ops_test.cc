@@ -5,12 +5,15 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
+#include <random>
 #include <vector>
 
 #include "engine/model/attention.h"
 #include "engine/model/cpu_kernels.h"
+#include "tests/support/seeded_random.h"
 
 namespace lethe {
 namespace {
@@ -214,10 +217,35 @@ TEST_F(FusedOps, NotANumberIsNotHidden) {
 TEST_F(FusedOps, ChoiceIsTheLowestOfEquals) {
   std::vector<float> logits(40, -1.0f);
   logits[37] = logits[20] = logits[39] = 2.0f;
-  EXPECT_EQ(cpu::Best().first_largest(logits.data(), 40), 20);
-  EXPECT_EQ(cpu::Best().softmax_in_place(logits.data(), 40, 3).choice, 20);
+  EXPECT_EQ(cpu::Best().top_two(logits.data(), 40).place, 20);
+  EXPECT_EQ(cpu::Best().softmax_in_place(logits.data(), 40, 3).top.place, 20);
   const float one[] = {-INFINITY};
-  EXPECT_EQ(cpu::Best().first_largest(one, 1), 0);
+  EXPECT_EQ(cpu::Best().top_two(one, 1).place, 0);
+}
+
+// Against sorting, over widths that fill the lanes and that do not, with equals among the largest.
+TEST_F(FusedOps, TopTwoEqualASort) {
+  std::mt19937_64 random(TestSeed(8));
+  const cpu::LoopsList all = cpu::AllForTest();
+  for (int round = 0; round < 2000; ++round) {
+    std::vector<float> numbers(1 + random() % 70);
+    for (float& x : numbers) x = static_cast<float>(random() % 50) - 25;
+    std::vector<float> sorted = numbers;
+    sorted.push_back(-INFINITY);
+    std::sort(sorted.begin(), sorted.end(), std::greater<>());
+    const auto place = std::find(numbers.begin(), numbers.end(), sorted[0]) - numbers.begin();
+    for (int level = 0; level < all.count; ++level) {
+      std::vector<float> copy = numbers;
+      const auto width = static_cast<int64_t>(numbers.size());
+      const cpu::TopTwo tops[] = {all.loops[level]->top_two(copy.data(), width),
+                                  all.loops[level]->softmax_in_place(copy.data(), width, 0).top};
+      for (const cpu::TopTwo& top : tops) {
+        ASSERT_EQ(top.place, place) << all.loops[level]->name;
+        ASSERT_EQ(top.largest, sorted[0]) << all.loops[level]->name;
+        ASSERT_EQ(top.second, sorted[1]) << all.loops[level]->name;
+      }
+    }
+  }
 }
 
 // By hand: logits (0, ln 3), so probabilities 1/4 and 3/4.
@@ -225,7 +253,7 @@ TEST_F(FusedOps, SoftmaxByHand) {
   float logits[2] = {0, std::log(3.0f)};
   const cpu::Choice made = cpu::Best().softmax_in_place(logits, 2, 0);
   EXPECT_NEAR(made.nll, std::log(4.0), 1e-6);
-  EXPECT_EQ(made.choice, 1);
+  EXPECT_EQ(made.top.place, 1);
   EXPECT_NEAR(logits[0], 0.25, 1e-6);
   EXPECT_NEAR(logits[1], 0.75, 1e-6);
 }
@@ -282,7 +310,7 @@ TEST_F(FusedOps, LevelsAgree) {
                              gelu_slope.data_ptr<float>(), 9 * 42);
     const cpu::Choice choice = loops.softmax_in_place(probabilities.data_ptr<float>(), 301, 7);
     results.push_back({out, sums, grads, y, probabilities, normed, sloped, summed, gelu, gelu_slope,
-                       at::tensor({choice.nll, static_cast<float>(choice.choice)})});
+                       at::tensor({choice.nll, static_cast<float>(choice.top.place)})});
   }
   for (const auto& result : results) {
     for (size_t i = 0; i < result.size(); ++i) EXPECT_LE(Gap(result[i], results[0][i]), 1e-5) << i;

@@ -197,5 +197,72 @@ TEST(Sampler, SharesAreTheProbabilities) {
   ExpectShares({.top_k = 2, .top_p = 0.6}, logits, {0, 1, 0, 0});  // 2/3 of what top-k left
 }
 
+// The definition once more, by sorting everything: probabilities of what may be drawn.
+std::vector<double> Distribution(const std::vector<double>& logits, const SamplingRule& rule) {
+  std::vector<std::pair<double, int>> order;  // falling probability, rising id
+  double total = 0;
+  for (size_t id = 0; id < logits.size(); ++id) {
+    order.emplace_back(-std::exp(logits[id] / rule.temperature), static_cast<int>(id));
+  }
+  std::sort(order.begin(), order.end());
+  if (rule.top_k > 0) order.resize(std::min<size_t>(order.size(), rule.top_k));
+  for (const auto& [weight, id] : order) total -= weight;
+  double sum = 0, kept = 0;
+  std::vector<double> shares(logits.size(), 0);
+  for (const auto& [weight, id] : order) {
+    if (sum >= rule.top_p * total) break;
+    sum -= weight;
+    shares[id] = -weight;
+    kept -= weight;
+  }
+  for (double& share : shares) share /= kept;
+  return shares;
+}
+
+TEST(Sampler, SharesAreThoseOfTheDefinitionForRandomRules) {
+  std::mt19937_64 random(TestSeed(12));
+  const auto uniform = [&] { return static_cast<double>(random() >> 11) * 0x1p-53; };
+  for (int round = 0; round < 40; ++round) {
+    std::vector<float> logits;
+    for (int id = 0; id < 12; ++id) logits.push_back(static_cast<float>(uniform() * 6));
+    const SamplingRule rule{.temperature = 0.3 + 2 * uniform(),
+                            .top_k = static_cast<int64_t>(random() % 14),
+                            .top_p = random() % 3 ? 0.05 + 0.9 * uniform() : 1};
+    SCOPED_TRACE(testing::Message() << "temperature " << rule.temperature << ", top_k "
+                                    << rule.top_k << ", top_p " << rule.top_p);
+    ExpectShares(rule, logits, Distribution({logits.begin(), logits.end()}, rule));
+  }
+}
+
+// What is drawn behind a prompt follows the model's own probabilities there.
+TEST(Generate, SamplesFollowTheModelsProbabilities) {
+  c10::InferenceMode inference;
+  const Decoder model = RandomModel({.vocab = 15}, 8);
+  const std::vector<TokenIds> prompts = {{1, 2, 3, 4}};
+  const at::Tensor hidden = model.HiddenInDouble(Row(prompts[0]));
+  const at::Tensor logits = at::mv(model.OutputWeight().detach().to(at::kDouble), hidden[3]);
+  const double* from = logits.const_data_ptr<double>();
+  const SamplingRule rule{.temperature = 3, .top_k = 9, .top_p = 0.9};
+  const auto want = Distribution({from, from + 15}, rule);
+  constexpr int kSamples = 20000;
+  const auto drawn = GenerateContinuations(model, prompts,
+                                           {.max_new_tokens = 1,
+                                            .samples = kSamples,
+                                            .temperature = rule.temperature,
+                                            .top_k = rule.top_k,
+                                            .top_p = rule.top_p,
+                                            .seed = TestSeed(13)});
+  ASSERT_TRUE(drawn.ok()) << drawn.status();
+  std::vector<double> counts(15, 0);
+  for (const TokenIds& ids : (*drawn)[0]) ++counts[ids[0]];
+  int possible = 0;
+  for (int id = 0; id < 15; ++id) {
+    const double spread = std::sqrt(want[id] * (1 - want[id]) / kSamples);
+    EXPECT_LE(std::abs(counts[id] / kSamples - want[id]), 5 * spread) << "id " << id;
+    possible += want[id] > 0;
+  }
+  EXPECT_GT(possible, 4);
+}
+
 }  // namespace
 }  // namespace lethe

@@ -127,6 +127,44 @@ TEST_F(IdFiles, GenerateSaysWhatScoreCallsTheFirstChoice) {
   }
 }
 
+// What the beams say is never less likely than what greedy choice says, by score's figures.
+TEST_F(IdFiles, GenerateWithBeamsFindsWhatScoreCallsLikelier) {
+  const std::vector<Ids> prompts = {{7, 30, 111}, {5}, {200, 12, 9, 44, 3, 8}};
+  const auto log_prob = [&](const std::vector<Json>& said) {
+    std::vector<Ids> whole = prompts;
+    for (size_t i = 0; i < said.size(); ++i) {
+      for (const int32_t id : said[i]["ids"]) whole[i].push_back(id);
+    }
+    const std::vector<Json> scored = Run("score", whole);
+    std::vector<double> sums;
+    for (size_t i = 0; i < whole.size(); ++i) {
+      double& sum = sums.emplace_back(0);
+      for (size_t t = prompts[i].size(); t < whole[i].size(); ++t) {
+        sum += scored[i]["log_probs"][t - 1].get<double>();
+      }
+    }
+    return sums;
+  };
+  const auto greedy = log_prob(Run("generate --max-new-tokens 9", prompts));
+  const std::vector<Json> found = Run("generate --beams 8 --max-new-tokens 9", prompts);
+  const auto beams = log_prob(found);
+  double gain = 0;
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    ASSERT_EQ(found[i]["ids"].size(), 9U);
+    EXPECT_GE(beams[i], greedy[i] - 1e-4);
+    gain += beams[i] - greedy[i];
+  }
+  EXPECT_GT(gain, 1e-3);
+  // It ends before a token of its own, where that is named.
+  const int32_t stop = found[0]["ids"][4];
+  const std::string command = "generate --beams 8 --max-new-tokens 9 --stop-id ";
+  for (const Json& line : Run(command + std::to_string(stop), prompts)) {
+    for (const int32_t id : line["ids"]) EXPECT_NE(id, stop);
+  }
+  EXPECT_EQ(RunTool(With("generate --beams 2 --temperature 1", "[[3, 4]]") + " 2>/dev/null").code,
+            2);
+}
+
 // MA from score's choices and EL_n from generate's continuations of every prefix, as Jang et al.
 // define them.
 TEST_F(IdFiles, ExtractIsTheDefinitionOnTopOfScoreAndGenerate) {
@@ -143,7 +181,7 @@ TEST_F(IdFiles, ExtractIsTheDefinitionOnTopOfScoreAndGenerate) {
     const Ids& x = lists[s];
     const size_t length = x.size();
     EXPECT_EQ(Fields(lines[s]),
-              (std::vector<std::string>{"ma", "el", "rollouts", "forward_tokens"}));
+              (std::vector<std::string>{"ma", "el", "rollouts", "forward_tokens", "ties"}));
     size_t hits = 0;
     for (size_t t = 1; t < length; ++t) hits += scored[s]["argmax"][t - 1] == x[t];
     EXPECT_NEAR(lines[s]["ma"].get<double>(),

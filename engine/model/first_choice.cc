@@ -1,0 +1,119 @@
+#include "engine/model/first_choice.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/mv.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/topk.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "engine/model/cpu_kernels.h"
+#include "engine/model/row_tasks.h"
+
+namespace lethe {
+namespace {
+
+constexpr int64_t kLogitBytes = int64_t{64} << 20;
+constexpr int64_t kWeightRows = 4096;  // of the output weight that are in float64 at a time
+
+// Of the number type, at the best logit's size. Twice the largest error of a distance that was seen
+// (docs/engine.md, "Ties").
+constexpr double kSteps = 128;
+
+double Bound(double largest, double step) {
+  return kSteps * step * std::max(1.0, std::abs(largest));
+}
+
+// logits (n,V) -> the two best of each row.
+std::vector<cpu::TopTwo> BestTwo(const at::Tensor& logits) {
+  const int64_t rows = logits.size(0), vocabulary = logits.size(1);
+  std::vector<cpu::TopTwo> best(rows);
+  if (!RunsOurLoops(logits)) {
+    const auto [values, places] = logits.topk(std::min<int64_t>(2, vocabulary), 1);
+    const at::Tensor value = values.to(at::kFloat).cpu(), place = places.cpu();
+    for (int64_t n = 0; n < rows; ++n) {
+      best[n] = {.place = place[n][0].item<int64_t>(), .largest = value[n][0].item<float>()};
+      best[n].second =
+          vocabulary > 1 ? value[n][1].item<float>() : -std::numeric_limits<float>::infinity();
+    }
+    return best;
+  }
+  const float* from = logits.const_data_ptr<float>();
+  const int64_t grain = std::max<int64_t>(1, 400'000 / vocabulary);
+  at::parallel_for(0, rows, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t n = begin; n < end; ++n) {
+      best[n] = cpu::Best().top_two(from + n * vocabulary, vocabulary);
+    }
+  });
+  return best;
+}
+
+// Decides between the tokens whose logits (V) are within the bound of the largest.
+int32_t BreakTie(const Decoder& model, const at::Tensor& logits, double largest,
+                 const std::vector<int32_t>& text) {
+  const at::Tensor close =
+      logits.to(at::kDouble).ge(largest - TieBound(largest)).nonzero().view({-1});
+  const at::Tensor rows = model.OutputWeight().index_select(0, close);
+  if (rows.eq(rows.narrow(0, 0, 1)).all().item<bool>()) {
+    return static_cast<int32_t>(close[0].item<int64_t>());
+  }
+  return ChooseInDouble(model, text).token;
+}
+
+}  // namespace
+
+double TieBound(double largest) { return Bound(largest, std::numeric_limits<float>::epsilon()); }
+
+FirstChoices ChooseFirst(const Decoder& model, const at::Tensor& hidden, const TextBefore& text) {
+  at::NoGradGuard no_grad;
+  const int64_t rows = hidden.size(0), vocabulary = model.config().vocab_size;
+  const int64_t chunk = std::max<int64_t>(1, kLogitBytes / (4 * vocabulary));
+  FirstChoices made;
+  for (int64_t row = 0; row < rows; row += chunk) {
+    const at::Tensor logits = model.Logits(hidden.narrow(0, row, std::min(chunk, rows - row)));
+    const std::vector<cpu::TopTwo> best = BestTwo(logits);
+    for (size_t n = 0; n < best.size(); ++n) {
+      const cpu::TopTwo& two = best[n];
+      made.tokens.push_back(static_cast<int32_t>(two.place));
+      if (!(two.largest - two.second < TieBound(two.largest))) continue;
+      const std::vector<int32_t> read = text(row + static_cast<int64_t>(n));
+      if (read.empty()) continue;
+      made.tokens.back() = BreakTie(model, logits[static_cast<int64_t>(n)], two.largest, read);
+      ++made.ties;
+    }
+  }
+  return made;
+}
+
+PreciseChoice ChooseInDouble(const Decoder& model, std::span<const int32_t> text) {
+  at::NoGradGuard no_grad;
+  const at::Tensor ids =
+      at::tensor(std::vector<int64_t>(text.begin(), text.end()), at::kLong).to(model.device());
+  const at::Tensor hidden = model.HiddenInDouble(ids.unsqueeze(0)).select(0, ids.size(0) - 1);
+  const at::Tensor weight = model.OutputWeight().detach();
+  const int64_t vocabulary = weight.size(0);
+  std::vector<double> logits;
+  for (int64_t row = 0; row < vocabulary; row += kWeightRows) {
+    const int64_t count = std::min(kWeightRows, vocabulary - row);
+    const at::Tensor part = at::mv(weight.narrow(0, row, count).to(at::kDouble), hidden).cpu();
+    logits.insert(logits.end(), part.const_data_ptr<double>(),
+                  part.const_data_ptr<double>() + count);
+  }
+  const double largest = *std::max_element(logits.begin(), logits.end());
+  const double equal = largest - Bound(largest, std::numeric_limits<double>::epsilon());
+  PreciseChoice choice{.token = -1, .margin = std::numeric_limits<double>::infinity()};
+  for (size_t id = 0; id < logits.size(); ++id) {
+    if (logits[id] < equal) {
+      choice.margin = std::min(choice.margin, largest - logits[id]);
+    } else if (choice.token < 0) {
+      choice.token = static_cast<int32_t>(id);
+    }
+  }
+  return choice;
+}
+
+}  // namespace lethe
