@@ -11,7 +11,6 @@
 #include <cmath>
 #include <limits>
 
-#include "engine/model/cpu_kernels.h"
 #include "engine/model/row_tasks.h"
 
 namespace lethe {
@@ -20,36 +19,12 @@ namespace {
 constexpr int64_t kLogitBytes = int64_t{64} << 20;
 constexpr int64_t kWeightRows = 4096;  // of the output weight that are in float64 at a time
 
-// Of the number type, at the best logit's size. Twice the largest error of a distance that was seen
-// (docs/engine.md, "Ties").
-constexpr double kSteps = 128;
+// Of the number type, at the best logit's size. A real model's largest error of a distance was 50
+// (docs/engine.md, "Ties"); twice as many would cost twice as many float64 passes.
+constexpr double kSteps = 64;
 
 double Bound(double largest, double step) {
   return kSteps * step * std::max(1.0, std::abs(largest));
-}
-
-// logits (n,V) -> the two best of each row.
-std::vector<cpu::TopTwo> BestTwo(const at::Tensor& logits) {
-  const int64_t rows = logits.size(0), vocabulary = logits.size(1);
-  std::vector<cpu::TopTwo> best(rows);
-  if (!RunsOurLoops(logits)) {
-    const auto [values, places] = logits.topk(std::min<int64_t>(2, vocabulary), 1);
-    const at::Tensor value = values.to(at::kFloat).cpu(), place = places.cpu();
-    for (int64_t n = 0; n < rows; ++n) {
-      best[n] = {.place = place[n][0].item<int64_t>(), .largest = value[n][0].item<float>()};
-      best[n].second =
-          vocabulary > 1 ? value[n][1].item<float>() : -std::numeric_limits<float>::infinity();
-    }
-    return best;
-  }
-  const float* from = logits.const_data_ptr<float>();
-  const int64_t grain = std::max<int64_t>(1, 400'000 / vocabulary);
-  at::parallel_for(0, rows, grain, [&](int64_t begin, int64_t end) {
-    for (int64_t n = begin; n < end; ++n) {
-      best[n] = cpu::Best().top_two(from + n * vocabulary, vocabulary);
-    }
-  });
-  return best;
 }
 
 // Decides between the tokens whose logits (V) are within the bound of the largest.
@@ -67,6 +42,32 @@ int32_t BreakTie(const Decoder& model, const at::Tensor& logits, double largest,
 }  // namespace
 
 double TieBound(double largest) { return Bound(largest, std::numeric_limits<float>::epsilon()); }
+
+std::vector<cpu::TopTwo> BestTwo(const at::Tensor& logits) {
+  const int64_t rows = logits.size(0), vocabulary = logits.size(1);
+  std::vector<cpu::TopTwo> best(rows);
+  if (!RunsOurLoops(logits)) {
+    const int64_t count = std::min<int64_t>(2, vocabulary);
+    const auto [values, places] = logits.topk(count, 1);  // (n,2), the larger first
+    const at::Tensor value = values.to(at::kFloat).cpu().contiguous();
+    const at::Tensor place = places.cpu().contiguous();
+    for (int64_t n = 0; n < rows; ++n) {
+      const float* two = value.const_data_ptr<float>() + n * count;
+      best[n] = {.place = place.const_data_ptr<int64_t>()[n * count],
+                 .largest = two[0],
+                 .second = count > 1 ? two[1] : -std::numeric_limits<float>::infinity()};
+    }
+    return best;
+  }
+  const float* from = logits.const_data_ptr<float>();
+  const int64_t grain = std::max<int64_t>(1, 400'000 / vocabulary);
+  at::parallel_for(0, rows, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t n = begin; n < end; ++n) {
+      best[n] = cpu::Best().top_two(from + n * vocabulary, vocabulary);
+    }
+  });
+  return best;
+}
 
 FirstChoices ChooseFirst(const Decoder& model, const at::Tensor& hidden, const TextBefore& text) {
   at::NoGradGuard no_grad;

@@ -26,13 +26,18 @@
 #include <span>
 #include <vector>
 
+#include "engine/model/cpu_kernels.h"
 #include "engine/model/decoder.h"
 
 namespace lethe {
 
-// How close two logits may be that fp32 cannot tell apart, where the best is `largest`: 128 steps of
-// fp32 at that size (1.5e-5 up to 1, 3e-4 at 20). docs/engine.md, "Ties", has what it rests on.
+// How close two logits may be that fp32 cannot tell apart, where the best is `largest`: 64 steps of
+// fp32 at that size (8e-6 up to 1, 1.5e-4 at 20). docs/engine.md, "Ties", has what it rests on.
 double TieBound(double largest);
+
+// logits (n,V), of any type and on any device -> the two best of each row. Of equals, which comes
+// first is certain only where our own loops run.
+std::vector<cpu::TopTwo> BestTwo(const at::Tensor& logits);
 
 struct FirstChoices {
   std::vector<int32_t> tokens;  // (N)

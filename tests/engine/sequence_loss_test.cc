@@ -77,6 +77,26 @@ TEST(SequenceLoss, LabelsBeginBehindThePromptAndNeverAtTheFirstToken) {
   for (int i = 0; i < 3; ++i) EXPECT_LE(std::abs((*scores)[0].nll[i] - nll[4 + i]), 2e-5);
 }
 
+// Rows whose best token has a twin are close, others are not: in our loops and in tensor operations
+// (doubles), whole and in chunks.
+TEST(SequenceLoss, FindsChoicesThatFp32CannotMake) {
+  at::manual_seed(2);
+  const at::Tensor hidden = at::randn({40, 24}), targets = at::randint(0, 37, {40}, at::kLong);
+  at::Tensor weight = at::randn({37, 24});
+  weight[30] = weight[3];
+  const at::Tensor best = at::mm(hidden, weight.t()).argmax(1);
+  const at::Tensor want = best.eq(3).logical_or(best.eq(30));
+  EXPECT_GT(want.sum().item<int64_t>(), 0);
+  for (const auto type : {at::kFloat, at::kDouble}) {
+    for (const int64_t bytes : {int64_t{1}, int64_t{1} << 20}) {
+      const TokenLosses losses = OutputLoss(hidden.to(type), weight.to(type), targets,
+                                            {.logit_bytes = bytes, .find_close = true});
+      EXPECT_TRUE(losses.close.equal(want)) << type << " " << bytes;
+    }
+  }
+  EXPECT_FALSE(OutputLoss(hidden, weight, targets).close.defined());
+}
+
 // Chunks change neither values nor gradients; with three rows of logits at a time the backward pass
 // computes them again.
 TEST(SequenceLoss, ChunksGiveTheGradientsOfTheWhole) {

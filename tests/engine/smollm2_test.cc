@@ -143,7 +143,7 @@ TEST_F(SmolLm2, NoiseIsBelowTheTieBound) {
   for (const Sequence& s : Passages()) texts.push_back(s.ids);
   const double noise = ChoiceNoise(model(), texts);
   std::printf("largest noise: %.3f of the bound\n", noise);
-  EXPECT_LE(noise, 0.8);
+  EXPECT_LE(noise, 1);
 }
 
 }  // namespace
