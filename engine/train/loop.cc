@@ -130,9 +130,14 @@ class Loop {
       absl::StatusOr<Slope> slope = CatchTorch("training", [&] { return MakeSlope(step); });
       if (options_.micro_batch == nullptr || !IsOutOfMemory(slope.status())) return slope;
       if (!options_.micro_batch->Halve()) return OneSequenceTooMany(*options_.micro_batch);
-      weights_before_.clear();  // of the step before, which stands
-      adam_before_.moments.clear();
+      ForgetBefore();
     }
+  }
+
+  // The copies are of the step before, which stands.
+  void ForgetBefore() {
+    weights_before_.clear();
+    adam_before_.moments.clear();
   }
 
   absl::StatusOr<Slope> MakeSlope(int64_t step) {
@@ -140,6 +145,7 @@ class Loop {
     const double norm = adam_.GradientNorm();
     adam_.Clip(norm, options_.max_grad_norm);
     if (options_.may_take_back) {
+      ForgetBefore();  // first, so that two of each never stand in memory
       weights_before_ = model_.Snapshot();
       adam_before_ = adam_.Save();
     }
