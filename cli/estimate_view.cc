@@ -26,9 +26,9 @@ Unit UnitOf(double seconds) {
   return {86400, "day"};
 }
 
-// Nobody wants "47 seconds" of an estimate: two figures, and from 20 on in fives.
+// Nobody wants "47 seconds" of an estimate: from 30 on in fives.
 int64_t Rounded(double count) {
-  if (count >= 20) return 5 * std::llround(count / 5);
+  if (count >= 30) return 5 * std::llround(count / 5);
   return std::max<int64_t>(1, std::llround(count));
 }
 

@@ -35,6 +35,9 @@ inline constexpr size_t kMinHoldout = 16;
 inline constexpr int kMaxControl = 256;
 inline constexpr int kMaxUtility = 512;
 
+// Sequences of retain and of watched text that are looked at after each step.
+inline constexpr int kProbeSequences = 32;
+
 struct ParameterEntry {
   std::string_view name;
   double value;  // the default, unless a preset says otherwise
@@ -136,16 +139,16 @@ inline constexpr PresetEntry kAscentPresets[] = {
      "each sequence is pushed up to the likelihood of unseen text of its kind; same-kind text is "
      "held in place",
      kCalibrated,
-     {60, 100, 200, 0.4}},
+     {70, 110, 400, 0.4}},
     {"careful",
      "as calibrated with steps half as long and twice the weight on what is kept",
      kCareful,
-     {120, 200, 400, 0.4}},
+     {80, 130, 800, 0.4}},
     {"paper",
      "Jang et al. 2023 to the letter: Adam at 5e-5, at most 20 epochs, no retain term; it damages "
      "the whole kind",
      kPaper,
-     {5, 15, 20, 0}},
+     {10, 20, 20, 0}},
 };
 
 inline constexpr MethodEntry kMethods[] = {

@@ -17,9 +17,9 @@ constexpr Range kKnownShare = {0, 0.1, 1};
 // down no further.
 constexpr Range kElAsked = {1, 2, 30};
 
-constexpr double kProbe = 32;      // sequences of KeptText's probes
 constexpr double kRounding = 1.4;  // GroupByLength asks for up to twice of what is needed: 2 ln 2
 constexpr double kShortPrefix = 8;
+constexpr double kMostBytes = 1e18;
 
 double Get(const ParameterValues& values, const char* name, double otherwise) {
   const auto found = values.find(name);
@@ -56,7 +56,7 @@ Tokens Extraction(const PlannedAttack& attack, const TextSize& size, bool on_spa
   }
   const auto add = [&](double share) {  // of the sequence that is the prefix
     const double suffix = std::min((1 - share) * length, most);
-    tokens.generated += size.sequences * draws * suffix * (suffix < most ? kRounding : 1);
+    tokens.generated += size.sequences * draws * std::min(kRounding * suffix, most);
     tokens.read += size.sequences * (share * length + (greedy ? 0 : length));
   };
   if (!greedy) {
@@ -77,11 +77,12 @@ class Estimator {
   Estimator(const ModelCosts& costs, const Workload& work) : costs_(costs), work_(work) {}
 
   Estimate Make() const {
-    Estimate estimate{.steps = work_.steps, .step_seconds = StepSeconds()};
+    Estimate estimate{.steps = work_.steps, .step_seconds = Ending(StepSeconds(), kLongest)};
     estimate.unlearn = Limited(Unlearn());
     estimate.verify = Limited(Verify());
     const double step = StepBytes() + BatchTokens() * costs_.token_bytes;
-    estimate.device_bytes = costs_.weight_bytes + std::max(step, costs_.evaluation_bytes);
+    estimate.device_bytes =
+        Ending(costs_.weight_bytes + std::max(step, costs_.evaluation_bytes), kMostBytes);
     return estimate;
   }
 
@@ -106,8 +107,8 @@ class Estimator {
   }
 
   TextSize Probes() const {
-    TextSize probes = AtMost(work_.retain, kProbe);
-    probes += AtMost(work_.holdout, kProbe);
+    TextSize probes = AtMost(work_.retain, kProbeSequences);
+    probes += AtMost(work_.holdout, kProbeSequences);
     return probes;
   }
   // The retain text that a step holds in place.
@@ -193,9 +194,11 @@ class Estimator {
   double LongestToken() const { return Mean(work_.forget); }
 
   Range Limited(const Range& seconds) const {
-    const auto end = [](double value) { return value < kLongest ? value : kLongest; };
-    return {end(kFaster * seconds.low), end(seconds.typical), end(kSlower * seconds.high)};
+    return {Ending(kFaster * seconds.low, kLongest), Ending(seconds.typical, kLongest),
+            Ending(kSlower * seconds.high, kLongest)};
   }
+  // NaN, which infinity times nothing gives, ends there too.
+  static double Ending(double value, double most) { return value < most ? value : most; }
 
   const ModelCosts& costs_;
   const Workload& work_;
