@@ -8,7 +8,7 @@ namespace {
 
 // How far a machine was seen from what it measured of itself when it prepared the model
 // (docs/engine.md): now idle and then shared, or the other way round.
-constexpr double kFaster = 0.8, kSlower = 1.5;
+constexpr double kFaster = 0.6, kSlower = 1.6;
 
 // The share of its roll-outs that text still needs before it is forgotten: memorised text goes on
 // by itself, and text that the model does not know has as many as unseen text.

@@ -106,17 +106,25 @@ absl::StatusOr<PrepareResult> LoadAndPrepare(const PrepareRequest& request,
   const double unseen_seconds = SecondsSince(measured);
   const auto evaluation_bytes = static_cast<double>(memory.peak_bytes());
   result.thresholds = ThresholdsOf(unseen.sequences, request.el_n);
+  const auto reading = std::chrono::steady_clock::now();
   LETHE_ASSIGN_OR_RETURN(const EvaluateResult kept,
                          EvaluateSequences(loaded.model, request.retain, {}, false, progress));
+  const double kept_seconds = SecondsSince(reading);
   result.retain_nll = SetNll(kept.sequences);
   if (!std::isfinite(result.thresholds.nll_mean) || !std::isfinite(result.retain_nll)) {
     return Error(absl::StatusCode::kFailedPrecondition, "MODEL_NOT_FINITE",
                  "the model gives NaN or infinity on the holdout or retain text");
   }
   if (request.measure_costs) {
-    const double token_seconds = unseen_seconds / static_cast<double>(unseen.forward_tokens);
-    LETHE_ASSIGN_OR_RETURN(result.costs, MeasureCosts(loaded.model, request.holdout, unseen,
-                                                      {.token_seconds = token_seconds}, progress));
+    absl::StatusOr<ModelCosts> costs =
+        MeasureCosts(loaded.model, request.holdout, unseen,
+                     {.unseen_seconds = unseen_seconds,
+                      .read_tokens = static_cast<double>(kept.forward_tokens),
+                      .read_seconds = kept_seconds},
+                     progress);
+    if (absl::IsCancelled(costs.status())) return costs.status();
+    // A model whose costs cannot be had, for lack of memory say, is as good as any other.
+    result.costs = std::move(costs).value_or(ModelCosts());
     result.costs.load_seconds = load_seconds;
     result.costs.evaluation_bytes = evaluation_bytes;
   }

@@ -68,7 +68,7 @@ struct PrepareRequest {
 struct PrepareResult {
   ModelFacts facts;
   ModelThresholds thresholds;
-  ModelCosts costs;       // Usable, unless they were not asked for
+  ModelCosts costs;       // not Usable where they were not asked for, or memory was too short
   double retain_nll = 0;  // nats a token over the whole set; 0 without one
   RunRecord run;
 };

@@ -6,13 +6,11 @@
 #include <algorithm>
 #include <chrono>
 #include <functional>
-#include <optional>
 #include <vector>
 
 #include "base/machine_memory.h"
 #include "engine/cost/tensor_memory.h"
 #include "engine/loss/sequence_loss.h"
-#include "engine/metric/memorisation.h"
 #include "engine/model/generate.h"
 #include "engine/torch_status.h"
 #include "engine/train/loop.h"
@@ -20,6 +18,7 @@
 namespace lethe {
 namespace {
 
+constexpr double kEnoughTokens = 512;        // read text: fewer are measured once more
 constexpr int64_t kFewTokens = 8;            // of one sequence, where even that takes its time
 constexpr int64_t kMostTokens = 4096;        // a micro-batch
 constexpr int32_t kDraws = 32, kDrawn = 16;  // continuations of a prompt, and tokens of each
@@ -34,6 +33,12 @@ double Now() {
 double Median(std::vector<double> values) {
   std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
   return values[values.size() / 2];
+}
+
+// The first has warmed things up.
+double MedianBehindFirst(std::vector<double> values) {
+  values.erase(values.begin());
+  return Median(std::move(values));
 }
 
 // Seconds of `body`, which has run before: the median of three.
@@ -91,7 +96,7 @@ class Measurement {
   absl::StatusOr<ModelCosts> Run(const ProgressCallback& progress) {
     using Part = absl::Status (Measurement::*)();
     costs_.weight_bytes = LeafBytes(model_);
-    costs_.rollout_share = RolloutShare();
+    CountUnseen();
     for (const Part part :
          {&Measurement::Scores, &Measurement::Rollouts, &Measurement::Draws, &Measurement::Steps}) {
       LETHE_RETURN_IF_ERROR(Report(progress, {"measuring", 0, 0, {}}));
@@ -101,61 +106,52 @@ class Measurement {
   }
 
  private:
-  // Tokens that the budget allows, where one takes so many times what a token takes that is read.
-  double Affordable(double times) const {
-    return options_.budget_seconds / std::max(1e-9, times * options_.token_seconds);
+  // Tokens that the budget allows at so many seconds each.
+  double Affordable(double token_seconds) const {
+    const double budget = std::clamp(options_.unseen_seconds / 50, kLeastBudget, kMostBudget);
+    return budget / std::max(1e-9, token_seconds);
   }
 
-  double RolloutShare() const {
-    double rolled = 0, possible = 0;
+  // Tokens of the unseen text, those that its EL rolled out, and all that could have been.
+  void CountUnseen() {
     for (size_t i = 0; i < evaluated_.sequences.size(); ++i) {
       const auto tokens = static_cast<double>(unseen_[i].ids.size());
       const auto fed = static_cast<double>(evaluated_.sequences[i].el_forward_tokens);
-      rolled += std::max(0.0, fed - tokens);
-      possible += tokens * tokens / 2;
+      tokens_ += tokens;
+      rolled_ += std::max(0.0, fed - tokens);
+      possible_ += tokens * tokens / 2;
     }
-    return possible > 0 ? rolled / possible : 0;
+    costs_.rollout_share = possible_ > 0 ? rolled_ / possible_ : 0;
   }
 
   absl::Status Scores() {
-    const std::vector<Sequence> sample = Sample(unseen_, Affordable(1));
+    if (options_.read_tokens >= kEnoughTokens && options_.read_seconds > 0) {
+      costs_.score_token_seconds = options_.read_seconds / options_.read_tokens;
+      return absl::OkStatus();
+    }
+    // A token of the evaluation is about as dear as one that is read.
+    const double fed = tokens_ + rolled_;
+    const double guess = fed > 0 ? options_.unseen_seconds / fed : 1e-3;
+    const std::vector<Sequence> sample = Sample(unseen_, Affordable(guess));
     LETHE_ASSIGN_OR_RETURN(const double seconds,
                            SecondsOf([&] { return ScoreSequences(model_, sample).status(); }));
     costs_.score_token_seconds = seconds / static_cast<double>(TokensOf(sample));
     return absl::OkStatus();
   }
 
+  // The evaluation read the text twice, for the scores and for EL; the rest were roll-outs.
   absl::Status Rollouts() {
-    const double fed_a_token = evaluated_.rollouts > 0 ? FedATokenOfText() : 1;
-    std::vector<Sequence> sample = Sample(unseen_, Affordable(fed_a_token));
-    int64_t fed = 0;
-    const auto measure = [&]() -> absl::Status {
-      LETHE_ASSIGN_OR_RETURN(const auto measured, MeasureMemorisation(model_, sample));
-      fed = 0;
-      for (const Memorisation& m : measured) fed += m.forward_tokens;
-      return absl::OkStatus();
-    };
-    LETHE_ASSIGN_OR_RETURN(const double seconds, SecondsOf(measure));
-    const auto tokens = static_cast<double>(TokensOf(sample));
-    const double rolled = static_cast<double>(fed) - tokens;
-    // What reading takes may be all there is, and then a roll-out is taken to cost as much.
-    const double rest = seconds - tokens * costs_.score_token_seconds;
+    const double rest = options_.unseen_seconds - 2 * tokens_ * costs_.score_token_seconds;
     costs_.rollout_token_seconds =
-        rolled > 0 && rest > 0 ? rest / rolled : costs_.score_token_seconds;
+        rolled_ > 0 && rest > 0 ? rest / rolled_ : costs_.score_token_seconds;
     return absl::OkStatus();
-  }
-
-  double FedATokenOfText() const {
-    int64_t fed = 0;
-    for (const SequenceEvaluation& s : evaluated_.sequences) fed += s.el_forward_tokens;
-    return std::max(1.0, static_cast<double>(fed) / static_cast<double>(TokensOf(unseen_)));
   }
 
   absl::Status Draws() {
     const int64_t context = model_.config().context;
     const auto drawn = static_cast<int32_t>(std::min<int64_t>(kDrawn, context - 1));
     if (drawn < 1) return absl::OkStatus();
-    const double affordable = std::min(Affordable(1), static_cast<double>(kMostTokens));
+    const double affordable = std::min(Affordable(costs_.rollout_token_seconds), 1.0 * kMostTokens);
     const auto draws = static_cast<int32_t>(std::clamp(affordable / drawn, 1.0, 1.0 * kDraws));
     std::vector<TokenIds> prompts;
     int64_t read = 0;
@@ -195,36 +191,59 @@ class Measurement {
     return absl::OkStatus();
   }
 
-  absl::Status MeasuredSteps() {
-    LETHE_ASSIGN_OR_RETURN(
-        const std::vector<LossBatch> batches,
-        MakeBatches(model_, Sample(unseen_, Affordable(kBackward)), {.max_tokens = kMostTokens}));
-    const auto labelled = static_cast<double>(LabelledTokens(batches));
-    double tokens = 0, padded = 0;
-    for (const LossBatch& batch : batches) {
-      tokens += static_cast<double>(batch.positions.numel() + batch.ids.size(0));
-      padded = std::max(padded, static_cast<double>(batch.ids.numel()));
+  // Micro-batches over as many tokens, with what is counted of them.
+  struct Batches {
+    std::vector<LossBatch> list;
+    double tokens = 0;            // pads apart
+    double padded = 0;            // of the largest, pads included
+    std::vector<double> seconds;  // of each time, forward and backward
+    double kept_bytes = 0;        // for the backward pass of the largest
+  };
+
+  absl::StatusOr<Batches> BatchesOf(double tokens) const {
+    Batches batches;
+    const std::vector<Sequence> sample = Sample(unseen_, tokens);
+    LETHE_ASSIGN_OR_RETURN(batches.list, MakeBatches(model_, sample, {.max_tokens = kMostTokens}));
+    batches.tokens = static_cast<double>(TokensOf(sample));
+    for (const LossBatch& batch : batches.list) {
+      batches.padded = std::max(batches.padded, static_cast<double>(batch.ids.numel()));
     }
-    std::vector<double> begins, ends;
-    double kept = 0, held = 0;
-    TensorMemory counted;
+    return batches;
+  }
+
+  double Accumulate(Batches& batches, const TensorMemory& counted) const {
+    const double begin = Now();
+    const auto labelled = static_cast<double>(LabelledTokens(batches.list));
+    double total = 0;
+    for (const LossBatch& batch : batches.list) {
+      const auto before = static_cast<double>(counted.bytes());
+      const at::Tensor loss = ComputeTokenLosses(model_, batch).nll.sum() / labelled;
+      const double kept = static_cast<double>(counted.bytes()) - before;
+      batches.kept_bytes = std::max(batches.kept_bytes, kept);
+      loss.backward();
+      total += loss.item<double>();
+    }
+    batches.seconds.push_back(Now() - begin);
+    return total;
+  }
+
+  absl::Status MeasuredSteps() {
+    const double most = Affordable(costs_.train_token_seconds);
+    LETHE_ASSIGN_OR_RETURN(Batches few, BatchesOf(most / 4));
+    LETHE_ASSIGN_OR_RETURN(Batches many, BatchesOf(most));
+    std::vector<double> ends, rests;  // of a step besides its tokens
+    double held = 0;
+    const TensorMemory counted;
     const LoopHooks hooks{
         .accumulate = [&](int64_t) -> absl::StatusOr<StepLoss> {
-          begins.push_back(Now());
-          double total = 0;
-          for (const LossBatch& batch : batches) {
-            const auto before = static_cast<double>(counted.bytes());
-            const at::Tensor loss = ComputeTokenLosses(model_, batch).nll.sum() / labelled;
-            kept = std::max(kept, static_cast<double>(counted.bytes()) - before);
-            loss.backward();
-            total += loss.item<double>();
-          }
+          if (!ends.empty()) rests.push_back(Now() - ends.back());
+          const double loss = Accumulate(few, counted) + Accumulate(many, counted);
           ends.push_back(Now());
           held = static_cast<double>(counted.bytes());  // of the last step, when all copies stand
-          return StepLoss{total, total};
+          return StepLoss{loss, loss};
         },
-        .judge = [&](const StepReport& step) -> absl::StatusOr<Judgement> {
-          // Each step counts as the best, and is copied.
+        // Each step counts as the best, and is copied.
+        .judge = [](const StepReport& step) -> absl::StatusOr<Judgement> {
           return Judgement{.score = -static_cast<double>(step.step)};
         }};
     const LoopOptions loop{.max_steps = 4,
@@ -232,13 +251,17 @@ class Measurement {
                            .max_grad_norm = 1,
                            .may_take_back = true};
     LETHE_RETURN_IF_ERROR(RunLoop(model_, hooks, loop).status());
-    std::vector<double> slopes, rests;
-    for (size_t i = 1; i < begins.size(); ++i) slopes.push_back(ends[i] - begins[i]);
-    for (size_t i = 2; i < begins.size(); ++i) rests.push_back(begins[i] - ends[i - 1]);
-    costs_.train_token_seconds = Median(slopes) / tokens;
-    costs_.step_seconds = Median(rests);
+    const double short_pass = MedianBehindFirst(few.seconds);
+    const double long_pass = MedianBehindFirst(many.seconds);
+    // Where both are of one size, or noise is larger than the difference, all goes by the token.
+    const double slope =
+        many.tokens > 1.5 * few.tokens ? (long_pass - short_pass) / (many.tokens - few.tokens) : 0;
+    const double whole = long_pass / many.tokens;
+    costs_.train_token_seconds = slope > whole / 20 ? std::min(slope, whole) : whole;
+    const double pass = long_pass - costs_.train_token_seconds * many.tokens;
+    costs_.step_seconds = MedianBehindFirst(rests) + 2 * pass;  // one pass pushes, one holds
     costs_.step_bytes = held;
-    costs_.token_bytes = kept / padded;
+    costs_.token_bytes = many.kept_bytes / many.padded;
     costs_.step_measured = true;
     return absl::OkStatus();
   }
@@ -247,6 +270,7 @@ class Measurement {
   const std::span<const Sequence> unseen_;
   const EvaluateResult& evaluated_;
   const CostOptions options_;
+  double tokens_ = 0, rolled_ = 0, possible_ = 0;  // of the unseen text
   ModelCosts costs_;
 };
 

@@ -2,12 +2,14 @@
 // long a ticket will take from that.
 //
 //   LETHE_ASSIGN_OR_RETURN(EvaluateResult unseen, EvaluateSequences(model, holdout, el_n));
-//   LETHE_ASSIGN_OR_RETURN(ModelCosts costs,
-//                          MeasureCosts(model, holdout, unseen, {.token_seconds = 1e-4}, progress));
+//   LETHE_ASSIGN_OR_RETURN(ModelCosts costs, MeasureCosts(model, holdout, unseen,
+//                                                         {.unseen_seconds = 41.5}, progress));
 //
-// How        each kind of work on as many of the sequences as take about `budget_seconds`, at least
-//            a few tokens of one; the median of three, never the first. The step is the training
-//            loop's own, with a learning rate of 0 and all the copies that a bounded run keeps.
+// How        reading and EL are what they took on the registered texts. Draws and steps are tried on
+//            as many tokens as take about a fiftieth of that, at least kLeastBudget: the median of
+//            three, never the first. The step is the training loop's own, with a learning rate of 0
+//            and all the copies that a bounded run keeps, over two sizes of batch: what a backward
+//            pass costs whatever the tokens belongs to the step and not to them.
 // The model  is what it was before, but for gradients and where it is not finite: measure last.
 // Memory     a step that would not fit into what is free is not tried: its figures are then worked
 //            out, and `step_measured` is false.
@@ -28,9 +30,12 @@
 
 namespace lethe {
 
+inline constexpr double kLeastBudget = 0.25, kMostBudget = 5;  // seconds
+
 struct CostOptions {
-  double token_seconds = 1e-3;   // about what a token takes: the evaluation's own
-  double budget_seconds = 0.25;  // for each kind of work, three times
+  double unseen_seconds = 0;  // that `evaluated` took; 0: not known
+  double read_tokens = 0;     // of text that was only read, after that
+  double read_seconds = 0;    // that it took
 };
 
 // `unseen` is text of the kind that tickets name, `evaluated` what EvaluateSequences said of it.

@@ -66,8 +66,8 @@ class Forecast {
     if (preset_ == nullptr || !Usable(costs_)) {
       forecast.notices.push_back(
           Notice("NO_ESTIMATE",
-                 "nothing was measured of what work on this model costs, for a version before it "
-                 "was measured has prepared it; register the model again to have an estimate"));
+                 "it is not known what work on this model costs: an older version prepared it, or "
+                 "memory was too short to measure it; register the model again for an estimate"));
       return forecast;
     }
     forecast.estimate = MakeEstimate();
