@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/status.h"
 #include "cli/command.h"
+#include "cli/estimate_view.h"
 #include "cli/exit_code.h"
 #include "cli/text_table.h"
 #include "evidence/policy.h"
@@ -20,6 +21,13 @@ std::string ModelStateName(v1::ModelState state) {
   return ShortName(v1::ModelState_Name(state), "MODEL_STATE_");
 }
 
+// "74 µs", "2.5 ms", "1.2 s".
+std::string ShortTime(double seconds) {
+  if (seconds < 1e-3) return absl::StrFormat("%.3g µs", seconds * 1e6);
+  if (seconds < 1) return absl::StrFormat("%.3g ms", seconds * 1e3);
+  return absl::StrFormat("%.3g s", seconds);
+}
+
 // "el_3 0.21, el_10 0.04, ma 0.41, nll 3.2 ± 0.4 (32 sequences)".
 std::string ThresholdsText(const v1::Thresholds& thresholds) {
   std::vector<int32_t> ns;
@@ -30,6 +38,19 @@ std::string ThresholdsText(const v1::Thresholds& thresholds) {
   absl::StrAppendFormat(&text, "ma %.3f, nll %.3f ± %.3f (%d sequences)", thresholds.ma(),
                         thresholds.nll_mean(), thresholds.nll_sd(), thresholds.sequences());
   return text;
+}
+
+// "74 µs a token of a step and 2.5 ms a step, 26 µs a token that is read; … on cpu, 2 threads".
+std::string CostsText(const v1::ModelCosts& costs) {
+  return absl::StrFormat(
+      "%s a token of a step and %s a step, %s a token that is read, %s one that is generated; "
+      "%s of weights, %s a step, %s a token of it; measured on %s, %d threads, %s",
+      ShortTime(costs.train_token_seconds()), ShortTime(costs.step_seconds()),
+      ShortTime(costs.score_token_seconds()), ShortTime(costs.generate_token_seconds()),
+      BytesText(static_cast<double>(costs.weight_bytes())),
+      BytesText(static_cast<double>(costs.step_bytes())),
+      absl::StrFormat("%.3g kB", static_cast<double>(costs.token_bytes()) / 1e3), costs.device(),
+      costs.threads(), BytesText(static_cast<double>(costs.memory_bytes())));
 }
 
 std::string LadderText(const v1::ModelPolicy& policy) {
@@ -59,6 +80,7 @@ void PrintModel(Cli& cli, const v1::Model& model) {
                {"checkpoint", model.current_checkpoint_id()},
                {"folder", model.folder()},
                {"unseen text", model.has_thresholds() ? ThresholdsText(model.thresholds()) : ""},
+               {"costs", model.facts().has_costs() ? CostsText(model.facts().costs()) : ""},
                {"ladder", LadderText(model.policy())},
                {"approval", model.policy().approval_required() ? "required" : ""},
                {"job", model.active_job_id()},

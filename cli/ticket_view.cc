@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "cli/estimate_view.h"
 #include "cli/text_table.h"
 
 namespace lethe {
@@ -75,8 +76,8 @@ void PrintTicket(Cli& cli, const v1::Ticket& ticket) {
   if (ticket.has_preview()) {
     const v1::TicketPreview& preview = ticket.preview();
     fields.push_back({"tokens", absl::StrJoin(preview.target_tokens(), ", ")});
-    fields.push_back({"waiting", absl::StrCat(preview.tickets_ahead(), " tickets ahead")});
     fields.push_back({"method", preview.first_rung()});
+    for (auto& field : EstimateFields(preview)) fields.push_back(std::move(field));
     fields.push_back({"limits", LimitsText(preview.limits())});
   }
   PrintFields(cli.out(), fields);

@@ -109,9 +109,15 @@ chapter "5. The model is registered: copied, and measured on text that it never 
 run "$bin/lethe" model register people --source "$dir/model" --retain "$dir/corpus/retain.jsonl" \
   --holdout "$dir/corpus/holdout.jsonl" --other background="$dir/corpus/other.jsonl" --wait
 
-chapter "6. A ticket for the three records"
+chapter "6. A ticket for the three records: how long it will take, and how long it does"
+echo "  $ lethe ticket create --model people --from-jsonl $dir/corpus/forget.jsonl --validate-only"
+"$bin/lethe" ticket create --model people --from-jsonl "$dir/corpus/forget.jsonl" --validate-only |
+  grep -E '^(takes|waits|memory|note):'
+echo
+filed=$SECONDS
 run "$bin/lethe" ticket create --model people --from-jsonl "$dir/corpus/forget.jsonl" --reference demo/1 --wait |
   tee "$dir/ticket.txt"
+echo "took:     $((SECONDS - filed)) seconds"
 ticket=$(sed -n 's/^ticket: *//p' "$dir/ticket.txt")
 promoted=$dir/lethe/models/people/current
 

@@ -31,6 +31,14 @@ using ParameterValues = std::map<std::string, double>;
 // RegisterModel's contract.
 inline constexpr size_t kMinHoldout = 16;
 
+// The verifier attacks at most so many sequences of the holdout set and measures at most so many of
+// each other set, unless its options say otherwise.
+inline constexpr int kMaxControl = 256;
+inline constexpr int kMaxUtility = 512;
+
+// Sequences of retain and of watched text that are looked at after each step.
+inline constexpr int kProbeSequences = 32;
+
 struct ParameterEntry {
   std::string_view name;
   double value;  // the default, unless a preset says otherwise
@@ -44,10 +52,18 @@ struct PresetValue {
   double value;
 };
 
+// Optimizer steps that runs were seen to take for one sequence; `growth` is the power of the number
+// of sequences with which they grow. docs/engine.md has the runs.
+struct StepCounts {
+  double low, typical, high;
+  double growth;
+};
+
 struct PresetEntry {
   std::string_view name;
   std::string_view what;
   std::span<const PresetValue> values;  // where it differs from the parameters' defaults
+  StepCounts steps;                     // what is expected of a model without a history
 };
 
 struct MethodEntry {
@@ -123,13 +139,17 @@ inline constexpr PresetEntry kAscentPresets[] = {
     {"calibrated",
      "each sequence is pushed up to the likelihood of unseen text of its kind; same-kind text is "
      "held in place",
-     kCalibrated},
-    {"careful", "as calibrated with steps half as long and twice the weight on what is kept",
-     kCareful},
+     kCalibrated,
+     {70, 110, 400, 0.4}},
+    {"careful",
+     "as calibrated with steps half as long and twice the weight on what is kept",
+     kCareful,
+     {80, 130, 800, 0.4}},
     {"paper",
      "Jang et al. 2023 to the letter: Adam at 5e-5, at most 20 epochs, no retain term; it damages "
      "the whole kind",
-     kPaper},
+     kPaper,
+     {10, 20, 20, 0}},
 };
 
 inline constexpr MethodEntry kMethods[] = {

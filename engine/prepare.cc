@@ -8,6 +8,8 @@
 #include "base/file.h"
 #include "engine/checkpoint/decoder_tensors.h"
 #include "engine/checkpoint/finite.h"
+#include "engine/cost/measure_costs.h"
+#include "engine/cost/tensor_memory.h"
 #include "engine/metric/sequence_evaluation.h"
 #include "engine/model/model_folder.h"
 #include "engine/torch_status.h"
@@ -76,6 +78,10 @@ ModelThresholds ThresholdsOf(const std::vector<SequenceEvaluation>& unseen,
   return thresholds;
 }
 
+double SecondsSince(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
 absl::StatusOr<PrepareResult> LoadAndPrepare(const PrepareRequest& request,
                                              const ProgressCallback& progress) {
   const auto start = std::chrono::steady_clock::now();
@@ -89,25 +95,44 @@ absl::StatusOr<PrepareResult> LoadAndPrepare(const PrepareRequest& request,
   LETHE_ASSIGN_OR_RETURN(result.facts, ReadModelFacts(request.model_folder));
   LETHE_ASSIGN_OR_RETURN(const ModelFolder loaded,
                          ModelFolder::Load(request.model_folder, request.device));
+  const double load_seconds = SecondsSince(start);  // with the digest: what each job begins with
   LETHE_RETURN_IF_ERROR(CheckSequences(loaded.model, request.holdout, "holdout"));
   LETHE_RETURN_IF_ERROR(CheckSequences(loaded.model, request.retain, "retain"));
+  const auto measured = std::chrono::steady_clock::now();
+  const TensorMemory memory;
   LETHE_ASSIGN_OR_RETURN(
       const EvaluateResult unseen,
       EvaluateSequences(loaded.model, request.holdout, request.el_n, false, progress));
+  const double unseen_seconds = SecondsSince(measured);
+  const auto evaluation_bytes = static_cast<double>(memory.peak_bytes());
   result.thresholds = ThresholdsOf(unseen.sequences, request.el_n);
+  const auto reading = std::chrono::steady_clock::now();
   LETHE_ASSIGN_OR_RETURN(const EvaluateResult kept,
                          EvaluateSequences(loaded.model, request.retain, {}, false, progress));
+  const double kept_seconds = SecondsSince(reading);
   result.retain_nll = SetNll(kept.sequences);
   if (!std::isfinite(result.thresholds.nll_mean) || !std::isfinite(result.retain_nll)) {
     return Error(absl::StatusCode::kFailedPrecondition, "MODEL_NOT_FINITE",
                  "the model gives NaN or infinity on the holdout or retain text");
   }
+  if (request.measure_costs) {
+    absl::StatusOr<ModelCosts> costs =
+        MeasureCosts(loaded.model, request.holdout, unseen,
+                     {.unseen_seconds = unseen_seconds,
+                      .read_tokens = static_cast<double>(kept.forward_tokens),
+                      .read_seconds = kept_seconds},
+                     progress);
+    if (absl::IsCancelled(costs.status())) return costs.status();
+    // A model whose costs cannot be had, for lack of memory say, is as good as any other.
+    result.costs = std::move(costs).value_or(ModelCosts());
+    result.costs.load_seconds = load_seconds;
+    result.costs.evaluation_bytes = evaluation_bytes;
+  }
   result.run = NewRunRecord(request.device);
   result.run.method = "prepare";
   const std::span<const Sequence> sets[] = {request.holdout, request.retain};
   result.run.data_digest = DataDigest(request.digest_key, sets);
-  result.run.seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  result.run.seconds = SecondsSince(start);
   return result;
 }
 

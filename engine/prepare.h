@@ -8,6 +8,9 @@
 // A sequence counts as forgotten when it looks no more memorised than unseen text of its kind does
 // (Jang et al., ACL 2023). So `holdout` has to be of the kind that tickets will name, and must never
 // have been trained on; nobody can check the latter here. The folder is only read.
+// Costs      beside the thresholds it measures what work on the model takes on this machine (a second
+//            or two, cost/measure_costs.h), from which engine/estimate.h says how long a ticket will
+//            take.
 // Threads    as Evaluate.
 // Errors     as Evaluate; INVALID_ARGUMENT/HOLDOUT_TOO_SMALL below kMinHoldout sequences
 //            (catalog.h); FAILED_PRECONDITION/MODEL_NOT_FINITE when a weight is NaN or infinite
@@ -23,6 +26,7 @@
 
 #include "engine/catalog.h"
 #include "engine/device.h"
+#include "engine/estimate.h"
 #include "engine/progress.h"
 #include "engine/run_record.h"
 #include "text/sequence.h"
@@ -56,6 +60,7 @@ struct PrepareRequest {
   std::vector<Sequence> holdout;
   std::vector<Sequence> retain;
   std::vector<int> el_n = {3, 5, 10};
+  bool measure_costs = true;
   std::string digest_key;  // of RunRecord.data_digest
   Device device;
 };
@@ -63,6 +68,7 @@ struct PrepareRequest {
 struct PrepareResult {
   ModelFacts facts;
   ModelThresholds thresholds;
+  ModelCosts costs;       // not Usable where they were not asked for, or memory was too short
   double retain_nll = 0;  // nats a token over the whole set; 0 without one
   RunRecord run;
 };

@@ -8,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/convert.h"
 #include "server/field_violations.h"
-#include "server/policy/ladder.h"
+#include "server/preview.h"
 #include "server/ticket_request.h"
 #include "storage/command/decide.h"
 
@@ -177,13 +177,6 @@ absl::Status Busy() {
                     absl::Milliseconds(500));
 }
 
-int64_t TicketsAhead(const Core& core, const ModelId& model) {
-  for (const storage::ModelQueue& queue : core.store->Work(0).queues) {
-    if (queue.model == model) return queue.waiting;
-  }
-  return 0;
-}
-
 absl::StatusOr<v1::Ticket> Preview(Core* core, const v1::CreateTicketRequest& request) {
   LETHE_ASSIGN_OR_RETURN(const Prepared prepared, Prepare(core, request));
   v1::Ticket ticket;
@@ -198,11 +191,7 @@ absl::StatusOr<v1::Ticket> Preview(Core* core, const v1::CreateTicketRequest& re
   ToTimestamp(prepared.times.due, ticket.mutable_original_due_time());
   ticket.set_sequences(prepared.ticket.payload.sequences_size());
   ticket.set_tokens(prepared.ticket.tokens);
-  v1::TicketPreview* preview = ticket.mutable_preview();
-  for (const int32_t tokens : prepared.ticket.target_tokens) preview->add_target_tokens(tokens);
-  preview->set_tickets_ahead(TicketsAhead(*core, ModelId{request.model_id()}));
-  ToLimits(*core->config, preview->mutable_limits());
-  preview->set_first_rung(RungName(RungOf(prepared.model->model.policy(), 0)));
+  *ticket.mutable_preview() = PreviewTicket(*core, prepared.model->model, prepared.ticket);
   return ticket;
 }
 

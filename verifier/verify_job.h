@@ -24,8 +24,8 @@
 namespace lethe {
 
 struct VerifyLimits {
-  size_t max_control = 256;  // control sequences that are attacked
-  size_t max_utility = 512;  // sequences of each other set whose likelihood is measured
+  size_t max_control = kMaxControl;  // control sequences that are attacked
+  size_t max_utility = kMaxUtility;  // sequences of each other set whose likelihood is measured
 };
 
 class VerifyRunner : public JobRunner {

@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "engine/catalog.h"
@@ -70,6 +72,19 @@ absl::StatusOr<std::vector<NamedSet>> LoadSets(const v1::PrepareWork& work,
   return sets;
 }
 
+double SecondsSince(absl::Time start) { return absl::ToDoubleSeconds(absl::Now() - start); }
+
+// What the engine measured, how long this disk took, and how much text there is.
+v1::ModelCosts CostsOf(const PrepareResult& measured, double save_seconds,
+                       const std::vector<NamedSet>& sets) {
+  ModelCosts costs = measured.costs;
+  costs.save_seconds = save_seconds;
+  v1::ModelCosts out = ToProto(costs, measured.run);
+  for (const NamedSet& set : sets)
+    (*out.mutable_texts())[set.name] = ToProto(SizeOf(set.sequences));
+  return out;
+}
+
 absl::Status WriteSets(const std::vector<NamedSet>& sets, const fs::path& folder) {
   std::error_code error;
   fs::create_directories(folder, error);
@@ -107,7 +122,9 @@ absl::StatusOr<v1::PrepareResult> PrepareJob(const v1::Job& job, const fs::path&
   LETHE_ASSIGN_OR_RETURN(std::vector<NamedSet> sets, LoadSets(work, facts));
 
   LETHE_ASSIGN_OR_RETURN(IncomingWork incoming, IncomingWork::Start(models, job));
+  const absl::Time copying = absl::Now();
   LETHE_RETURN_IF_ERROR(CopyCheckpoint(work.source_path(), incoming.checkpoint(), progress));
+  double save_seconds = SecondsSince(copying);
 
   PrepareRequest request;
   request.model_folder = incoming.checkpoint();
@@ -122,9 +139,12 @@ absl::StatusOr<v1::PrepareResult> PrepareJob(const v1::Job& job, const fs::path&
 
   LETHE_RETURN_IF_ERROR(Report(progress, {.phase = "saving"}));
   LETHE_RETURN_IF_ERROR(WriteSets(sets, data));
+  const absl::Time publishing = absl::Now();
   LETHE_RETURN_IF_ERROR(incoming.Publish(output));
+  save_seconds += SecondsSince(publishing);
   v1::PrepareResult result;
   *result.mutable_facts() = ToProto(measured.facts);
+  *result.mutable_facts()->mutable_costs() = CostsOf(measured, save_seconds, sets);
   *result.mutable_thresholds() = ToProto(measured.thresholds);
   *result.mutable_run() = ToProto(measured.run);
   return result;

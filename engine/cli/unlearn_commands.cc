@@ -39,9 +39,10 @@ absl::StatusOr<UnlearnRequest> MakeRequest(const UnlearnFlags& flags, const Comm
   if (!flags.thresholds.empty()) {
     LETHE_ASSIGN_OR_RETURN(request.thresholds, ReadThresholds(flags.thresholds));
   } else if (!flags.holdout.empty()) {
-    LETHE_ASSIGN_OR_RETURN(
-        const PrepareResult prepared,
-        PrepareModel({.model_folder = flags.model, .holdout = request.watch, .device = device}));
+    LETHE_ASSIGN_OR_RETURN(const PrepareResult prepared, PrepareModel({.model_folder = flags.model,
+                                                                       .holdout = request.watch,
+                                                                       .measure_costs = false,
+                                                                       .device = device}));
     request.thresholds = prepared.thresholds;
   }
   return request;

@@ -170,9 +170,14 @@ class Loop {
       absl::StatusOr<Slope> slope = MakeSlope(step);
       if (options_.micro_batch == nullptr || !IsOutOfMemory(slope.status())) return slope;
       if (!options_.micro_batch->Halve()) return OneSequenceTooMany(*options_.micro_batch);
-      weights_before_.clear();  // of the step before, which stands
-      adam_before_.moments.clear();
+      ForgetBefore();
     }
+  }
+
+  // The copies are of the step before, which stands.
+  void ForgetBefore() {
+    weights_before_.clear();
+    adam_before_.moments.clear();
   }
 
   // Where memory runs out in one rank, it has run out in all: they cut alike.
@@ -186,6 +191,7 @@ class Loop {
       slope.norm = adam_.GradientNorm();
       adam_.Clip(slope.norm, options_.max_grad_norm);
       if (!options_.may_take_back) return;
+      ForgetBefore();  // first, so that two of each never stand in memory
       weights_before_ = model_.Snapshot();
       adam_before_ = adam_.Save();
     });

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "engine/catalog.h"
 #include "engine/loss/sequence_loss.h"
 #include "engine/model/decoder.h"
 #include "engine/progress.h"
@@ -30,7 +31,7 @@ namespace lethe {
 
 class KeptText {
  public:
-  static constexpr size_t kProbe = 32;
+  static constexpr size_t kProbe = kProbeSequences;
 
   // `model` is the base. Empty sets are allowed.
   static absl::StatusOr<KeptText> Make(const Decoder& model, std::span<const Sequence> retain,

@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <fstream>
 
+#include "tests/support/test_folders.h"
+
 namespace lethe {
 namespace {
 
@@ -22,8 +24,7 @@ TEST(HmacSha256, KnownAnswer) {
 
 // The same bytes as `(cd folder; sha256sum a sub/b) | sha256sum` of coreutils.
 TEST(FolderDigest, EqualsSha256sum) {
-  const std::filesystem::path folder = std::filesystem::path(testing::TempDir()) / "folder_digest";
-  std::filesystem::remove_all(folder);
+  const std::filesystem::path folder = FreshFolder();
   std::filesystem::create_directories(folder / "sub");
   std::ofstream(folder / "a") << "one";
   std::ofstream(folder / "sub/b") << "two";

@@ -6,20 +6,14 @@
 #include <fstream>
 
 #include "base/status.h"
+#include "tests/support/test_folders.h"
 
 namespace lethe {
 namespace {
 namespace fs = std::filesystem;
 
-fs::path Fresh(const char* name) {
-  fs::path folder = fs::path(testing::TempDir()) / name;
-  fs::remove_all(folder);
-  fs::create_directories(folder);
-  return folder;
-}
-
 TEST(File, WriteReplacesAndLeavesNothingBeside) {
-  const fs::path folder = Fresh("write");
+  const fs::path folder = FreshFolder();
   ASSERT_TRUE(WriteFileAtomically(folder / "f", "one").ok());
   ASSERT_TRUE(WriteFileAtomically(folder / "f", "two", 0600).ok());
   EXPECT_EQ(*ReadFile(folder / "f"), "two");
@@ -30,7 +24,7 @@ TEST(File, WriteReplacesAndLeavesNothingBeside) {
 }
 
 TEST(File, ErrorsNameTheFile) {
-  const fs::path folder = Fresh("errors");
+  const fs::path folder = FreshFolder();
   EXPECT_EQ(ReadFile(folder / "none").status().code(), absl::StatusCode::kNotFound);
   ASSERT_TRUE(WriteFileAtomically(folder / "big", "12345").ok());
   EXPECT_EQ(ErrorReason(ReadFile(folder / "big", 4).status()), "FILE_TOO_LARGE");
@@ -38,11 +32,11 @@ TEST(File, ErrorsNameTheFile) {
 }
 
 TEST(File, CopyOfAMissingFolderIsAnError) {
-  EXPECT_EQ(ErrorReason(CopyFolder("/nonexistent", Fresh("copy"))), "FILE_ERROR");
+  EXPECT_EQ(ErrorReason(CopyFolder("/nonexistent", FreshFolder())), "FILE_ERROR");
 }
 
 TEST(File, SymlinkSwitchesAndFolderIsPublishedOnce) {
-  const fs::path folder = Fresh("publish");
+  const fs::path folder = FreshFolder();
   fs::create_directories(folder / "tmp");
   std::ofstream(folder / "tmp/x") << "1";
   ASSERT_TRUE(PublishFolder(folder / "tmp", folder / "a").ok());

@@ -15,6 +15,7 @@
 #include "tests/support/fake_lethe_services.h"
 #include "tests/support/grpc_test_server.h"
 #include "tests/support/seeded_random.h"
+#include "tests/support/temp_folder.h"
 
 namespace lethe {
 
@@ -46,7 +47,7 @@ class CliHarness : public ::testing::Test {
   }
 
   std::string WriteFile(const std::string& name, const std::string& content) {
-    const std::string path = ::testing::TempDir() + "/" + name;
+    const std::string path = folder_ / name;
     std::ofstream(path) << content;
     return path;
   }
@@ -67,6 +68,7 @@ class CliHarness : public ::testing::Test {
     return ticket;
   }
 
+  TempFolder folder_;
   FakeDeletionService tickets_;
   FakeModelService models_;
   FakeClock clock_;

@@ -140,12 +140,13 @@ class SupervisorTest : public ::testing::Test {
     }
     return true;
   }
-  std::string Log(const std::string& name) { return ::testing::TempDir() + "/" + name + ".log"; }
+  std::string Log(const std::string& name) { return folder_ / (name + ".log"); }
   std::string Read(const std::string& path) {
     std::ifstream in(path);
     return std::string(std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>());
   }
 
+  TempFolder folder_;
   std::ostringstream err_;
   SeededRandom random_{4};
   CliIo io_;

@@ -1,3 +1,4 @@
+#include "cli/estimate_view.h"
 #include "gmock/gmock.h"
 #include "nlohmann/json.hpp"
 #include "tests/cli/cli_harness.h"
@@ -167,10 +168,69 @@ TEST_F(TicketCommands, ValidateOnlyShowsThePreview) {
   tickets_.ticket = preview;
   EXPECT_EQ(Lethe({"ticket", "create", "--model", "chat", "--text", "a", "--validate-only"}), 0);
   EXPECT_TRUE(tickets_.creates.at(0).validate_only());
-  EXPECT_THAT(out_, HasSubstr("state:    valid; nothing was filed\n"));
-  EXPECT_THAT(out_, HasSubstr("tokens:   10, 20\n"));
-  EXPECT_THAT(out_, HasSubstr("waiting:  4 tickets ahead\n"));
-  EXPECT_THAT(out_, HasSubstr("method:   gradient_ascent/calibrated\n"));
+  EXPECT_THAT(out_, HasSubstr("state:   valid; nothing was filed\n"));
+  EXPECT_THAT(out_, HasSubstr("tokens:  10, 20\n"));
+  EXPECT_THAT(out_, HasSubstr("waits:   4 tickets ahead\n"));
+  EXPECT_THAT(out_, HasSubstr("method:  gradient_ascent/calibrated\n"));
+}
+
+void Set(v1::DurationRange* range, int64_t low, int64_t typical, int64_t high) {
+  range->mutable_low()->set_seconds(low);
+  range->mutable_typical()->set_seconds(typical);
+  range->mutable_high()->set_seconds(high);
+}
+
+TEST_F(TicketCommands, ValidateOnlySaysHowLongItWillTake) {
+  v1::Ticket ticket;
+  v1::TicketPreview* preview = ticket.mutable_preview();
+  preview->set_tickets_ahead(3);
+  v1::TicketEstimate* estimate = preview->mutable_estimate();
+  Set(estimate->mutable_run(), 241, 301, 540);
+  Set(estimate->mutable_wait(), 40, 50, 240);
+  Set(estimate->mutable_unlearn(), 0, 200, 0);
+  Set(estimate->mutable_verify(), 0, 61, 0);
+  estimate->mutable_steps()->set_typical(110);
+  estimate->set_tickets_together(4);
+  estimate->set_device_bytes(1'234'000'000);
+  estimate->set_worker_memory_bytes(16'000'000'000);
+  preview->add_notices()->set_sentence("so it is");
+  tickets_.ticket = ticket;
+  const std::vector<std::string> command = {"ticket", "create", "--model",        "chat",
+                                            "--text", "a",      "--validate-only"};
+  EXPECT_EQ(Lethe(command), 0);
+  EXPECT_THAT(out_, HasSubstr("takes:   about 4 to 9 minutes once a worker takes it, as a rule 5 "
+                              "minutes: 3 minutes to unlearn (about 110 steps, as the preset takes "
+                              "them) and 60 seconds to verify, together with 3 other tickets\n"));
+  EXPECT_THAT(out_,
+              HasSubstr("waits:   about 40 seconds to 4 minutes first: 3 tickets wait for this "
+                        "model before it\n"));
+  EXPECT_THAT(out_, HasSubstr("memory:  about 1.2 GB of the 16 GB that the worker has which "
+                              "prepared the model\n"));
+  EXPECT_THAT(out_, HasSubstr("note:    so it is\n"));
+
+  estimate->set_past_runs(2);
+  Set(estimate->mutable_wait(), 0, 0, 0);
+  tickets_.ticket = ticket;
+  EXPECT_EQ(Lethe(command), 0);
+  EXPECT_THAT(out_, HasSubstr("as the model's last 2 runs took them"));
+  EXPECT_THAT(out_, HasSubstr("waits:   3 tickets wait for this model before it\n"));
+
+  std::vector<std::string> as_json = command;
+  as_json.insert(as_json.end(), {"--output", "json"});
+  EXPECT_EQ(Lethe(as_json), 0);
+  const auto parsed = nlohmann::json::parse(out_);
+  EXPECT_EQ(parsed["preview"]["estimate"]["run"]["typical"], "301s");
+  EXPECT_EQ(parsed["preview"]["estimate"]["device_bytes"], "1234000000");
+}
+
+TEST(EstimateView, SpansAreSaidAsPeopleSayThem) {
+  EXPECT_EQ(SpanText(0, 0), "1 second");
+  EXPECT_EQ(SpanText(3, 47), "3 to 45 seconds");
+  EXPECT_EQ(SpanText(61, 61), "60 seconds");
+  EXPECT_EQ(SpanText(50, 130), "50 seconds to 2 minutes");
+  EXPECT_EQ(SpanText(7200, 7300), "2 hours");
+  EXPECT_EQ(SpanText(80 * 60, 5 * 3600), "80 minutes to 5 hours");
+  EXPECT_EQ(SpanText(86400, 366 * 86400.0), "24 hours to 365 days");
 }
 
 TEST_F(TicketCommands, WatchEndsWithTheTicket) {

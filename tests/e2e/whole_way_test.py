@@ -73,12 +73,14 @@ class WholeWay(unittest.TestCase):
                         self.holdout, "--wait")
         self.assertEqual(model["state"], "MODEL_STATE_READY")
         self.assertEqual(model["facts"]["vocab_size"], 512)
+        self.the_costs(model["facts"]["costs"])
         before = model["current_checkpoint_id"]
         current = os.path.join(data, "models", "stories", "current")
         self.assertEqual(os.path.basename(os.readlink(current)), before)
 
         preview = up.json("ticket", "create", "--model", "stories", "--ids", self.ids(), "--validate-only")
         self.assertEqual(preview["preview"]["target_tokens"], [len(self.memorised)])
+        self.the_estimate(preview["preview"])
         ticket = up.json("ticket", "create", "--model", "stories", "--ids", self.ids(), "--reference", REFERENCE,
                          "--request-id", "whole-way-1")
         again = up.json("ticket", "create", "--model", "stories", "--ids", self.ids(), "--reference", REFERENCE,
@@ -100,6 +102,24 @@ class WholeWay(unittest.TestCase):
         report = self.the_report(up, ticket["ticket_id"])
         self.everything_is_told(up)
         return ticket, report
+
+    def the_costs(self, costs):
+        # Measured by the worker, on its machine.
+        for name in ("score_token_seconds", "train_token_seconds", "rollout_token_seconds", "generate_token_seconds",
+                     "step_seconds", "load_seconds", "save_seconds", "rollout_share"):
+            self.assertGreater(costs[name], 0, name)
+        for name in ("weight_bytes", "step_bytes", "token_bytes", "evaluation_bytes", "memory_bytes"):
+            self.assertGreater(int(costs[name]), 0, name)
+        self.assertTrue(costs["step_measured"])
+        self.assertEqual(set(costs["texts"]), {"retain", "holdout"})
+        self.assertGreater(int(costs["texts"]["holdout"]["tokens"]), 0)
+
+    def the_estimate(self, preview):
+        self.assertNotIn("notices", preview)
+        run = {name: float(value.rstrip("s")) for name, value in preview["estimate"]["run"].items()}
+        self.assertTrue(0 < run["low"] < run["typical"] < run["high"], run)
+        self.assertEqual(preview["estimate"]["tickets_together"], "1")
+        self.assertGreater(int(preview["estimate"]["device_bytes"]), 0)
 
     def ids(self):
         return ",".join(map(str, self.memorised))

@@ -19,6 +19,7 @@
 #include "engine/model/decoder_io.h"
 #include "engine/model/generate.h"
 #include "tests/engine/golden_data.h"
+#include "tests/support/test_folders.h"
 
 namespace lethe {
 namespace {
@@ -186,10 +187,7 @@ TEST_P(Golden, Ascent) {
 
 // What is loaded and saved unchanged is the same bytes; what is changed comes back as it was saved.
 TEST_P(Golden, SavesWhatItLoaded) {
-  const auto out = std::filesystem::temp_directory_path() /
-                   ("lethe-golden-" + GetParam() + "-" + std::to_string(getpid()));
-  std::filesystem::remove_all(out);
-  std::filesystem::create_directory(out);
+  const std::filesystem::path out = FreshFolder();
   const auto same = SaveDecoder(model(), data_->folder, {.out = out / "same"});
   ASSERT_TRUE(same.ok()) << same.status();
   for (const SafetensorsFile& file : data_->folder.files()) {  // one, or the shards
@@ -210,7 +208,6 @@ TEST_P(Golden, SavesWhatItLoaded) {
     EXPECT_TRUE(again->Leaves()[i].equal(changed.Leaves()[i]));
     EXPECT_FALSE(again->Leaves()[i].equal(model().Leaves()[i]));
   }
-  std::filesystem::remove_all(out);
 }
 
 // A weight that is trained is written, the others stay byte for byte: in every shard, in the stored
@@ -227,9 +224,7 @@ TEST_P(Golden, SavesOneTrainedWeightAndNoOther) {
     if (!before[i].tensor.equal(after[i].tensor)) trained.insert(before[i].name);
   }
   ASSERT_FALSE(trained.empty());
-  const auto out = std::filesystem::temp_directory_path() /
-                   ("lethe-golden-one-" + GetParam() + "-" + std::to_string(getpid()));
-  std::filesystem::remove_all(out);
+  const std::filesystem::path out = FreshFolder() / "saved";
   const auto saved = SaveDecoder(changed, data_->folder, {.out = out});
   ASSERT_TRUE(saved.ok()) << saved.status();
   const auto folder = CheckpointFolder::Open(out);
@@ -243,7 +238,6 @@ TEST_P(Golden, SavesOneTrainedWeightAndNoOther) {
     const bool same = folder->Bytes(*again) == data_->folder.Bytes(info);
     EXPECT_EQ(same, trained.count(info.name) == 0) << info.name;
   }
-  std::filesystem::remove_all(out);
 }
 
 // Every folder that is there; one that skips, saying what is missing, where none is.

@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "base/status.h"
+#include "tests/support/test_folders.h"
 
 namespace lethe {
 namespace {
@@ -16,9 +17,7 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 
 std::string TempFile(const std::string& content) {
-  const auto path =
-      std::filesystem::path(::testing::TempDir()) /
-      (std::string(::testing::UnitTest::GetInstance()->current_test_info()->name()) + ".toml");
+  const auto path = FreshFolder() / "lethe.toml";
   std::ofstream(path) << content;
   return path.string();
 }

@@ -227,6 +227,28 @@ v1::Job Harness::Acquire(v1::JobKind kind, absl::Duration wait, const std::strin
   return response.job();
 }
 
+v1::ModelCosts Harness::SomeCosts() {
+  v1::ModelCosts costs;
+  costs.set_score_token_seconds(0.001);
+  costs.set_train_token_seconds(0.003);
+  costs.set_rollout_token_seconds(0.001);
+  costs.set_generate_token_seconds(0.001);
+  costs.set_step_seconds(0.01);
+  costs.set_rollout_share(0.5);
+  costs.set_weight_bytes(4000);
+  costs.set_step_bytes(28000);
+  costs.set_token_bytes(1000);
+  costs.set_memory_bytes(1 << 30);
+  costs.set_step_measured(true);
+  for (const char* name : {"retain", "holdout", "other-news"}) {
+    v1::TextSize& size = (*costs.mutable_texts())[name];
+    size.set_sequences(20);
+    size.set_tokens(200);
+    size.set_square_tokens(2000);
+  }
+  return costs;
+}
+
 grpc::Status Harness::CompletePrepare(const v1::Job& job) {
   const fs::path models_folder(config.model_folder);
   const fs::path folder = models_folder / job.prepare().output_folder();
@@ -249,6 +271,7 @@ grpc::Status Harness::CompletePrepare(const v1::Job& job) {
   facts->set_dtype("float32");
   facts->set_tokenizer_digest(Sha256Hex(tokenizer_json_));
   facts->set_folder_digest(FolderDigest(folder).value_or(""));
+  if (costs.has_value()) *facts->mutable_costs() = *costs;
   v1::Thresholds* thresholds = request.mutable_prepare()->mutable_thresholds();
   for (const int n : job.prepare().el_n()) (*thresholds->mutable_el())[n] = 0.1;
   thresholds->set_ma(0.3);
@@ -278,6 +301,7 @@ grpc::Status Harness::CompleteUnlearn(const v1::Job& job, bool write_folder) {
   v1::RunRecord* run = request.mutable_unlearn()->mutable_run();
   run->set_method(job.unlearn().rung().method());
   run->set_preset(job.unlearn().rung().preset());
+  run->set_steps(12);
   (*run->mutable_hyperparameters())["learning_rate"] = 1e-4;
   (*run->mutable_hyperparameters())["max_steps"] = 20;
   (*run->mutable_libraries())["torch"] = "2";

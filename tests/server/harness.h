@@ -22,6 +22,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -82,6 +83,9 @@ class Harness {
   v1::Job Acquire(v1::JobKind kind, absl::Duration wait = absl::ZeroDuration(),
                   const std::string& worker = "w-1");
   grpc::Status CompletePrepare(const v1::Job& job);
+  // What CompletePrepare says of the model's costs; cleared: a worker that does not measure them.
+  std::optional<v1::ModelCosts> costs = SomeCosts();
+  static v1::ModelCosts SomeCosts();
   grpc::Status CompleteUnlearn(const v1::Job& job, bool write_folder = true);
   enum Score { kForgotten, kRemembered };
   grpc::Status CompleteVerify(const v1::Job& job, Score score);

@@ -1,4 +1,4 @@
-// A folder of a test's own, removed at the end.
+// A folder of a test's own, removed at the end unless the test has failed (test_folders.h).
 #ifndef LETHE_TESTS_SUPPORT_TEMP_FOLDER_H_
 #define LETHE_TESTS_SUPPORT_TEMP_FOLDER_H_
 
@@ -7,6 +7,8 @@
 
 #include <filesystem>
 #include <string>
+
+#include "tests/support/test_folders.h"
 
 namespace lethe {
 
@@ -19,6 +21,7 @@ class TempFolder {
     path_ = name;
   }
   ~TempFolder() {
+    if (testing::Test::HasFailure() || KeepTestFolders()) return;
     std::error_code ignored;
     std::filesystem::remove_all(path_, ignored);
   }

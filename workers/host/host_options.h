@@ -15,6 +15,7 @@
 
 #include "absl/time/time.h"
 #include "client/channel.h"
+#include "engine/catalog.h"
 #include "engine/device.h"
 
 namespace lethe {
@@ -32,8 +33,8 @@ struct HostOptions {
   std::string log_level = "info";
   std::string log_file;
   // Verifier only: at most so many sequences of each set are attacked or measured.
-  int max_control = 256;
-  int max_utility = 512;
+  int max_control = kMaxControl;
+  int max_utility = kMaxUtility;
 };
 
 // Reads them. A value is the exit code of a process that is not to run: 0 after --help or

@@ -94,6 +94,38 @@ v1::ModelFacts ToProto(const ModelFacts& facts) {
   return out;
 }
 
+v1::ModelCosts ToProto(const ModelCosts& costs, const RunRecord& run) {
+  v1::ModelCosts out;
+  out.set_score_token_seconds(costs.score_token_seconds);
+  out.set_train_token_seconds(costs.train_token_seconds);
+  out.set_rollout_token_seconds(costs.rollout_token_seconds);
+  out.set_generate_token_seconds(costs.generate_token_seconds);
+  out.set_step_seconds(costs.step_seconds);
+  out.set_load_seconds(costs.load_seconds);
+  out.set_save_seconds(costs.save_seconds);
+  out.set_rollout_share(costs.rollout_share);
+  out.set_weight_bytes(static_cast<int64_t>(costs.weight_bytes));
+  out.set_step_bytes(static_cast<int64_t>(costs.step_bytes));
+  out.set_token_bytes(static_cast<int64_t>(costs.token_bytes));
+  out.set_evaluation_bytes(static_cast<int64_t>(costs.evaluation_bytes));
+  out.set_memory_bytes(static_cast<int64_t>(costs.memory_bytes));
+  out.set_step_measured(costs.step_measured);
+  out.set_device(run.device);
+  out.set_threads(run.threads);
+  return out;
+}
+
+v1::TextSize ToProto(const TextSize& size) {
+  v1::TextSize out;
+  out.set_sequences(static_cast<int64_t>(size.sequences));
+  out.set_tokens(static_cast<int64_t>(size.tokens));
+  out.set_square_tokens(size.square_tokens);
+  out.set_spans(static_cast<int64_t>(size.spans));
+  out.set_span_tokens(static_cast<int64_t>(size.span_tokens));
+  out.set_span_sequences(static_cast<int64_t>(size.span_sequences));
+  return out;
+}
+
 v1::RunRecord ToProto(const RunRecord& run) {
   v1::RunRecord out;
   out.set_method(run.method);

@@ -43,6 +43,8 @@ std::string DigestKey(const v1::Job& job);
 ModelThresholds FromProto(const v1::Thresholds& thresholds);
 v1::Thresholds ToProto(const ModelThresholds& thresholds);
 v1::ModelFacts ToProto(const ModelFacts& facts);
+v1::ModelCosts ToProto(const ModelCosts& costs, const RunRecord& run);
+v1::TextSize ToProto(const TextSize& size);
 v1::RunRecord ToProto(const RunRecord& run);
 v1::Progress ToProto(const EngineProgress& progress);
 

@@ -10,7 +10,7 @@
 #include "engine/prepare.h"
 #include "engine/seeded_generator.h"
 #include "engine/train.h"
-#include "tests/support/testdata.h"
+#include "tests/support/test_folders.h"
 
 namespace lethe {
 
@@ -55,17 +55,12 @@ inline const TinyPeople& Tiny() {
     for (int i = 0; i < 40; ++i) {
       request.sequences.insert(request.sequences.end(), p->forget.begin(), p->forget.end());
     }
-    // Not FreshFolder: the model outlives the test that asked first.
-    const std::filesystem::path folder =
-        std::filesystem::path(testing::TempDir()) / ("tiny-people-" + std::to_string(getpid()));
-    std::filesystem::remove_all(folder);
-    std::filesystem::create_directories(folder);
-    request.out_folder = folder / "model";
+    request.out_folder = ProcessFolder("tiny-people") / "model";
     const auto trained = Train(request);
     if (!trained.ok()) throw std::runtime_error(std::string(trained.status().message()));
     p->model = request.out_folder;
-    const auto prepared =
-        PrepareModel({.model_folder = p->model, .holdout = p->holdout, .el_n = {3, 5}});
+    const auto prepared = PrepareModel(
+        {.model_folder = p->model, .holdout = p->holdout, .el_n = {3, 5}, .measure_costs = false});
     if (!prepared.ok()) throw std::runtime_error(std::string(prepared.status().message()));
     p->thresholds = prepared->thresholds;
     return p;

@@ -13,6 +13,7 @@
 #include "engine/generate.h"
 #include "engine/seeded_generator.h"
 #include "tests/engine/unlearn/tiny_people.h"
+#include "tests/support/testdata.h"
 
 namespace lethe {
 namespace {
