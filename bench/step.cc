@@ -37,7 +37,7 @@ namespace fs = std::filesystem;
 constexpr double kRate = 1e-5;
 
 struct Options {
-  std::string model, shape = "small";
+  std::string model, shape = "small", precision = "fp32";
   int threads = 0, rounds = 5;
   int64_t batch = 8, tokens = 200;
   bool peer = true;
@@ -93,8 +93,8 @@ std::vector<Sequence> RandomSequences(const Options& options, int64_t vocab) {
 // One step at a time of the engine's own parts, as train/loop.cc puts them together.
 class Stepper {
  public:
-  Stepper(const Decoder& model, std::vector<LossBatch> batches)
-      : model_(model), batches_(std::move(batches)), adam_(model.Leaves(), {}) {}
+  Stepper(const Decoder& model, std::vector<LossBatch> batches, Precision precision)
+      : model_(model.In(precision)), batches_(std::move(batches)), adam_(model.Leaves(), {}) {}
 
   double Step() {  // the loss before it
     model_.ZeroGradients();
@@ -112,7 +112,7 @@ class Stepper {
   }
 
  private:
-  const Decoder& model_;
+  const Decoder model_;
   const std::vector<LossBatch> batches_;
   Adam adam_;
   double norm_ = 0;
@@ -166,7 +166,7 @@ absl::StatusOr<int> Run(const Options& options) {
   LETHE_ASSIGN_OR_RETURN(const Decoder model, LoadModel(options, device));
   const std::vector<Sequence> sequences = RandomSequences(options, model.config().vocab_size);
   LETHE_ASSIGN_OR_RETURN(std::vector<LossBatch> batches, MakeBatches(model, sequences));
-  Stepper ours(model, std::move(batches));
+  Stepper ours(model, std::move(batches), *PrecisionNamed(options.precision));
 
   std::unique_ptr<Peer> peer;
   const fs::path ids = fs::temp_directory_path() / ("lethe-step-" + std::to_string(getpid()));
@@ -224,6 +224,7 @@ int main(int argc, char** argv) {
   app.add_option("--model", options.model, "Hugging Face folder; else random weights of --shape");
   app.add_option("--shape", options.shape, "small: stories260k; medium: about 3 million parameters")
       ->check(CLI::IsMember({"small", "medium"}));
+  app.add_option("--precision", options.precision, "fp32 or bf16");
   app.add_option("--threads", options.threads, "CPU threads of both; 0: one a core");
   app.add_option("--rounds", options.rounds, "Steps of each")->check(CLI::Range(1, 1000));
   app.add_option("--batch", options.batch, "Sequences")->check(CLI::Range(1, 4096));

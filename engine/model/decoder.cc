@@ -19,6 +19,7 @@
 #include <utility>
 
 #include "engine/model/fused_ops.h"
+#include "engine/model/linear.h"
 #include "engine/model/rope.h"
 #include "engine/torch_status.h"
 
@@ -201,12 +202,19 @@ at::Tensor Decoder::Embed(const at::Tensor& ids, const at::Tensor& positions) co
 
 at::Tensor Decoder::Project(const at::Tensor& x, const Slots& slots, Slot weight,
                             std::optional<Slot> bias) const {
-  return at::linear(x, Weight(slots, weight), bias ? Weight(slots, *bias) : at::Tensor());
+  const at::Tensor master = Weight(slots, weight);
+  const at::Tensor rounded = rounded_ ? rounded_->Of(slots[weight], master) : at::Tensor();
+  return Linear(x.to(Between()), master, bias ? Weight(slots, *bias) : at::Tensor(), rounded);
 }
 
+// A norm behind a part makes the stream, which is fp32; one before a part makes what its product
+// reads.
 at::Tensor Decoder::Normed(const at::Tensor& x, const Slots& slots, Slot weight, Slot bias) const {
-  if (config_.norm == Norm::kRms) return RmsNorm(x, Weight(slots, weight), config_.norm_eps);
-  return LayerNorm(x, Weight(slots, weight), Weight(slots, bias), config_.norm_eps);
+  const at::ScalarType type = config_.norm_after ? at::kFloat : Between();
+  if (config_.norm == Norm::kRms) {
+    return RmsNorm(x, Weight(slots, weight), config_.norm_eps, type);
+  }
+  return LayerNorm(x, Weight(slots, weight), Weight(slots, bias), config_.norm_eps, type);
 }
 
 // Each step takes over the tensor before it, so that without gradients few stand in memory.
@@ -237,14 +245,14 @@ at::Tensor Decoder::RunLayer(int64_t layer, at::Tensor x, const Attend& attend) 
   };
   if (config_.parallel_parts) {
     const at::Tensor attended = AttentionPart(layer, attention_norm(x), attend);
-    return MlpPart(layer, mlp_norm(x)).add_(attended).add_(x);
+    return AddTo(x, MlpPart(layer, mlp_norm(x)).add_(attended));
   }
   if (config_.norm_after) {
-    x = attention_norm(AttentionPart(layer, x, attend).add_(x));
-    return mlp_norm(MlpPart(layer, x).add_(x));
+    x = attention_norm(AddTo(x, AttentionPart(layer, x, attend)));
+    return mlp_norm(AddTo(x, MlpPart(layer, x)));
   }
-  x = AttentionPart(layer, attention_norm(x), attend).add_(x);
-  return MlpPart(layer, mlp_norm(x)).add_(x);
+  x = AddTo(x, AttentionPart(layer, attention_norm(x), attend));
+  return AddTo(x, MlpPart(layer, mlp_norm(x)));
 }
 
 at::Tensor Decoder::Run(const at::Tensor& ids, const at::Tensor& positions,
@@ -263,11 +271,23 @@ at::Tensor Decoder::Hidden(const at::Tensor& ids) const {
   });
 }
 
+Decoder Decoder::In(Precision precision) const {
+  Decoder other = *this;
+  other.precision_ = precision;
+  other.rounded_ =
+      precision == Precision::kFp32 ? nullptr : std::make_shared<RoundedLeaves>(leaves_.size());
+  return other;
+}
+
 at::Tensor Decoder::Logits(const at::Tensor& hidden) const {
   return at::linear(hidden, OutputWeight());
 }
 
 const at::Tensor& Decoder::OutputWeight() const { return leaves_[ends_[Slot::kOutput]]; }
+
+at::Tensor Decoder::RoundedOutputWeight() const {
+  return rounded_ ? rounded_->Of(ends_[Slot::kOutput], OutputWeight()) : at::Tensor();
+}
 
 AttentionShape Decoder::Shape(int64_t layer) const {
   return {.heads = config_.num_heads,

@@ -8,6 +8,9 @@
 //            are one leaf (q, k and v; gate and up), so that a step costs fewer and larger matrix
 //            products. Named() gives the checkpoint's own tensors.
 // Copies     share the weights, like tensors; Clone() does not.
+// Precision  fp32, unless In() says otherwise: it gives a decoder that shares the weights and
+//            computes in bf16, for training, while this one goes on scoring in fp32. Gradients of
+//            both go to the same leaves.
 // Batches    rows are padded on the right; attention is causal, so what real tokens give never
 //            depends on the padding.
 // Threads    const calls from any threads while nobody writes the leaves.
@@ -23,6 +26,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -34,6 +38,8 @@
 #include "engine/checkpoint/decoder_tensors.h"
 #include "engine/device.h"
 #include "engine/model/attention.h"
+#include "engine/model/rounded_leaves.h"
+#include "engine/precision.h"
 
 namespace lethe {
 
@@ -55,6 +61,11 @@ class Decoder {
   static absl::StatusOr<Decoder> Init(const DecoderConfig& config, uint64_t seed,
                                       const Device& device);
 
+  // The same weights, computed with in `precision`. Rounded copies of them are made at the first
+  // use and again after each change that was made to a leaf in place.
+  Decoder In(Precision precision) const;
+  Precision precision() const { return precision_; }
+
   const DecoderConfig& config() const { return config_; }
   const at::Device& device() const { return device_; }
 
@@ -65,6 +76,7 @@ class Decoder {
   // chunks instead.
   at::Tensor Logits(const at::Tensor& hidden) const;
   const at::Tensor& OutputWeight() const;  // (V,E); the embedding where the model ties them
+  at::Tensor RoundedOutputWeight() const;  // undefined in fp32
 
   // For the optimizer, in a fixed order; all require grad.
   const std::vector<at::Tensor>& Leaves() const { return leaves_; }
@@ -136,6 +148,9 @@ class Decoder {
   at::Tensor Weight(const Slots& slots, Slot slot) const {
     return slots[slot] < 0 ? at::Tensor() : leaves_[slots[slot]];
   }
+  at::ScalarType Between() const {  // of what lies between two products
+    return precision_ == Precision::kFp32 ? at::kFloat : at::kBFloat16;
+  }
 
   DecoderConfig config_;
   at::Device device_;
@@ -144,6 +159,8 @@ class Decoder {
   Slots ends_;  // before and after the layers
   std::vector<at::Tensor> leaves_;
   at::Tensor rope_cos_, rope_sin_;
+  Precision precision_ = Precision::kFp32;
+  std::shared_ptr<RoundedLeaves> rounded_;  // of In(kBf16); null in fp32
 };
 
 }  // namespace lethe

@@ -77,6 +77,8 @@ void Adam::StepLeaves(size_t begin, size_t end, double learning_rate) {
   at::_fused_adam_(leaves, gradients, first, second, /*max_exp_avg_sqs=*/{}, steps, learning_rate,
                    options_.beta1, options_.beta2, /*weight_decay=*/0, options_.epsilon,
                    /*amsgrad=*/false, /*maximize=*/false);
+  // LibTorch does not count a fused step as a change; rounded copies of the leaves go by the count.
+  for (const at::Tensor& leaf : leaves) leaf.unsafeGetTensorImpl()->bump_version();
   size_t next = 0;
   for (size_t i = begin; i < end; ++i) {
     if (leaves_[i].grad().defined()) steps_[i] = std::move(steps[next++]);
