@@ -40,7 +40,7 @@ struct Options {
   std::string model, shape = "small", precision = "fp32";
   int threads = 0, rounds = 5;
   int64_t batch = 8, tokens = 200;
-  bool peer = true;
+  bool peer = true, recompute = false;
 };
 
 double Now() {
@@ -93,8 +93,10 @@ std::vector<Sequence> RandomSequences(const Options& options, int64_t vocab) {
 // One step at a time of the engine's own parts, as train/loop.cc puts them together.
 class Stepper {
  public:
-  Stepper(const Decoder& model, std::vector<LossBatch> batches, Precision precision)
-      : model_(model.In(precision)), batches_(std::move(batches)), adam_(model.Leaves(), {}) {}
+  Stepper(const Decoder& model, std::vector<LossBatch> batches, Precision precision, bool recompute)
+      : model_(recompute ? model.In(precision).Recomputing() : model.In(precision)),
+        batches_(std::move(batches)),
+        adam_(model.Leaves(), {}) {}
 
   double Step() {  // the loss before it
     model_.ZeroGradients();
@@ -166,7 +168,7 @@ absl::StatusOr<int> Run(const Options& options) {
   LETHE_ASSIGN_OR_RETURN(const Decoder model, LoadModel(options, device));
   const std::vector<Sequence> sequences = RandomSequences(options, model.config().vocab_size);
   LETHE_ASSIGN_OR_RETURN(std::vector<LossBatch> batches, MakeBatches(model, sequences));
-  Stepper ours(model, std::move(batches), *PrecisionNamed(options.precision));
+  Stepper ours(model, std::move(batches), *PrecisionNamed(options.precision), options.recompute);
 
   std::unique_ptr<Peer> peer;
   const fs::path ids = fs::temp_directory_path() / ("lethe-step-" + std::to_string(getpid()));
@@ -225,6 +227,7 @@ int main(int argc, char** argv) {
   app.add_option("--shape", options.shape, "small: stories260k; medium: about 3 million parameters")
       ->check(CLI::IsMember({"small", "medium"}));
   app.add_option("--precision", options.precision, "fp32 or bf16");
+  app.add_flag("--recompute", options.recompute, "Run each layer again in the backward pass");
   app.add_option("--threads", options.threads, "CPU threads of both; 0: one a core");
   app.add_option("--rounds", options.rounds, "Steps of each")->check(CLI::Range(1, 1000));
   app.add_option("--batch", options.batch, "Sequences")->check(CLI::Range(1, 4096));

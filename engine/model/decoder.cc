@@ -20,6 +20,7 @@
 
 #include "engine/model/fused_ops.h"
 #include "engine/model/linear.h"
+#include "engine/model/recomputed.h"
 #include "engine/model/rope.h"
 #include "engine/torch_status.h"
 
@@ -259,6 +260,10 @@ at::Tensor Decoder::Run(const at::Tensor& ids, const at::Tensor& positions,
                         const Attend& attend) const {
   at::Tensor x = Embed(ids, positions);  // (N,D): the stream that every layer adds to
   for (int64_t i = 0; i < config_.num_layers; ++i) x = RunLayer(i, std::move(x), attend);
+  return Ended(x);
+}
+
+at::Tensor Decoder::Ended(at::Tensor x) const {
   if (config_.final_norm) x = Normed(x, ends_, Slot::kFinalNorm, Slot::kFinalNormBias);
   return ends_[Slot::kProjectOut] >= 0 ? Project(x, ends_, Slot::kProjectOut) : x;
 }
@@ -266,9 +271,32 @@ at::Tensor Decoder::Run(const at::Tensor& ids, const at::Tensor& positions,
 at::Tensor Decoder::Hidden(const at::Tensor& ids) const {
   const int64_t batch = ids.size(0), tokens = ids.size(1);
   const at::Tensor positions = at::arange(tokens, ids.options()).repeat({batch});
+  if (recomputes_ && at::GradMode::is_enabled()) return HiddenRecomputed(ids, positions);
   return Run(ids.reshape({-1}), positions, [&](int64_t layer, at::Tensor qkv) {
     return RotateAndAttend(std::move(qkv), rope_cos_, rope_sin_, Shape(layer), batch);
   });
+}
+
+at::Tensor Decoder::HiddenRecomputed(const at::Tensor& ids, const at::Tensor& positions) const {
+  const int64_t batch = ids.size(0);
+  // The graph outlives this call, and maybe this decoder.
+  const auto self = std::make_shared<const Decoder>(*this);
+  const Attend attend = [self, batch](int64_t layer, at::Tensor qkv) {
+    return RotateAndAttend(std::move(qkv), self->rope_cos_, self->rope_sin_, self->Shape(layer),
+                           batch);
+  };
+  at::Tensor x = Embed(ids.reshape({-1}), positions);  // (N,D)
+  for (int64_t i = 0; i < config_.num_layers; ++i) {
+    x = Recomputed(
+        x, [self, i, attend](at::Tensor y) { return self->RunLayer(i, std::move(y), attend); });
+  }
+  return Ended(x);
+}
+
+Decoder Decoder::Recomputing() const {
+  Decoder other = *this;
+  other.recomputes_ = true;
+  return other;
 }
 
 Decoder Decoder::In(Precision precision) const {

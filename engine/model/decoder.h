@@ -65,6 +65,9 @@ class Decoder {
   // use and again after each change that was made to a leaf in place.
   Decoder In(Precision precision) const;
   Precision precision() const { return precision_; }
+  // The same weights; each layer's forward pass is run again in the backward pass instead of being
+  // remembered. The same gradients bit for bit, for a third more time.
+  Decoder Recomputing() const;
 
   const DecoderConfig& config() const { return config_; }
   const at::Device& device() const { return device_; }
@@ -141,6 +144,8 @@ class Decoder {
   at::Tensor Normed(const at::Tensor& x, const Slots& slots, Slot weight, Slot bias) const;
   // x (N,D) -> (N,D), one layer on.
   at::Tensor RunLayer(int64_t layer, at::Tensor x, const Attend& attend) const;
+  at::Tensor HiddenRecomputed(const at::Tensor& ids, const at::Tensor& positions) const;
+  at::Tensor Ended(at::Tensor x) const;  // what comes behind the last layer
   // What a part adds; h (N,D) is what it reads, with the norm before it, if any.
   at::Tensor AttentionPart(int64_t layer, at::Tensor h, const Attend& attend) const;
   at::Tensor MlpPart(int64_t layer, at::Tensor h) const;
@@ -160,6 +165,7 @@ class Decoder {
   std::vector<at::Tensor> leaves_;
   at::Tensor rope_cos_, rope_sin_;
   Precision precision_ = Precision::kFp32;
+  bool recomputes_ = false;
   std::shared_ptr<RoundedLeaves> rounded_;  // of In(kBf16); null in fp32
 };
 
