@@ -85,8 +85,12 @@ absl::StatusOr<UnlearnResult> LoadAndUnlearn(const UnlearnRequest& request,
   LETHE_ASSIGN_OR_RETURN(const Plan plan, MakePlan(request));
   LETHE_RETURN_IF_ERROR(Report(progress, {"loading", 0, 0, {}}));
   LETHE_RETURN_IF_ERROR(CheckDigest(request.base_folder, request.base_digest, "BASE_CHANGED"));
-  LETHE_ASSIGN_OR_RETURN(const ModelFolder loaded,
+  LETHE_ASSIGN_OR_RETURN(ModelFolder loaded,
                          ModelFolder::Load(request.base_folder, request.device));
+  LETHE_ASSIGN_OR_RETURN(
+      const Precision precision,
+      ChoosePrecision(request.precision, loaded.model.ParameterCount(), request.device));
+  const Decoder training = ForTraining(loaded.model, precision, request.recompute);
   LETHE_RETURN_IF_ERROR(CheckRequestSequences(loaded.model, request));
 
   std::vector<int> el_n;
@@ -95,6 +99,7 @@ absl::StatusOr<UnlearnResult> LoadAndUnlearn(const UnlearnRequest& request,
 
   const MethodFunction method = FindMethodFunction(plan.method->name);
   LETHE_ASSIGN_OR_RETURN(MethodOutcome outcome, method({.model = loaded.model,
+                                                        .training = training,
                                                         .forget = request.forget,
                                                         .retain = request.retain,
                                                         .watch = request.watch,
@@ -115,6 +120,8 @@ absl::StatusOr<UnlearnResult> LoadAndUnlearn(const UnlearnRequest& request,
   result.run.method = plan.method->name;
   result.run.preset = plan.preset->name;
   result.run.hyperparameters = plan.parameters;
+  result.run.precision = NameOf(precision);
+  if (request.recompute) result.run.hyperparameters["recompute"] = 1;
   if (outcome.micro_batch_tokens > 0) {
     result.run.hyperparameters["micro_batch_tokens"] =
         static_cast<double>(outcome.micro_batch_tokens);

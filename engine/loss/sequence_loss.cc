@@ -76,7 +76,7 @@ struct OutputPlan {
 at::Tensor Probabilities(const at::Tensor& hidden, const at::Tensor& weight,
                          const at::Tensor& targets, const at::Tensor& nll,
                          const at::Tensor& choice) {
-  at::Tensor logits = ProductWithTransposed(hidden.to(weight.scalar_type()), weight);
+  at::Tensor logits = ProductWithTransposed(hidden.to(at::kFloat), weight);
   SoftmaxInPlace(logits, targets, nll, choice);
   return logits;
 }
@@ -98,15 +98,16 @@ class OutputLossFunction : public Function<OutputLossFunction> {
     const int64_t rows = hidden.size(0);
     at::Tensor nll = at::empty({rows}, hidden.options().dtype(at::kFloat));
     at::Tensor choice = at::empty({rows}, targets.options()), kept;
+    const at::Tensor wide = weight.to(at::kFloat);
     if (plan.keep) kept = at::empty({rows, weight.size(0)}, hidden.options().dtype(plan.type));
     for (int64_t row = 0; row < rows; row += plan.chunk) {
       const int64_t count = std::min(plan.chunk, rows - row);
       const auto some = [&](const at::Tensor& all) { return all.narrow(0, row, count); };
       const at::Tensor p =
-          Probabilities(some(hidden), weight, some(targets), some(nll), some(choice));
+          Probabilities(some(hidden), wide, some(targets), some(nll), some(choice));
       if (plan.keep) some(kept).copy_(p);
     }
-    ctx->save_for_backward({hidden, weight, targets, rounded.value_or(weight), nll, kept});
+    ctx->save_for_backward({hidden, weight, targets, rounded.value_or(wide), nll, kept});
     ctx->saved_data["chunk"] = plan.chunk;
     ctx->mark_non_differentiable({choice});
     return {nll, choice};
@@ -126,11 +127,12 @@ class OutputLossFunction : public Function<OutputLossFunction> {
       return {ProductWithTransposed(slope, used.t()), grad_weight, none, none, none};
     }
     const int64_t rows = hidden.size(0), chunk = ctx->saved_data["chunk"].toInt();
+    const at::Tensor wide = weight.to(at::kFloat);
     at::Tensor grad_hidden = at::empty_like(hidden), grad_weight;
     for (int64_t row = 0; row < rows; row += chunk) {
       const int64_t count = std::min(chunk, rows - row);
       const auto some = [&](const at::Tensor& all) { return all.narrow(0, row, count); };
-      const at::Tensor p = Probabilities(some(hidden), weight, some(targets),
+      const at::Tensor p = Probabilities(some(hidden), wide, some(targets),
                                          at::empty_like(some(nll)), at::empty_like(some(targets)));
       const at::Tensor slope =
           Slopes(p.to(used.scalar_type()), some(targets), some(nll), some(grads[0]));
@@ -276,7 +278,7 @@ TokenLosses OutputLoss(const at::Tensor& hidden, const at::Tensor& weight,
                        const at::Tensor& targets, const LossOptions& options,
                        const at::Tensor& rounded) {
   const auto used = rounded.defined() ? std::optional<at::Tensor>(rounded) : std::nullopt;
-  const at::ScalarType type = (rounded.defined() ? rounded : weight).scalar_type();
+  const at::ScalarType type = rounded.defined() ? rounded.scalar_type() : at::kFloat;
   const variable_list out = OutputLossFunction::apply(
       hidden.to(type), weight, targets, used, OutputPlan(weight, hidden.size(0), type, options));
   return {.nll = out[0], .choice = out[1]};

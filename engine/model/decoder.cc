@@ -194,7 +194,8 @@ absl::StatusOr<Decoder> Decoder::Init(const DecoderConfig& config, uint64_t seed
 
 at::Tensor Decoder::Embed(const at::Tensor& ids, const at::Tensor& positions) const {
   at::Tensor x =
-      at::embedding(Weight(ends_, Slot::kTokens), ids, config_.padding_row.value_or(-1));  // (N,E)
+      at::embedding(Weight(ends_, Slot::kTokens), ids, config_.padding_row.value_or(-1))  // (N,E)
+          .to(at::kFloat);
   if (ends_[Slot::kProjectIn] >= 0) x = Project(x, ends_, Slot::kProjectIn);
   const at::Tensor table = Weight(ends_, Slot::kPositions);
   if (table.defined()) x = x + at::embedding(table, positions + config_.position_offset);
@@ -204,8 +205,13 @@ at::Tensor Decoder::Embed(const at::Tensor& ids, const at::Tensor& positions) co
 at::Tensor Decoder::Project(const at::Tensor& x, const Slots& slots, Slot weight,
                             std::optional<Slot> bias) const {
   const at::Tensor master = Weight(slots, weight);
-  const at::Tensor rounded = rounded_ ? rounded_->Of(slots[weight], master) : at::Tensor();
-  return Linear(x.to(Between()), master, bias ? Weight(slots, *bias) : at::Tensor(), rounded);
+  at::Tensor used;  // where that is not the weight itself
+  if (rounded_ != nullptr) {
+    used = rounded_->Of(slots[weight], master);
+  } else if (master.scalar_type() != at::kFloat) {
+    used = master.detach().to(at::kFloat);
+  }
+  return Linear(x.to(Between()), master, bias ? Weight(slots, *bias) : at::Tensor(), used);
 }
 
 // A norm behind a part makes the stream, which is fp32; one before a part makes what its product
@@ -293,6 +299,13 @@ at::Tensor Decoder::HiddenRecomputed(const at::Tensor& ids, const at::Tensor& po
   return Ended(x);
 }
 
+void Decoder::HoldInBf16() {
+  at::NoGradGuard no_grad;
+  for (at::Tensor& leaf : leaves_) {
+    if (leaf.dim() == 2) leaf = leaf.detach().to(at::kBFloat16).requires_grad_(true);
+  }
+}
+
 Decoder Decoder::Recomputing() const {
   Decoder other = *this;
   other.recomputes_ = true;
@@ -307,8 +320,14 @@ Decoder Decoder::In(Precision precision) const {
   return other;
 }
 
+Decoder ForTraining(Decoder& model, Precision precision, bool recompute) {
+  if (precision == Precision::kBf16Pure) model.HoldInBf16();
+  const Decoder training = model.In(precision);
+  return recompute ? training.Recomputing() : training;
+}
+
 at::Tensor Decoder::Logits(const at::Tensor& hidden) const {
-  return at::linear(hidden, OutputWeight());
+  return at::linear(hidden, OutputWeight().to(hidden.scalar_type()));
 }
 
 const at::Tensor& Decoder::OutputWeight() const { return leaves_[ends_[Slot::kOutput]]; }

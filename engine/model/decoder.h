@@ -65,6 +65,9 @@ class Decoder {
   // use and again after each change that was made to a leaf in place.
   Decoder In(Precision precision) const;
   Precision precision() const { return precision_; }
+  // Holds the weights in bf16 from now on (biases and the norms' stay fp32): for kBf16Pure. Not for
+  // a decoder that copies share.
+  void HoldInBf16();
   // The same weights; each layer's forward pass is run again in the backward pass instead of being
   // remembered. The same gradients bit for bit, for a third more time.
   Decoder Recomputing() const;
@@ -79,7 +82,7 @@ class Decoder {
   // chunks instead.
   at::Tensor Logits(const at::Tensor& hidden) const;
   const at::Tensor& OutputWeight() const;  // (V,E); the embedding where the model ties them
-  at::Tensor RoundedOutputWeight() const;  // undefined in fp32
+  at::Tensor RoundedOutputWeight() const;  // in bf16; undefined in fp32
 
   // For the optimizer, in a fixed order; all require grad.
   const std::vector<at::Tensor>& Leaves() const { return leaves_; }
@@ -168,6 +171,9 @@ class Decoder {
   bool recomputes_ = false;
   std::shared_ptr<RoundedLeaves> rounded_;  // of In(kBf16); null in fp32
 };
+
+// `model` as steps compute; with kBf16Pure its own weights are bf16 from now on.
+Decoder ForTraining(Decoder& model, Precision precision, bool recompute);
 
 }  // namespace lethe
 
