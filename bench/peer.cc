@@ -45,6 +45,10 @@ absl::StatusOr<std::unique_ptr<Peer>> Peer::Start(const std::string& script,
   std::vector<std::string> words = {
       python.string(), (fs::path(LETHE_SOURCE_DIR) / "bench/transformers" / script).string()};
   words.insert(words.end(), arguments.begin(), arguments.end());
+  return Run(std::move(words));
+}
+
+absl::StatusOr<std::unique_ptr<Peer>> Peer::Run(std::vector<std::string> words) {
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
@@ -56,7 +60,7 @@ absl::StatusOr<std::unique_ptr<Peer>> Peer::Start(const std::string& script,
   posix_spawn_file_actions_adddup2(&actions, in[0], STDIN_FILENO);
   posix_spawn_file_actions_adddup2(&actions, out[1], STDOUT_FILENO);
   pid_t pid = 0;
-  const int failed = posix_spawn(&pid, python.c_str(), &actions, nullptr, argv.data(), environ);
+  const int failed = posix_spawn(&pid, argv[0], &actions, nullptr, argv.data(), environ);
   posix_spawn_file_actions_destroy(&actions);
   close(in[0]);
   close(out[1]);

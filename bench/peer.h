@@ -28,6 +28,8 @@ class Peer {
  public:
   static absl::StatusOr<std::unique_ptr<Peer>> Start(const std::string& script,
                                                      const std::vector<std::string>& arguments);
+  // The same of any program, which answers in the same way.
+  static absl::StatusOr<std::unique_ptr<Peer>> Run(std::vector<std::string> words);
   ~Peer();  // closes its input and waits for its end
   Peer(const Peer&) = delete;
   Peer& operator=(const Peer&) = delete;

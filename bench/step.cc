@@ -4,11 +4,13 @@
 //   bench_step --model DIR               against transformers, eager fp32
 //   bench_step --shape small | medium    random weights, without a peer
 //
-// Limit      the matrix products of a step at the speed of a large one, measured in the same run.
-// Proof      the first loss is that of the peer, and the loss of the trained tokens has fallen;
-//            else the exit code is 1.
-// Memory     the largest resident set less that of the process before the weights were read, for
-//            both.
+// Rows       fp32, bf16 with fp32 masters, each with recomputation too, and the peer; each in a
+//            process of its own.
+// Limit      the matrix products of a step at the speed of a large one of the same type, measured
+//            in the same run.
+// Proof      the first loss is that of the peer, to 1e-4 in fp32 and 1e-2 in bf16; else the exit
+//            code is 1.
+// Memory     the largest resident set less that of the process before the weights were read.
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/mm.h>
@@ -22,10 +24,12 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <iostream>
 #include <random>
 
 #include "bench/peer.h"
 #include "engine/loss/sequence_loss.h"
+#include "engine/model/linear.h"
 #include "engine/model/model_folder.h"
 #include "engine/train/adam.h"
 
@@ -37,10 +41,10 @@ namespace fs = std::filesystem;
 constexpr double kRate = 1e-5;
 
 struct Options {
-  std::string model, shape = "small";
+  std::string model, shape = "small", serve;
   int threads = 0, rounds = 5;
   int64_t batch = 8, tokens = 200;
-  bool peer = true;
+  bool peer = true, recompute = false;
 };
 
 double Now() {
@@ -112,21 +116,11 @@ class Stepper {
   }
 
  private:
-  const Decoder& model_;
+  const Decoder model_;
   const std::vector<LossBatch> batches_;
   Adam adam_;
   double norm_ = 0;
 };
-
-// Floating-point operations a second of a large matrix product.
-double PeakFlops() {
-  at::NoGradGuard no_grad;
-  constexpr int64_t n = 2048;
-  const at::Tensor a = at::randn({n, n}), b = at::randn({n, n});
-  double best = 1e9;
-  for (int i = 0; i < 5; ++i) best = std::min(best, SecondsOf([&] { at::mm(a, b); }));
-  return 2.0 * n * n * n / best;
-}
 
 // Of one step's matrix products with weights: each is done once forward and twice backward. The
 // embedding is read, not multiplied, where it is not the output layer as well.
@@ -141,75 +135,144 @@ double StepFlops(const Decoder& model, const Options& options) {
   return 6.0 * weights * static_cast<double>(options.batch * options.tokens);
 }
 
-absl::StatusOr<std::unique_ptr<Peer>> StartPeer(const Options& options, int threads,
-                                                const std::vector<Sequence>& sequences,
-                                                const fs::path& ids) {
-  nlohmann::json rows = nlohmann::json::array();
-  for (const Sequence& s : sequences) rows.push_back(s.ids);
-  std::ofstream(ids) << rows;
-  return Peer::Start("step.py", {"--model", options.model, "--ids", ids.string(), "--threads",
-                                 std::to_string(threads)});
+// Floating-point operations a second of a large matrix product of the type; the better of LibTorch's
+// product and the engine's own way to one.
+double PeakFlops(at::ScalarType type) {
+  at::NoGradGuard no_grad;
+  constexpr int64_t n = 2048;
+  const at::Tensor a = at::randn({n, n}).to(type), b = at::randn({n, n}).to(type);
+  double best = 1e9;
+  for (int i = 0; i < 5; ++i) {
+    best = std::min(best, SecondsOf([&] { at::mm(a, b); }));
+    best = std::min(best, SecondsOf([&] { ProductWithTransposed(a, b); }));
+  }
+  return 2.0 * n * n * n / best;
 }
 
-void PrintRow(const char* name, const std::vector<double>& seconds, double flops, double peak,
-              double tokens, double memory) {
-  std::printf("%-14s %10.1f %10.1f %10.0f %14.2f %12.0f\n", name, 1e3 * Least(seconds),
-              1e3 * Median(seconds), tokens / Least(seconds), flops / Least(seconds) / peak,
-              memory / 1e6);
+// One way to make a step, in a process of its own, so that each has its own peak of memory.
+struct Contender {
+  std::string name;
+  std::vector<std::string> words;  // of its command line
+  bool rounded = false;            // its products are bf16's
+  std::unique_ptr<Peer> process;
+  std::vector<double> seconds;
+  double first = 0, memory = 0;
+};
+
+// Answers as bench/transformers/step.py does.
+absl::StatusOr<int> Serve(const Options& options) {
+  LETHE_ASSIGN_OR_RETURN(const Device device,
+                         OpenDevice({.device = "cpu", .threads = options.threads}));
+  const double empty = MemoryNow();
+  LETHE_ASSIGN_OR_RETURN(Decoder model, LoadModel(options, device));
+  const Decoder training = ForTraining(model, *PrecisionNamed(options.serve), options.recompute);
+  LETHE_ASSIGN_OR_RETURN(std::vector<LossBatch> batches,
+                         MakeBatches(model, RandomSequences(options, model.config().vocab_size)));
+  Stepper stepper(training, std::move(batches));
+  for (std::string line; std::getline(std::cin, line);) {
+    double loss = 0;
+    const double seconds = SecondsOf([&] { loss = stepper.Step(); });
+    const nlohmann::json answer = {
+        {"seconds", {seconds}}, {"loss", loss}, {"memory", PeakMemory() - empty}};
+    std::printf("%s\n", answer.dump().c_str());
+    std::fflush(stdout);
+  }
+  return 0;
+}
+
+std::vector<Contender> Contenders(const Options& options, int threads, const fs::path& ids) {
+  const auto ours = [&](const std::string& precision, bool recompute) {
+    std::vector<std::string> words = {"/proc/self/exe",
+                                      "--serve",
+                                      precision,
+                                      "--threads",
+                                      std::to_string(threads),
+                                      "--batch",
+                                      std::to_string(options.batch),
+                                      "--tokens",
+                                      std::to_string(options.tokens)};
+    const std::vector<std::string> of = options.model.empty()
+                                            ? std::vector<std::string>{"--shape", options.shape}
+                                            : std::vector<std::string>{"--model", options.model};
+    words.insert(words.end(), of.begin(), of.end());
+    if (recompute) words.push_back("--recompute");
+    return Contender{.name = precision + (recompute ? ", recompute" : ""),
+                     .words = words,
+                     .rounded = precision != "fp32"};
+  };
+  std::vector<Contender> all;
+  all.push_back(ours("fp32", false));
+  if (CpuComputesBf16()) all.push_back(ours("bf16", false));
+  all.push_back(ours("fp32", true));
+  if (CpuComputesBf16()) all.push_back(ours("bf16", true));
+  if (options.peer && !options.model.empty()) {
+    all.push_back({.name = "transformers",
+                   .words = {"--model", options.model, "--ids", ids.string(), "--threads",
+                             std::to_string(threads)}});
+  }
+  return all;
+}
+
+absl::Status RunInTurns(const Options& options, std::vector<Contender>& all) {
+  for (int round = 0; round <= options.rounds; ++round) {  // the first is a warm-up
+    for (Contender& one : all) {
+      if (one.process == nullptr) {
+        LETHE_ASSIGN_OR_RETURN(one.process, one.name == "transformers"
+                                                ? Peer::Start("step.py", one.words)
+                                                : Peer::Run(one.words));
+      }
+      LETHE_ASSIGN_OR_RETURN(const nlohmann::json answer, one.process->Ask("step 1"));
+      if (round == 0) one.first = answer.at("loss");
+      if (round > 0) one.seconds.push_back(answer.at("seconds").at(0));
+      one.memory = answer.at("memory");
+    }
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<int> Run(const Options& options) {
   LETHE_ASSIGN_OR_RETURN(const Device device,
                          OpenDevice({.device = "cpu", .threads = options.threads}));
-  const double peak = PeakFlops();
-  const double empty = MemoryNow();
-  LETHE_ASSIGN_OR_RETURN(const Decoder model, LoadModel(options, device));
-  const std::vector<Sequence> sequences = RandomSequences(options, model.config().vocab_size);
-  LETHE_ASSIGN_OR_RETURN(std::vector<LossBatch> batches, MakeBatches(model, sequences));
-  Stepper ours(model, std::move(batches));
-
-  std::unique_ptr<Peer> peer;
+  const double peak = PeakFlops(at::kFloat), rounded_peak = PeakFlops(at::kBFloat16);
+  double flops = 0;
   const fs::path ids = fs::temp_directory_path() / ("lethe-step-" + std::to_string(getpid()));
-  if (options.peer && !options.model.empty()) {
-    LETHE_ASSIGN_OR_RETURN(peer, StartPeer(options, device.threads, sequences, ids));
+  {
+    LETHE_ASSIGN_OR_RETURN(const Decoder model, LoadModel(options, device));
+    flops = StepFlops(model, options);
+    nlohmann::json rows = nlohmann::json::array();
+    for (const Sequence& s : RandomSequences(options, model.config().vocab_size)) {
+      rows.push_back(s.ids);
+    }
+    std::ofstream(ids) << rows;
   }
-
-  std::vector<double> our_seconds, peer_seconds;
-  double first = 0, last = 0, peer_first = 0, peer_memory = 0;
-  for (int round = 0; round <= options.rounds; ++round) {  // the first is a warm-up
-    const double seconds = SecondsOf([&] { last = ours.Step(); });
-    if (round == 0) first = last;
-    if (round > 0) our_seconds.push_back(seconds);
-    if (peer == nullptr) continue;
-    LETHE_ASSIGN_OR_RETURN(const nlohmann::json answer, peer->Ask("step 1"));
-    if (round == 0) peer_first = answer.at("loss");
-    if (round > 0) peer_seconds.push_back(answer.at("seconds").at(0));
-    peer_memory = answer.at("memory");
-  }
+  std::vector<Contender> all = Contenders(options, device.threads, ids);
+  const absl::Status status = RunInTurns(options, all);
   std::error_code ignored;
   fs::remove(ids, ignored);
-  const double memory = PeakMemory() - empty, flops = StepFlops(model, options);
-  const double tokens = static_cast<double>(options.batch * options.tokens);
+  LETHE_RETURN_IF_ERROR(status);
 
-  std::printf("one training step, %ld x %ld tokens, fp32, %s, %.1f M parameters\n", options.batch,
-              options.tokens, options.model.empty() ? options.shape.c_str() : options.model.c_str(),
-              static_cast<double>(model.ParameterCount()) / 1e6);
-  std::printf("%d threads, %s; a %s matrix product: %.1f GFLOP/s; %d steps each, in turns\n",
-              device.threads, device.cpu_capability.c_str(), "2048 x 2048 x 2048", peak / 1e9,
-              options.rounds);
-  std::printf("%-14s %10s %10s %10s %14s %12s\n", "", "least ms", "median ms", "tokens/s",
-              "share of peak", "memory MB");
-  PrintRow("lethe", our_seconds, flops, peak, tokens, memory);
-  bool sound = last < first;
-  if (peer != nullptr) {
-    PrintRow("transformers", peer_seconds, flops, peak, tokens, peer_memory);
-    std::printf("lethe is %.2f times as fast, with %.2f of the memory\n",
-                Least(peer_seconds) / Least(our_seconds), memory / peer_memory);
-    std::printf("first loss %.6f, of transformers %.6f\n", first, peer_first);
-    sound = sound && std::abs(first - peer_first) < 1e-4 * peer_first;
+  std::printf("one training step, %ld x %ld tokens, %s; %d threads, %s; %d steps each, in turns\n",
+              options.batch, options.tokens,
+              options.model.empty() ? options.shape.c_str() : options.model.c_str(), device.threads,
+              device.cpu_capability.c_str(), options.rounds);
+  std::printf("a 2048 x 2048 x 2048 matrix product: fp32 %.1f GFLOP/s, bf16 %.1f\n", peak / 1e9,
+              rounded_peak / 1e9);
+  std::printf("%-16s %10s %10s %10s %8s %10s %10s %10s\n", "", "least ms", "median ms", "tokens/s",
+              "of peak", "memory MB", "speed", "memory");
+  const Contender& last = all.back();  // what the others are held to
+  bool sound = true;
+  for (const Contender& one : all) {
+    const double least = Least(one.seconds);
+    std::printf("%-16s %10.1f %10.1f %10.0f %8.2f %10.0f %9.2fx %9.2fx\n", one.name.c_str(),
+                1e3 * least, 1e3 * Median(one.seconds),
+                static_cast<double>(options.batch * options.tokens) / least,
+                flops / least / (one.rounded ? rounded_peak : peak), one.memory / 1e6,
+                Least(last.seconds) / least, one.memory / last.memory);
+    const double tolerance = one.rounded ? 1e-2 : 1e-4;
+    sound = sound && std::abs(one.first - last.first) < tolerance * last.first;
   }
-  std::printf("loss %.6f before the first step, %.6f before the last: %s\n", first, last,
-              sound ? "sound" : "NOT SOUND");
+  std::printf("speed and memory beside those of the last row; first losses agree: %s\n",
+              sound ? "yes" : "NO");
   return sound ? 0 : 1;
 }
 
@@ -224,13 +287,17 @@ int main(int argc, char** argv) {
   app.add_option("--model", options.model, "Hugging Face folder; else random weights of --shape");
   app.add_option("--shape", options.shape, "small: stories260k; medium: about 3 million parameters")
       ->check(CLI::IsMember({"small", "medium"}));
+  app.add_option("--serve", options.serve,
+                 "Answer one step a line, as a peer does, in fp32 or bf16");
+  app.add_flag("--recompute", options.recompute, "With --serve: run each layer again backwards");
   app.add_option("--threads", options.threads, "CPU threads of both; 0: one a core");
   app.add_option("--rounds", options.rounds, "Steps of each")->check(CLI::Range(1, 1000));
   app.add_option("--batch", options.batch, "Sequences")->check(CLI::Range(1, 4096));
   app.add_option("--tokens", options.tokens, "Tokens of each")->check(CLI::Range(2, 1 << 20));
   app.add_flag("!--no-peer", options.peer, "Leave transformers out");
   CLI11_PARSE(app, argc, argv);
-  const absl::StatusOr<int> code = lethe::Run(options);
+  const absl::StatusOr<int> code =
+      options.serve.empty() ? lethe::Run(options) : lethe::Serve(options);
   if (code.ok()) return *code;
   std::fprintf(stderr, "bench_step: %s\n", std::string(code.status().message()).c_str());
   return 2;

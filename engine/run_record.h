@@ -21,6 +21,7 @@ struct RunRecord {
   // Every one that was used; "micro_batch_tokens" as the last step used it, so less than asked for
   // where memory was short.
   ParameterValues hyperparameters;
+  std::string precision;  // of the steps: "fp32", "bf16", "bf16_pure"; empty where there were none
   uint64_t seed = 0;
   std::string data_digest;
   std::string device;  // "cpu", "cuda:0"

@@ -128,7 +128,7 @@ absl::StatusOr<LoopResult> TrainModel(const Decoder& model, const TrainRequest& 
               {.phase = "training",
                .max_steps = request.steps,
                .learning_rate = [&](int64_t step) { return Schedule(request, step); },
-               .adam = {.beta2 = 0.95},
+               .adam = {.beta2 = 0.95, .seed = request.seed},
                .max_grad_norm = request.max_grad_norm,
                .ranks = request.ranks,
                .micro_batch = &micro_batch},
@@ -173,7 +173,8 @@ absl::Status Meet(const Decoder& model, const TrainRequest& request) {
                              static_cast<double>(request.warmup_steps), request.max_grad_norm}) {
     work += " " + std::to_string(value);
   }
-  LETHE_RETURN_IF_ERROR(request.ranks->CheckSame(work, "texts, parameters and seed"));
+  work += NameOf(model.precision());
+  LETHE_RETURN_IF_ERROR(request.ranks->CheckSame(work, "texts, parameters, precision and seed"));
   return CopyWeightsFromFirst(request.ranks, model);
 }
 
@@ -197,18 +198,24 @@ absl::StatusOr<TrainResult> LoadAndTrain(const TrainRequest& request,
   } else {
     LETHE_ASSIGN_OR_RETURN(base, ModelFolder::Load(request.base_folder, request.device));
   }
-  const Decoder& model = base.has_value() ? base->model : *fresh;
+  Decoder& model = base.has_value() ? base->model : *fresh;
+  LETHE_ASSIGN_OR_RETURN(
+      const Precision precision,
+      ChoosePrecision(request.precision, model.ParameterCount(), request.device));
+  const Decoder training = ForTraining(model, precision, request.recompute);
   LETHE_RETURN_IF_ERROR(CheckSequences(model, request.sequences, "training"));
-  LETHE_RETURN_IF_ERROR(Meet(model, request));
+  LETHE_RETURN_IF_ERROR(Meet(training, request));
 
   TrainResult result{.run = NewRunRecord(request.device), .parameters = model.ParameterCount()};
-  LETHE_ASSIGN_OR_RETURN(const LoopResult loop, TrainModel(model, request, result, progress));
+  LETHE_ASSIGN_OR_RETURN(const LoopResult loop, TrainModel(training, request, result, progress));
   result.run.method = "train";
   result.run.hyperparameters.insert({{"steps", static_cast<double>(request.steps)},
                                      {"batch_tokens", static_cast<double>(request.batch_tokens)},
                                      {"learning_rate", request.learning_rate},
                                      {"warmup_steps", static_cast<double>(request.warmup_steps)},
                                      {"max_grad_norm", request.max_grad_norm}});
+  result.run.precision = NameOf(precision);
+  if (request.recompute) result.run.hyperparameters["recompute"] = 1;
   result.run.seed = request.seed;
   result.run.stop_reason = loop.stop_reason;
   result.run.steps = loop.steps;

@@ -41,6 +41,8 @@ struct TrainRequest {
   double learning_rate = 1e-3;
   int64_t warmup_steps = 20;
   double max_grad_norm = 1.0;
+  std::string precision = "auto";  // auto, fp32, bf16, bf16_pure (precision.h)
+  bool recompute = false;          // activations, in the backward pass
   uint64_t seed = 0;
   std::string digest_key;
   Device device;

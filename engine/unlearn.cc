@@ -92,8 +92,10 @@ absl::Status Meet(const Decoder& model, const UnlearnRequest& request, const Pla
   std::string work =
       RequestDigest(request) + std::string(plan.method->name) + " " + std::to_string(request.seed);
   for (const auto& [name, value] : plan.parameters) work += name + std::to_string(value);
+  work += NameOf(model.precision());
   if (request.lora.has_value()) work += LoraConfigJson(*request.lora, "");
-  LETHE_RETURN_IF_ERROR(request.ranks->CheckSame(work, "texts, method, parameters and seed"));
+  LETHE_RETURN_IF_ERROR(
+      request.ranks->CheckSame(work, "texts, method, parameters, precision and seed"));
   return CopyWeightsFromFirst(request.ranks, model);
 }
 
@@ -105,13 +107,17 @@ absl::StatusOr<UnlearnResult> LoadAndUnlearn(const UnlearnRequest& request,
   LETHE_RETURN_IF_ERROR(CheckDigest(request.base_folder, request.base_digest, "BASE_CHANGED"));
   LETHE_ASSIGN_OR_RETURN(ModelFolder loaded,
                          ModelFolder::Load(request.base_folder, request.device));
+  LETHE_ASSIGN_OR_RETURN(
+      const Precision precision,
+      ChoosePrecision(request.precision, loaded.model.ParameterCount(), request.device));
   LETHE_RETURN_IF_ERROR(CheckRequestSequences(loaded.model, request));
   if (request.lora.has_value()) {
     LETHE_ASSIGN_OR_RETURN(LoraAdapter fresh,
                            LoraAdapter::Fresh(*request.lora, loaded.model, request.seed));
     loaded.model.Attach(std::move(fresh));
   }
-  LETHE_RETURN_IF_ERROR(Meet(loaded.model, request, plan));
+  const Decoder training = ForTraining(loaded.model, precision, request.recompute);
+  LETHE_RETURN_IF_ERROR(Meet(training, request, plan));
 
   std::vector<int> el_n;
   for (const auto& [n, el] : request.thresholds.el) el_n.push_back(n);
@@ -119,6 +125,7 @@ absl::StatusOr<UnlearnResult> LoadAndUnlearn(const UnlearnRequest& request,
 
   const MethodFunction method = FindMethodFunction(plan.method->name);
   LETHE_ASSIGN_OR_RETURN(MethodOutcome outcome, method({.model = loaded.model,
+                                                        .training = training,
                                                         .forget = request.forget,
                                                         .retain = request.retain,
                                                         .watch = request.watch,
@@ -140,6 +147,8 @@ absl::StatusOr<UnlearnResult> LoadAndUnlearn(const UnlearnRequest& request,
   result.run.method = plan.method->name;
   result.run.preset = plan.preset->name;
   result.run.hyperparameters = plan.parameters;
+  result.run.precision = NameOf(precision);
+  if (request.recompute) result.run.hyperparameters["recompute"] = 1;
   if (outcome.micro_batch_tokens > 0) {
     result.run.hyperparameters["micro_batch_tokens"] =
         static_cast<double>(outcome.micro_batch_tokens);

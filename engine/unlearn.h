@@ -70,6 +70,10 @@ struct UnlearnRequest {
   ParameterValues overrides;
   ModelThresholds thresholds;
   std::optional<LoraConfig> lora;
+  // Of the steps: auto, fp32, bf16, bf16_pure (precision.h). What is measured, and what a run ends
+  // by, is fp32.
+  std::string precision = "auto";
+  bool recompute = false;  // activations, in the backward pass: less memory, a third more time
   uint64_t seed = 0;
   std::string digest_key;  // of RunRecord.data_digest
   // Goes into lethe.json: "job", "fence", "base_checkpoint"; no personal data.

@@ -84,14 +84,15 @@ absl::Status RunTrain(const TrainFlags& flags, const Common& common, const Devic
                {"digest", result.out_digest},
                {"parameters", result.parameters},
                {"steps", result.run.steps},
+               {"precision", result.run.precision},
                {"first_loss", result.first_loss},
                {"last_loss", result.last_loss},
                {"seconds", result.run.seconds}});
   } else {
-    PrintTable(
-        {{"out", "parameters", "steps", "first loss", "last loss", "seconds"},
-         {flags.out, std::to_string(result.parameters), std::to_string(result.run.steps),
-          Number(result.first_loss), Number(result.last_loss), Number(result.run.seconds, 3)}});
+    PrintTable({{"out", "parameters", "steps", "precision", "first loss", "last loss", "seconds"},
+                {flags.out, std::to_string(result.parameters), std::to_string(result.run.steps),
+                 result.run.precision, Number(result.first_loss), Number(result.last_loss),
+                 Number(result.run.seconds, 3)}});
   }
   return absl::OkStatus();
 }
@@ -153,6 +154,11 @@ void AddTrain(CLI::App& app, const Common& common, Action& action) {
   command->add_option("--steps", r.steps, "optimizer steps")->check(CLI::Range(1, 10000000));
   command->add_option("--batch-tokens", r.batch_tokens, "tokens a step");
   command->add_option("--learning-rate", r.learning_rate, "the peak");
+  command->add_option("--precision", r.precision, "of the steps")
+      ->check(CLI::IsMember({"auto", "fp32", "bf16", "bf16_pure"}))
+      ->capture_default_str();
+  command->add_flag("--recompute", r.recompute,
+                    "run each layer again in the backward pass: less memory, more time");
   command->callback([=, &common, &action] {
     action = [=, &common](const Device& device) { return RunTrain(*flags, common, device); };
   });

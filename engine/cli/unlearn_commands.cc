@@ -15,6 +15,8 @@ using Json = nlohmann::ordered_json;
 
 struct UnlearnFlags {
   std::string model, forget, retain, holdout, thresholds, method = "gradient_ascent", preset, out;
+  std::string precision = "auto";
+  bool recompute = false;
   std::vector<std::string> set;
   int64_t lora_rank = 0;
   LoraConfig lora;
@@ -26,6 +28,8 @@ absl::StatusOr<UnlearnRequest> MakeRequest(const UnlearnFlags& flags, const Comm
                          .out_folder = flags.out,
                          .method = flags.method,
                          .preset = flags.preset,
+                         .precision = flags.precision,
+                         .recompute = flags.recompute,
                          .seed = common.seed,
                          .device = device};
   LETHE_ASSIGN_OR_RETURN(request.forget, ReadSet(flags.forget, flags.model));
@@ -70,6 +74,7 @@ void PrintSummary(const UnlearnResult& result, const std::string& out, bool json
     Json last = {{"stop_reason", result.run.stop_reason},
                  {"steps", result.run.steps},
                  {"hyperparameters", result.run.hyperparameters},
+                 {"precision", result.run.precision},
                  {"out", out},
                  {"digest", result.out_digest},
                  {"retain_nll", {result.retain_nll_before, result.retain_nll_after}},
@@ -104,6 +109,7 @@ void PrintSummary(const UnlearnResult& result, const std::string& out, bool json
   std::printf("\n");
   PrintTable({{"stop reason", result.run.stop_reason},
               {"steps", std::to_string(result.run.steps)},
+              {"precision", result.run.precision},
               {"retain NLL/token", change(result.retain_nll_before, result.retain_nll_after)},
               {"holdout NLL/token", change(result.watch_nll_before, result.watch_nll_after)},
               {"seconds", Number(result.run.seconds, 3)},
@@ -250,6 +256,11 @@ void AddUnlearn(CLI::App& app, const Common& common, Action& action) {
                    "absent: every matrix of attention and MLP")
       ->delimiter(',');
   command->add_option("--out", flags->out, "folder to make")->required();
+  command->add_option("--precision", flags->precision, "of the steps")
+      ->check(CLI::IsMember({"auto", "fp32", "bf16", "bf16_pure"}))
+      ->capture_default_str();
+  command->add_flag("--recompute", flags->recompute,
+                    "run each layer again in the backward pass: less memory, more time");
   command->callback([=, &common, &action] {
     action = [=, &common](const Device& device) { return RunUnlearn(*flags, common, device); };
   });

@@ -16,9 +16,11 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
 
 #include "engine/model/cpu_kernels.h"
 #include "engine/model/first_choice.h"
+#include "engine/model/linear.h"
 #include "engine/torch_status.h"
 
 namespace lethe {
@@ -66,35 +68,63 @@ void SoftmaxInPlace(at::Tensor& logits, const at::Tensor& targets, at::Tensor nl
   });
 }
 
-// dL/dlogits = grad (p - onehot(target)), added to grad p that `slope` (n,V) holds already.
-void SubtractTargets(at::Tensor& slope, const at::Tensor& targets, const at::Tensor& grad) {
-  slope.scatter_add_(1, targets.unsqueeze(1), grad.unsqueeze(1).to(slope.scalar_type()).neg());
+// Rows of the logits that are computed at a time, and what is to be kept of them.
+struct OutputPlan {
+  int64_t chunk = 1;
+  bool keep = false;
+  bool find_close = false;
+  at::ScalarType type = at::kFloat;  // of slopes and kept probabilities
+
+  OutputPlan(const at::Tensor& weight, int64_t rows, at::ScalarType slopes,
+             const LossOptions& options)
+      : find_close(options.find_close), type(slopes) {
+    const int64_t vocabulary = weight.size(0);
+    const auto row_bytes = vocabulary * static_cast<int64_t>(sizeof(float));
+    const auto kept_bytes = vocabulary * static_cast<int64_t>(c10::elementSize(slopes));
+    chunk = std::max<int64_t>(1, std::min(rows, options.logit_bytes / row_bytes));
+    keep = at::GradMode::is_enabled() && rows * kept_bytes <= options.kept_bytes;
+  }
+};
+
+// Probabilities (n,V) fp32 of some rows; nll (n) and choice (n) are filled, and close (n) where it
+// is defined.
+at::Tensor Probabilities(const at::Tensor& hidden, const at::Tensor& weight,
+                         const at::Tensor& targets, const at::Tensor& nll, const at::Tensor& choice,
+                         const at::Tensor& close = {}) {
+  at::Tensor logits = ProductWithTransposed(hidden.to(at::kFloat), weight);
+  SoftmaxInPlace(logits, targets, nll, choice, close);
+  return logits;
+}
+
+// dL/dlogits = grad (p - onehot(target)). p - 1 of a target comes from its loss: where p is nearly
+// 1, a rounded p has nothing left of the difference.
+at::Tensor Slopes(const at::Tensor& probabilities, const at::Tensor& targets, const at::Tensor& nll,
+                  const at::Tensor& grad) {
+  at::Tensor slope = probabilities.mul(grad.to(probabilities.scalar_type()).unsqueeze(1));
+  const at::Tensor of_target = nll.neg().expm1_().mul_(grad).to(slope.scalar_type());
+  return slope.scatter_(1, targets.unsqueeze(1), of_target.unsqueeze(1));
 }
 
 class OutputLossFunction : public Function<OutputLossFunction> {
  public:
   static variable_list forward(AutogradContext* ctx, const at::Tensor& hidden,
                                const at::Tensor& weight, const at::Tensor& targets,
-                               const LossOptions& options) {
-    const int64_t rows = hidden.size(0), vocabulary = weight.size(0);
-    const int64_t row_bytes = vocabulary * static_cast<int64_t>(weight.element_size());
-    const int64_t chunk = std::max<int64_t>(1, std::min(rows, options.logit_bytes / row_bytes));
-    const bool keep = chunk == rows;
+                               const std::optional<at::Tensor>& rounded, const OutputPlan& plan) {
+    const int64_t rows = hidden.size(0);
     at::Tensor nll = at::empty({rows}, hidden.options().dtype(at::kFloat));
-    at::Tensor choice = at::empty({rows}, targets.options());
-    at::Tensor close;
-    if (options.find_close) close = at::empty({rows}, targets.options().dtype(at::kBool));
-    at::Tensor kept;
-    for (int64_t row = 0; row < rows; row += chunk) {
-      const int64_t count = std::min(chunk, rows - row);
-      at::Tensor logits = at::mm(hidden.narrow(0, row, count), weight.t());  // (count,V)
-      SoftmaxInPlace(logits, targets.narrow(0, row, count), nll.narrow(0, row, count),
-                     choice.narrow(0, row, count),
-                     close.defined() ? close.narrow(0, row, count) : close);
-      if (keep) kept = logits;
+    at::Tensor choice = at::empty({rows}, targets.options()), close, kept;
+    if (plan.find_close) close = at::empty({rows}, targets.options().dtype(at::kBool));
+    const at::Tensor wide = weight.to(at::kFloat);
+    if (plan.keep) kept = at::empty({rows, weight.size(0)}, hidden.options().dtype(plan.type));
+    for (int64_t row = 0; row < rows; row += plan.chunk) {
+      const int64_t count = std::min(plan.chunk, rows - row);
+      const auto some = [&](const at::Tensor& all) { return all.narrow(0, row, count); };
+      const at::Tensor p = Probabilities(some(hidden), wide, some(targets), some(nll), some(choice),
+                                         close.defined() ? some(close) : close);
+      if (plan.keep) some(kept).copy_(p);
     }
-    ctx->save_for_backward({hidden, weight, targets, kept});
-    ctx->saved_data["chunk"] = chunk;
+    ctx->save_for_backward({hidden, weight, targets, rounded.value_or(wide), nll, kept});
+    ctx->saved_data["chunk"] = plan.chunk;
     variable_list out = {nll, choice};
     if (close.defined()) out.push_back(close);
     ctx->mark_non_differentiable({out.begin() + 1, out.end()});
@@ -103,30 +133,34 @@ class OutputLossFunction : public Function<OutputLossFunction> {
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const variable_list saved = ctx->get_saved_variables();
-    const at::Tensor &hidden = saved[0], &weight = saved[1], &targets = saved[2], &kept = saved[3];
+    const at::Tensor &hidden = saved[0], &weight = saved[1], &targets = saved[2];
+    const at::Tensor &used = saved[3], &nll = saved[4], &kept = saved[5], none;
+    const bool weight_learns = ctx->needs_input_grad(1);
+    if (kept.defined()) {
+      const at::Tensor slope = Slopes(kept, targets, nll, grads[0]);
+      at::Tensor grad_weight;
+      if (weight_learns) {
+        grad_weight = ProductWithTransposed(slope.t(), hidden.t()).to(weight.scalar_type());
+      }
+      return {ProductWithTransposed(slope, used.t()), grad_weight, none, none, none};
+    }
     const int64_t rows = hidden.size(0), chunk = ctx->saved_data["chunk"].toInt();
-    at::Tensor grad_hidden = at::empty_like(hidden);
-    at::Tensor grad_weight = ctx->needs_input_grad(1) ? at::zeros_like(weight) : at::Tensor();
+    const at::Tensor wide = weight.to(at::kFloat);
+    at::Tensor grad_hidden = at::empty_like(hidden), grad_weight;
     for (int64_t row = 0; row < rows; row += chunk) {
       const int64_t count = std::min(chunk, rows - row);
-      const at::Tensor some = hidden.narrow(0, row, count), labels = targets.narrow(0, row, count);
-      const at::Tensor grad = grads[0].narrow(0, row, count);
-      at::Tensor slope;
-      if (kept.defined()) {
-        slope = kept.mul(grad.unsqueeze(1));  // not in place: a graph may run backward twice
-      } else {
-        slope = at::mm(some, weight.t());
-        SoftmaxInPlace(slope, labels, at::empty({count}, hidden.options().dtype(at::kFloat)),
-                       at::empty({count}, labels.options()));
-        slope.mul_(grad.unsqueeze(1));
-      }
-      SubtractTargets(slope, labels, grad);
-      at::Tensor part = grad_hidden.narrow(0, row, count);
-      at::mm_out(part, slope, weight);
-      if (grad_weight.defined()) grad_weight.addmm_(slope.t(), some);
+      const auto some = [&](const at::Tensor& all) { return all.narrow(0, row, count); };
+      const at::Tensor p = Probabilities(some(hidden), wide, some(targets),
+                                         at::empty_like(some(nll)), at::empty_like(some(targets)));
+      const at::Tensor slope =
+          Slopes(p.to(used.scalar_type()), some(targets), some(nll), some(grads[0]));
+      some(grad_hidden).copy_(ProductWithTransposed(slope, used.t()));
+      if (!weight_learns) continue;
+      const at::Tensor part = ProductWithTransposed(slope.t(), some(hidden).t());
+      if (!grad_weight.defined()) grad_weight = at::zeros_like(weight);
+      grad_weight.add_(part);
     }
-    const at::Tensor none;
-    return {grad_hidden, grad_weight, none, none};
+    return {grad_hidden, grad_weight, none, none, none};
   }
 };
 
@@ -349,15 +383,20 @@ int64_t LabelledTokens(std::span<const Sequence> sequences, Labels labels) {
 }
 
 TokenLosses OutputLoss(const at::Tensor& hidden, const at::Tensor& weight,
-                       const at::Tensor& targets, const LossOptions& options) {
-  const variable_list out = OutputLossFunction::apply(hidden, weight, targets, options);
+                       const at::Tensor& targets, const LossOptions& options,
+                       const at::Tensor& rounded) {
+  const auto used = rounded.defined() ? std::optional<at::Tensor>(rounded) : std::nullopt;
+  const at::ScalarType type = rounded.defined() ? rounded.scalar_type() : at::kFloat;
+  const variable_list out = OutputLossFunction::apply(
+      hidden.to(type), weight, targets, used, OutputPlan(weight, hidden.size(0), type, options));
   return {.nll = out[0], .choice = out[1], .close = options.find_close ? out[2] : at::Tensor()};
 }
 
 TokenLosses ComputeTokenLosses(const Decoder& model, const LossBatch& batch,
                                const LossOptions& options) {
   const at::Tensor hidden = model.Hidden(batch.ids).index_select(0, batch.positions);  // (N,D)
-  return OutputLoss(hidden, model.OutputWeight(), batch.targets, options);
+  return OutputLoss(hidden, model.OutputWeight(), batch.targets, options,
+                    model.RoundedOutputWeight());
 }
 
 at::Tensor SumByRow(const LossBatch& batch, const at::Tensor& values) {

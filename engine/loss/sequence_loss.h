@@ -11,8 +11,10 @@
 //            a sensitive span. Token t is predicted from position t-1. Pads and prompts never reach
 //            the output layer.
 // Memory     the logits of at most `logit_bytes` stand at a time; those of a whole batch never do.
-//            Where all fit they are kept for the backward pass, else the backward pass computes
-//            them again.
+//            What the backward pass needs of them, probabilities, is kept where it takes at most
+//            `kept_bytes`; else the backward pass computes it again.
+// Precision  logits, softmax and losses are fp32 of fp32 weights, also where the decoder computes
+//            in bf16: a bf16 logit of 16 is off by up to 0.03. Slopes are the decoder's type.
 // Padding    sequences are sorted by length and cut into micro-batches of at most `max_tokens`,
 //            pads included.
 // Ranks      where several processes train together, MakeBatches gives this one's share, and the
@@ -74,7 +76,8 @@ int64_t LabelledTokens(std::span<const LossBatch> batches);
 int64_t LabelledTokens(std::span<const Sequence> sequences, Labels labels = Labels::kAnswer);
 
 struct LossOptions {
-  int64_t logit_bytes = int64_t{64} << 20;
+  int64_t logit_bytes = int64_t{24} << 20;
+  int64_t kept_bytes = int64_t{384} << 20;
   bool find_close = false;  // fill TokenLosses::close
 };
 
@@ -95,9 +98,11 @@ at::Tensor SumByRow(const LossBatch& batch, const at::Tensor& values);
 at::Tensor MeanByRow(const LossBatch& batch, const at::Tensor& values);
 
 // Output layer and cross-entropy in one, in chunks of rows: hidden (N,D), weight (V,D), targets (N)
-// -> losses (N).
+// -> losses (N). `rounded`, where the decoder has it, is what the products of the backward pass
+// take instead of the weight.
 TokenLosses OutputLoss(const at::Tensor& hidden, const at::Tensor& weight,
-                       const at::Tensor& targets, const LossOptions& options = {});
+                       const at::Tensor& targets, const LossOptions& options = {},
+                       const at::Tensor& rounded = {});
 
 // Teacher-forced scores of one sequence, without gradients or tensors: what attacks and metrics
 // read.

@@ -31,11 +31,12 @@ int64_t HeadGrain(const AttentionShape& s, int64_t tokens) {
 }
 
 // Pointers to key-value head `task` of qkv (B*T,(H+2K)h): task = b*K + k.
-cpu::HeadGroup HeadOf(int64_t task, const AttentionShape& s, int64_t tokens, const float* qkv,
-                      float* out, float* log_sums, float* scratch) {
+template <typename T>
+cpu::HeadGroup<T> HeadOf(int64_t task, const AttentionShape& s, int64_t tokens, const T* qkv,
+                         T* out, float* log_sums, float* scratch) {
   const int64_t b = task / s.kv_heads, k = task % s.kv_heads, group = s.heads / s.kv_heads;
   const int64_t stride = (s.heads + 2 * s.kv_heads) * s.head_dim;
-  const float* row = qkv + b * tokens * stride;
+  const T* row = qkv + b * tokens * stride;
   return {.tokens = tokens,
           .head_dim = s.head_dim,
           .group = group,
@@ -56,14 +57,18 @@ std::pair<at::Tensor, at::Tensor> AttendOnCpu(const at::Tensor& qkv, const Atten
                                               int64_t batch) {
   const int64_t rows = qkv.size(0), tokens = rows / batch;
   at::Tensor out = at::empty({rows, s.heads * s.head_dim}, qkv.options());
-  at::Tensor log_sums = at::empty({batch, s.heads, tokens}, qkv.options());
-  const float* from = qkv.const_data_ptr<float>();
-  float *to = out.data_ptr<float>(), *sums = log_sums.data_ptr<float>();
-  at::parallel_for(0, batch * s.kv_heads, HeadGrain(s, tokens), [&](int64_t begin, int64_t end) {
-    std::vector<float> scratch(cpu::ForwardScratch(tokens, s.head_dim));
-    for (int64_t task = begin; task < end; ++task) {
-      cpu::Best().causal_attention(HeadOf(task, s, tokens, from, to, sums, scratch.data()));
-    }
+  at::Tensor log_sums = at::empty({batch, s.heads, tokens}, qkv.options().dtype(at::kFloat));
+  float* sums = log_sums.data_ptr<float>();
+  WithType(qkv.scalar_type(), [&](auto t) {
+    const auto* from = Data<decltype(t)>(qkv);
+    auto* to = Data<decltype(t)>(out);
+    at::parallel_for(0, batch * s.kv_heads, HeadGrain(s, tokens), [&](int64_t begin, int64_t end) {
+      std::vector<float> scratch(cpu::ForwardScratch(tokens, s.head_dim));
+      for (int64_t task = begin; task < end; ++task) {
+        cpu::Layer<decltype(t)>().causal_attention(
+            HeadOf(task, s, tokens, from, to, sums, scratch.data()));
+      }
+    });
   });
   return {out, log_sums};
 }
@@ -72,11 +77,13 @@ void RotateOnCpu(at::Tensor& qkv, const at::Tensor& cos, const at::Tensor& sin,
                  const AttentionShape& s, int64_t period, float direction) {
   const int64_t stride = qkv.size(1), half = cos.size(1), heads = s.heads + s.kv_heads;
   if (half == 0) return;
-  float* data = qkv.data_ptr<float>();
   const float *c = cos.const_data_ptr<float>(), *n = sin.const_data_ptr<float>();
-  ForRows(qkv.size(0), heads * half, [&](int64_t first, int64_t count) {
-    cpu::Best().rotate(data + first * stride, stride, first, count, period, c, n, heads, s.head_dim,
-                       half, direction);
+  WithType(qkv.scalar_type(), [&](auto t) {
+    auto* data = Data<decltype(t)>(qkv);
+    ForRows(qkv.size(0), heads * half, [&](int64_t first, int64_t count) {
+      cpu::Layer<decltype(t)>().rotate(data + first * stride, stride, first, count, period, c, n,
+                                       heads, s.head_dim, half, direction);
+    });
   });
 }
 
@@ -114,22 +121,26 @@ class AttentionFunction : public Function<AttentionFunction> {
     const at::Tensor grad = grads[0].contiguous();
     at::Tensor grad_qkv = at::empty_like(rotated);
     // The kernels only read these in the backward pass; HeadGroup serves both passes.
-    float* const out_data = const_cast<float*>(out.const_data_ptr<float>());
     float* const sums = const_cast<float*>(log_sums.const_data_ptr<float>());
-    const float *from = rotated.const_data_ptr<float>(), *g = grad.const_data_ptr<float>();
-    float* to = grad_qkv.data_ptr<float>();
-    at::parallel_for(
-        0, batch * shape.kv_heads, HeadGrain(shape, tokens), [&](int64_t begin, int64_t end) {
-          std::vector<float> scratch(cpu::BackwardScratch(tokens, shape.head_dim));
-          for (int64_t task = begin; task < end; ++task) {
-            const cpu::HeadGroup head =
-                HeadOf(task, shape, tokens, from, out_data, sums, scratch.data());
-            cpu::Best().causal_attention_backward(head, {.grad_out = g + (head.out - out_data),
-                                                         .grad_query = to + (head.query - from),
-                                                         .grad_key = to + (head.key - from),
-                                                         .grad_value = to + (head.value - from)});
-          }
-        });
+    WithType(rotated.scalar_type(), [&](auto t) {
+      using T = decltype(t);
+      T* const out_data = const_cast<T*>(Data<T>(out));
+      const T *from = Data<T>(rotated), *g = Data<T>(grad);
+      T* to = Data<T>(grad_qkv);
+      at::parallel_for(0, batch * shape.kv_heads, HeadGrain(shape, tokens),
+                       [&](int64_t begin, int64_t end) {
+                         std::vector<float> scratch(cpu::BackwardScratch(tokens, shape.head_dim));
+                         for (int64_t task = begin; task < end; ++task) {
+                           const cpu::HeadGroup<T> head =
+                               HeadOf(task, shape, tokens, from, out_data, sums, scratch.data());
+                           cpu::Layer<T>().causal_attention_backward(
+                               head, {.grad_out = g + (head.out - out_data),
+                                      .grad_query = to + (head.query - from),
+                                      .grad_key = to + (head.key - from),
+                                      .grad_value = to + (head.value - from)});
+                         }
+                       });
+    });
     RotateOnCpu(grad_qkv, saved[3], saved[4], shape, tokens, -1.0f);
     const at::Tensor none;
     return {grad_qkv, none, none, none, none};
@@ -144,20 +155,25 @@ class NormHeadsFunction : public Function<NormHeadsFunction> {
     const at::Tensor x = input.contiguous();
     const int64_t H = shape.heads, K = shape.kv_heads, h = shape.head_dim;
     const int64_t rows = x.size(0), stride = x.size(1);
-    at::Tensor y = x.clone(), inverse_rms = at::empty({rows, H + K}, x.options());
-    const float *from = x.const_data_ptr<float>(), *q = query.const_data_ptr<float>();
-    const float* k = key.const_data_ptr<float>();
-    float *to = y.data_ptr<float>(), *inverse = inverse_rms.data_ptr<float>();
-    ForRows(rows, (H + K) * h, [&](int64_t first, int64_t count) {
-      for (int64_t n = first; n < first + count; ++n) {
-        const int64_t at = n * stride;
-        const auto run = [&](const float* weight, int64_t head, int64_t heads) {
-          cpu::Best().rms_norm(from + at + head * h, weight, static_cast<float>(eps),
-                               to + at + head * h, inverse + n * (H + K) + head, heads, h);
-        };
-        run(q, 0, H);
-        run(k, H, K);
-      }
+    at::Tensor y = x.clone();
+    at::Tensor inverse_rms = at::empty({rows, H + K}, x.options().dtype(at::kFloat));
+    const float *q = query.const_data_ptr<float>(), *k = key.const_data_ptr<float>();
+    float* inverse = inverse_rms.data_ptr<float>();
+    WithType(x.scalar_type(), [&](auto t) {
+      const auto* from = Data<decltype(t)>(x);
+      auto* to = Data<decltype(t)>(y);
+      ForRows(rows, (H + K) * h, [&](int64_t first, int64_t count) {
+        for (int64_t n = first; n < first + count; ++n) {
+          const int64_t at = n * stride;
+          const auto run = [&](const float* weight, int64_t head, int64_t heads) {
+            cpu::Layer<decltype(t)>().head_norm(from + at + head * h, weight,
+                                                static_cast<float>(eps), to + at + head * h,
+                                                inverse + n * (H + K) + head, heads, h);
+          };
+          run(q, 0, H);
+          run(k, H, K);
+        }
+      });
     });
     ctx->save_for_backward({x, query, key, inverse_rms});
     SaveShape(ctx, shape);
@@ -173,23 +189,28 @@ class NormHeadsFunction : public Function<NormHeadsFunction> {
     const int64_t tasks = (rows + kRowsPerTask - 1) / kRowsPerTask;
     const at::Tensor grad = grads[0].contiguous();
     at::Tensor grad_x = grad.clone();  // what flows into the values passes on
-    at::Tensor partial = at::zeros({tasks, 2, h}, x.options());  // one sum a task, added in order
-    const float *g = grad.const_data_ptr<float>(), *from = x.const_data_ptr<float>();
+    at::Tensor partial =               // one sum a task, added in order
+        at::zeros({tasks, 2, h}, x.options().dtype(at::kFloat));
     const float *q = saved[1].const_data_ptr<float>(), *k = saved[2].const_data_ptr<float>();
     const float* inverse = saved[3].const_data_ptr<float>();
-    float *to = grad_x.data_ptr<float>(), *sums = partial.data_ptr<float>();
-    ForRows(rows, (H + K) * h, [&](int64_t first, int64_t count) {
-      float* const sum = sums + first / kRowsPerTask * 2 * h;
-      for (int64_t n = first; n < first + count; ++n) {
-        const int64_t at = n * stride;
-        const auto run = [&](const float* weight, float* grad_weight, int64_t head, int64_t heads) {
-          cpu::Best().rms_norm_backward(g + at + head * h, from + at + head * h, weight,
-                                        inverse + n * (H + K) + head, to + at + head * h,
-                                        grad_weight, heads, h);
-        };
-        run(q, sum, 0, H);
-        run(k, sum + h, H, K);
-      }
+    float* sums = partial.data_ptr<float>();
+    WithType(x.scalar_type(), [&](auto t) {
+      const auto *g = Data<decltype(t)>(grad), *from = Data<decltype(t)>(x);
+      auto* to = Data<decltype(t)>(grad_x);
+      ForRows(rows, (H + K) * h, [&](int64_t first, int64_t count) {
+        float* const sum = sums + first / kRowsPerTask * 2 * h;
+        for (int64_t n = first; n < first + count; ++n) {
+          const int64_t at = n * stride;
+          const auto run = [&](const float* weight, float* grad_weight, int64_t head,
+                               int64_t heads) {
+            cpu::Layer<decltype(t)>().head_norm_backward(g + at + head * h, from + at + head * h,
+                                                         weight, inverse + n * (H + K) + head,
+                                                         to + at + head * h, grad_weight, heads, h);
+          };
+          run(q, sum, 0, H);
+          run(k, sum + h, H, K);
+        }
+      });
     });
     const at::Tensor weights = partial.sum(0), none;
     return {grad_x, weights[0], weights[1], none, none};
@@ -272,7 +293,8 @@ at::Tensor NormHeads(const at::Tensor& qkv, const at::Tensor& query_weight,
   }
   const at::Tensor queries_keys = QueriesAndKeys(qkv, shape);
   const auto normed = [&](const at::Tensor& weight, int64_t head, int64_t heads) {
-    return at::rms_norm(queries_keys.narrow(1, head, heads), {shape.head_dim}, weight, eps);
+    return at::rms_norm(queries_keys.narrow(1, head, heads), {shape.head_dim},
+                        weight.to(qkv.scalar_type()), eps);
   };
   return at::cat({normed(query_weight, 0, shape.heads),
                   normed(key_weight, shape.heads, shape.kv_heads), Values(qkv, shape)},

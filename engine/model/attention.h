@@ -3,8 +3,8 @@
 //   at::Tensor out = RotateAndAttend(std::move(qkv), cos, sin, shape, batch);   // -> (B*T,H*h)
 //
 // Shapes     N = B*T tokens; H query heads, K key-value heads, h values a head.
-// Where      fp32 on the CPU runs our own loops (cpu_kernels.h); all else runs the same formulas in
-//            ATen.
+// Where      fp32 and bf16 on the CPU run our own loops (cpu_kernels.h); all else runs the same
+//            formulas in ATen. Either way scores and sums are fp32.
 // Threads    any; no state.
 #ifndef LETHE_ENGINE_MODEL_ATTENTION_H_
 #define LETHE_ENGINE_MODEL_ATTENTION_H_

@@ -30,24 +30,28 @@ LETHE_INLINE void Hide(float* scores, int64_t count) {
 }
 
 // to (h,padded): the head's vectors as columns, zeros behind.
-void CopyTransposed(const float* from, const HeadGroup& head, int64_t padded, float* to) {
+template <typename T>
+void CopyTransposed(const T* from, const HeadGroup<T>& head, int64_t padded, float* to) {
   for (int64_t d = 0; d < head.head_dim; ++d) {
     for (int64_t t = 0; t < head.tokens; ++t) to[d * padded + t] = from[t * head.stride + d];
     for (int64_t t = head.tokens; t < padded; ++t) to[d * padded + t] = 0;
   }
 }
 // to (padded,width): the head's vectors as rows of `width` values, zeros behind.
-void CopyRows(const float* from, const HeadGroup& head, int64_t width, float* to) {
+template <typename T>
+void CopyRows(const T* from, const HeadGroup<T>& head, int64_t width, float* to) {
   const int64_t padded = RoundUp(head.tokens);
   for (int64_t t = 0; t < padded; ++t) {
     const bool real = t < head.tokens;
     for (int64_t d = 0; d < width; ++d) {
-      to[t * width + d] = real && d < head.head_dim ? from[t * head.stride + d] : 0.0f;
+      to[t * width + d] =
+          real && d < head.head_dim ? static_cast<float>(from[t * head.stride + d]) : 0.0f;
     }
   }
 }
 // block (h,8) = factor times rows begin..begin+7; rows past the end are zero.
-void CopyBlock(const float* from, int64_t stride, int64_t begin, int64_t tokens, int64_t head_dim,
+template <typename T>
+void CopyBlock(const T* from, int64_t stride, int64_t begin, int64_t tokens, int64_t head_dim,
                float factor, float* block) {
   for (int64_t r = 0; r < kRows; ++r) {
     const bool real = begin + r < tokens;
@@ -97,17 +101,18 @@ LETHE_INLINE float ExpAll(float* scores, int64_t count, int64_t span, float* lar
   return Sum(total);
 }
 
-void ForwardBlocks(const HeadGroup& head, const float* key_columns, const float* value_rows,
+template <typename T>
+void ForwardBlocks(const HeadGroup<T>& head, const float* key_columns, const float* value_rows,
                    int64_t padded, int64_t width, float* scratch) {
-  const int64_t T = head.tokens, h = head.head_dim;
+  const int64_t tokens = head.tokens, h = head.head_dim;
   float* query = scratch;                // (h,8)
   float* sums = query + h * kRows;       // (8,width)
   float* scores = sums + kRows * width;  // (8,padded)
   for (int64_t g = 0; g < head.group; ++g) {
-    for (int64_t begin = 0; begin < T; begin += kRows) {
-      const int64_t rows = T - begin < kRows ? T - begin : kRows;
+    for (int64_t begin = 0; begin < tokens; begin += kRows) {
+      const int64_t rows = tokens - begin < kRows ? tokens - begin : kRows;
       const int64_t low = FirstSeen(begin, head.window) / 16 * 16, span = RoundUp(begin + rows);
-      CopyBlock(head.query + g * h, head.stride, begin, T, h, head.scale, query);
+      CopyBlock(head.query + g * h, head.stride, begin, tokens, h, head.scale, query);
       for (int64_t p = low; p < span; p += kLanes) {
         Floats products[kRows];
         Products(query, key_columns + p, h, padded, products);
@@ -119,11 +124,11 @@ void ForwardBlocks(const HeadGroup& head, const float* key_columns, const float*
         float* row = scores + r * padded + low;
         if (head.window > 0) Hide(row, FirstSeen(begin + r, head.window) - low);
         total[r] = ExpAll(row, begin + r + 1 - low, span - low, &largest);
-        head.log_sums[g * T + begin + r] = largest + logf(total[r]);
+        head.log_sums[g * tokens + begin + r] = largest + logf(total[r]);
       }
       WeightedSums(scores + low, value_rows + low * width, span - low, padded, width, sums);
       for (int64_t r = 0; r < rows; ++r) {
-        float* out = head.out + (begin + r) * head.out_stride + g * h;
+        T* out = head.out + (begin + r) * head.out_stride + g * h;
         const float share = 1.0f / total[r];
         for (int64_t d = 0; d < h; ++d) out[d] = sums[r * width + d] * share;
       }
@@ -167,21 +172,22 @@ LETHE_INLINE void BackwardTile(const Tiles& s, int64_t begin, int64_t window, in
   }
 }
 
-void BackwardBlocks(const HeadGroup& head, const HeadGroupGrads& grads, const float* key_rows,
+template <typename T>
+void BackwardBlocks(const HeadGroup<T>& head, const HeadGroupGrads<T>& grads, const float* key_rows,
                     int64_t padded, int64_t width, float* sums, Tiles& s) {
-  const int64_t T = head.tokens, h = head.head_dim;
+  const int64_t tokens = head.tokens, h = head.head_dim;
   for (int64_t g = 0; g < head.group; ++g) {
-    for (int64_t begin = 0; begin < T; begin += kRows) {
-      const int64_t rows = T - begin < kRows ? T - begin : kRows;
+    for (int64_t begin = 0; begin < tokens; begin += kRows) {
+      const int64_t rows = tokens - begin < kRows ? tokens - begin : kRows;
       const int64_t low = FirstSeen(begin, head.window) / 16 * 16, span = RoundUp(begin + rows);
-      CopyBlock(head.query + g * h, head.stride, begin, T, h, head.scale, s.query);
-      CopyBlock(grads.grad_out + g * h, head.out_stride, begin, T, h, 1.0f, s.grad_out);
+      CopyBlock(head.query + g * h, head.stride, begin, tokens, h, head.scale, s.query);
+      CopyBlock(grads.grad_out + g * h, head.out_stride, begin, tokens, h, 1.0f, s.grad_out);
       for (int64_t r = 0; r < kRows; ++r) {
         // Rows past the end have query, grad_out and delta 0, so that they add nothing.
         s.log_sum[r] = s.delta[r] = 0;
         if (r >= rows) continue;
-        s.log_sum[r] = head.log_sums[g * T + begin + r];
-        const float* out = head.out + (begin + r) * head.out_stride + g * h;
+        s.log_sum[r] = head.log_sums[g * tokens + begin + r];
+        const T* out = head.out + (begin + r) * head.out_stride + g * h;
         for (int64_t d = 0; d < h; ++d) s.delta[r] += s.grad_out[d * kRows + r] * out[d];
       }
       for (int64_t p = low; p < span; p += kLanes) {
@@ -189,7 +195,7 @@ void BackwardBlocks(const HeadGroup& head, const HeadGroupGrads& grads, const fl
       }
       WeightedSums(s.slopes + low, key_rows + low * width, span - low, padded, width, sums);
       for (int64_t r = 0; r < rows; ++r) {
-        float* grad_query = grads.grad_query + (begin + r) * head.stride + g * h;
+        T* grad_query = grads.grad_query + (begin + r) * head.stride + g * h;
         for (int64_t d = 0; d < h; ++d) grad_query[d] = sums[r * width + d] * head.scale;
       }
     }
@@ -224,7 +230,8 @@ LETHE_INLINE void AddWeighted(const float* weights, const float* rows, int64_t c
 
 }  // namespace
 
-void CausalAttention(const HeadGroup& head) {
+template <typename T>
+void CausalAttention(const HeadGroup<T>& head) {
   const int64_t h = head.head_dim, padded = RoundUp(head.tokens), width = RoundUp(h);
   float* key_columns = head.scratch;
   float* value_rows = key_columns + h * padded;
@@ -233,7 +240,8 @@ void CausalAttention(const HeadGroup& head) {
   ForwardBlocks(head, key_columns, value_rows, padded, width, value_rows + padded * width);
 }
 
-void CausalAttentionBackward(const HeadGroup& head, const HeadGroupGrads& grads) {
+template <typename T>
+void CausalAttentionBackward(const HeadGroup<T>& head, const HeadGroupGrads<T>& grads) {
   const int64_t h = head.head_dim, padded = RoundUp(head.tokens), width = RoundUp(h);
   float* next = head.scratch;
   const auto take = [&](int64_t count) {
@@ -263,6 +271,13 @@ void CausalAttentionBackward(const HeadGroup& head, const HeadGroupGrads& grads)
     }
   }
 }
+
+template void CausalAttention(const HeadGroup<float>& head);
+template void CausalAttention(const HeadGroup<Bf16>& head);
+template void CausalAttentionBackward(const HeadGroup<float>& head,
+                                      const HeadGroupGrads<float>& grads);
+template void CausalAttentionBackward(const HeadGroup<Bf16>& head,
+                                      const HeadGroupGrads<Bf16>& grads);
 
 void AttendCached(const CachedHead& head) {
   const int64_t h = head.head_dim, prefix_span = RoundUp(head.prefix);

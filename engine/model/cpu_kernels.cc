@@ -10,8 +10,9 @@ namespace {
 
 constexpr float kNever = -__builtin_inff();
 
-void RmsNorm(const float* x, const float* weight, float eps, float* y, float* inverse_rms,
-             int64_t rows, int64_t width) {
+template <typename X, typename Y>
+void RmsNorm(const X* x, const float* weight, float eps, Y* y, float* inverse_rms, int64_t rows,
+             int64_t width) {
   const int64_t whole = width / kLanes * kLanes;
   for (int64_t n = 0; n < rows; ++n, x += width, y += width) {
     Floats squares{};
@@ -32,9 +33,9 @@ void RmsNorm(const float* x, const float* weight, float eps, float* y, float* in
 
 // With u = x * inverse_rms: dL/dx = inverse_rms * (g w - u mean(g w u)), dL/dw = sum over rows of g
 // u.
-void RmsNormBackward(const float* grad, const float* x, const float* weight,
-                     const float* inverse_rms, float* grad_x, float* grad_weight, int64_t rows,
-                     int64_t width) {
+template <typename X, typename Y>
+void RmsNormBackward(const Y* grad, const X* x, const float* weight, const float* inverse_rms,
+                     X* grad_x, float* grad_weight, int64_t rows, int64_t width) {
   const int64_t whole = width / kLanes * kLanes;
   for (int64_t n = 0; n < rows; ++n, x += width, grad += width, grad_x += width) {
     const float scale = inverse_rms[n];
@@ -57,8 +58,9 @@ void RmsNormBackward(const float* grad, const float* x, const float* weight,
   }
 }
 
-void LayerNorm(const float* x, const float* weight, const float* bias, float eps, float* y,
-               float* mean, float* inverse_deviation, int64_t rows, int64_t width) {
+template <typename T>
+void LayerNorm(const float* x, const float* weight, const float* bias, float eps, T* y, float* mean,
+               float* inverse_deviation, int64_t rows, int64_t width) {
   const int64_t whole = width / kLanes * kLanes;
   const float count = static_cast<float>(width);
   for (int64_t n = 0; n < rows; ++n, x += width, y += width) {
@@ -86,7 +88,8 @@ void LayerNorm(const float* x, const float* weight, const float* bias, float eps
 
 // With u = (x - mean) * scale, scale the inverse deviation: dL/dx = scale * (g w - mean(g w) -
 // u mean(g w u)), dL/dw = sum over rows of g u, dL/db = sum over rows of g.
-void LayerNormBackward(const float* grad, const float* x, const float* weight, const float* mean,
+template <typename T>
+void LayerNormBackward(const T* grad, const float* x, const float* weight, const float* mean,
                        const float* inverse_deviation, float* grad_x, float* grad_weight,
                        float* grad_bias, int64_t rows, int64_t width) {
   const int64_t whole = width / kLanes * kLanes;
@@ -120,14 +123,23 @@ void LayerNormBackward(const float* grad, const float* x, const float* weight, c
   }
 }
 
-LETHE_INLINE void LoadSome(float* lanes, const float* from, int64_t count) {
-  for (int64_t i = 0; i < kLanes; ++i) lanes[i] = i < count ? from[i] : 0.0f;
+template <typename T>
+void Add(const float* x, const T* part, float* y, int64_t count) {
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) Store(y + i, Load(x + i) + Load(part + i));
+  for (; i < count; ++i) y[i] = x[i] + part[i];
 }
 
-void SwiGlu(const float* gate_up, float* y, int64_t rows, int64_t width) {
+template <typename T>
+LETHE_INLINE void LoadSome(float* lanes, const T* from, int64_t count) {
+  for (int64_t i = 0; i < kLanes; ++i) lanes[i] = i < count ? static_cast<float>(from[i]) : 0.0f;
+}
+
+template <typename T>
+void SwiGlu(const T* gate_up, T* y, int64_t rows, int64_t width) {
   const int64_t whole = width / kLanes * kLanes;
   for (int64_t n = 0; n < rows; ++n, gate_up += 2 * width, y += width) {
-    const float* up = gate_up + width;
+    const T* up = gate_up + width;
     for (int64_t d = 0; d < whole; d += kLanes) {
       const Floats gate = Load(gate_up + d);
       Store(y + d, gate / (1.0f + Exp(-gate)) * Load(up + d));
@@ -143,13 +155,13 @@ void SwiGlu(const float* gate_up, float* y, int64_t rows, int64_t width) {
 }
 
 // With s = sigmoid(gate): d silu / d gate = s (1 + gate (1 - s)).
-void SwiGluBackward(const float* grad, const float* gate_up, float* grad_gate_up, int64_t rows,
-                    int64_t width) {
+template <typename T>
+void SwiGluBackward(const T* grad, const T* gate_up, T* grad_gate_up, int64_t rows, int64_t width) {
   const int64_t whole = width / kLanes * kLanes;
   for (int64_t n = 0; n < rows;
        ++n, gate_up += 2 * width, grad_gate_up += 2 * width, grad += width) {
-    const float* up = gate_up + width;
-    float* grad_up = grad_gate_up + width;
+    const T* up = gate_up + width;
+    T* grad_up = grad_gate_up + width;
     for (int64_t d = 0; d < whole; d += kLanes) {
       const Floats gate = Load(gate_up + d), g = Load(grad + d);
       const Floats s = 1.0f / (1.0f + Exp(-gate));
@@ -183,7 +195,8 @@ LETHE_INLINE Floats GeluSlope(Floats x) {
   return s + x * s * (1.0f - s) * (kTwiceRoot * (x * x * (3.0f * kCubic) + 1.0f));
 }
 
-void GeluTanh(const float* x, float* y, int64_t count) {
+template <typename T>
+void GeluTanh(const T* x, T* y, int64_t count) {
   int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) {
     const Floats v = Load(x + i);
@@ -196,7 +209,8 @@ void GeluTanh(const float* x, float* y, int64_t count) {
   for (int64_t j = i; j < count; ++j) y[j] = last[j - i];
 }
 
-void GeluTanhBackward(const float* grad, const float* x, float* grad_x, int64_t count) {
+template <typename T>
+void GeluTanhBackward(const T* grad, const T* x, T* grad_x, int64_t count) {
   int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes)
     Store(grad_x + i, Load(grad + i) * GeluSlope(Load(x + i)));
@@ -207,7 +221,8 @@ void GeluTanhBackward(const float* grad, const float* x, float* grad_x, int64_t 
   for (int64_t j = i; j < count; ++j) grad_x[j] = grad[j] * slope[j - i];
 }
 
-LETHE_INLINE void RotateHeads(float* head, const float* cos, const float* sin, int64_t heads,
+template <typename T>
+LETHE_INLINE void RotateHeads(T* head, const float* cos, const float* sin, int64_t heads,
                               int64_t head_dim, int64_t half, float direction) {
   for (int64_t n = 0; n < heads; ++n, head += head_dim) {
     for (int64_t i = 0; i < half; ++i) {
@@ -219,8 +234,8 @@ LETHE_INLINE void RotateHeads(float* head, const float* cos, const float* sin, i
 }
 
 // The same for a usual size, known to the compiler, so that the inner loop becomes lanes.
-template <int64_t kHalf>
-LETHE_INLINE void RotateUsual(float* head, const float* cos, const float* sin, int64_t heads,
+template <int64_t kHalf, typename T>
+LETHE_INLINE void RotateUsual(T* head, const float* cos, const float* sin, int64_t heads,
                               int64_t head_dim, float direction) {
   if (head_dim == 2 * kHalf) {
     RotateHeads(head, cos, sin, heads, 2 * kHalf, kHalf, direction);
@@ -229,9 +244,9 @@ LETHE_INLINE void RotateUsual(float* head, const float* cos, const float* sin, i
   }
 }
 
-void Rotate(float* data, int64_t stride, int64_t first, int64_t rows, int64_t period,
-            const float* cos, const float* sin, int64_t heads, int64_t head_dim, int64_t half,
-            float direction) {
+template <typename T>
+void Rotate(T* data, int64_t stride, int64_t first, int64_t rows, int64_t period, const float* cos,
+            const float* sin, int64_t heads, int64_t head_dim, int64_t half, float direction) {
   int64_t at = first % period;
   for (int64_t row = 0; row < rows; ++row, data += stride) {
     const float *c = cos + at * half, *s = sin + at * half;
@@ -318,25 +333,34 @@ Choice SoftmaxInPlace(float* logits, int64_t width, int64_t target) {
   return {.nll = logf(sum) + (largest - wanted), .top = top};
 }
 
+template <typename T>
+constexpr LayerLoops<T> MakeLayerLoops() {
+  return {.rms_norm = RmsNorm<float, T>,
+          .rms_norm_backward = RmsNormBackward<float, T>,
+          .layer_norm = LayerNorm<T>,
+          .layer_norm_backward = LayerNormBackward<T>,
+          .head_norm = RmsNorm<T, T>,
+          .head_norm_backward = RmsNormBackward<T, T>,
+          .add = Add<T>,
+          .swi_glu = SwiGlu<T>,
+          .swi_glu_backward = SwiGluBackward<T>,
+          .gelu_tanh = GeluTanh<T>,
+          .gelu_tanh_backward = GeluTanhBackward<T>,
+          .rotate = Rotate<T>,
+          .causal_attention = CausalAttention<T>,
+          .causal_attention_backward = CausalAttentionBackward<T>};
+}
+
 }  // namespace
 }  // namespace LETHE_CPU_LEVEL
 
 // `extern`, since a constant is otherwise known in its own file only.
 extern const Loops LETHE_CPU_TABLE = {
     .name = LETHE_CPU_NAME,
-    .rms_norm = LETHE_CPU_LEVEL::RmsNorm,
-    .rms_norm_backward = LETHE_CPU_LEVEL::RmsNormBackward,
-    .layer_norm = LETHE_CPU_LEVEL::LayerNorm,
-    .layer_norm_backward = LETHE_CPU_LEVEL::LayerNormBackward,
-    .swi_glu = LETHE_CPU_LEVEL::SwiGlu,
-    .swi_glu_backward = LETHE_CPU_LEVEL::SwiGluBackward,
-    .gelu_tanh = LETHE_CPU_LEVEL::GeluTanh,
-    .gelu_tanh_backward = LETHE_CPU_LEVEL::GeluTanhBackward,
-    .rotate = LETHE_CPU_LEVEL::Rotate,
+    .fp32 = LETHE_CPU_LEVEL::MakeLayerLoops<float>(),
+    .bf16 = LETHE_CPU_LEVEL::MakeLayerLoops<Bf16>(),
     .softmax_in_place = LETHE_CPU_LEVEL::SoftmaxInPlace,
     .top_two = LETHE_CPU_LEVEL::TopTwoIn,
-    .causal_attention = LETHE_CPU_LEVEL::CausalAttention,
-    .causal_attention_backward = LETHE_CPU_LEVEL::CausalAttentionBackward,
     .attend_cached = LETHE_CPU_LEVEL::AttendCached,
 };
 

@@ -16,8 +16,10 @@ extern const Loops kAvx512Loops;
 
 #ifdef LETHE_CPU_LEVEL
 namespace LETHE_CPU_LEVEL {
-void CausalAttention(const HeadGroup& head);
-void CausalAttentionBackward(const HeadGroup& head, const HeadGroupGrads& grads);
+template <typename T>
+void CausalAttention(const HeadGroup<T>& head);
+template <typename T>
+void CausalAttentionBackward(const HeadGroup<T>& head, const HeadGroupGrads<T>& grads);
 void AttendCached(const CachedHead& head);
 }  // namespace LETHE_CPU_LEVEL
 #endif

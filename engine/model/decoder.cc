@@ -19,6 +19,8 @@
 #include <utility>
 
 #include "engine/model/fused_ops.h"
+#include "engine/model/linear.h"
+#include "engine/model/recomputed.h"
 #include "engine/model/rope.h"
 #include "engine/model/stored_layout.h"
 #include "engine/torch_status.h"
@@ -191,21 +193,37 @@ at::Tensor Decoder::Embed(const at::Tensor& ids, const at::Tensor& positions,
 
 at::Tensor Decoder::Project(const at::Tensor& x, const Slots& slots, Slot weight,
                             std::optional<Slot> bias) const {
-  const at::ScalarType type = x.scalar_type();
-  const at::Tensor y = at::linear(x, Weight(slots, weight, type),
-                                  bias ? Weight(slots, *bias, type) : at::Tensor());
+  const at::Tensor y = ProjectByWeight(x, slots, weight, bias);
   return adapter_.has_value() ? adapter_->Apply(slots[weight], x, y) : y;
 }
 
+at::Tensor Decoder::ProjectByWeight(const at::Tensor& x, const Slots& slots, Slot weight,
+                                    std::optional<Slot> bias) const {
+  const at::Tensor master = leaves_[slots[weight]];
+  const at::Tensor added = bias ? Weight(slots, *bias, x) : at::Tensor();
+  if (x.scalar_type() == at::kDouble) return at::linear(x, Weight(slots, weight, x), added);
+  at::Tensor used;  // where that is not the weight itself
+  if (rounded_ != nullptr) {
+    used = rounded_->Of(slots[weight], master);
+  } else if (master.scalar_type() != at::kFloat) {
+    used = master.detach().to(at::kFloat);
+  }
+  return Linear(x.to(Between()), master, added, used);
+}
+
+// A norm behind a part makes the stream, which is fp32; one before a part makes what its product
+// reads.
 at::Tensor Decoder::Normed(const at::Tensor& x, const Slots& slots, Slot weight, Slot bias) const {
-  const at::ScalarType type = x.scalar_type();
-  if (config_.norm == Norm::kRms) return RmsNorm(x, Weight(slots, weight, type), config_.norm_eps);
-  return LayerNorm(x, Weight(slots, weight, type), Weight(slots, bias, type), config_.norm_eps);
+  const bool is_stream = config_.norm_after || x.scalar_type() == at::kDouble;
+  const at::ScalarType type = is_stream ? x.scalar_type() : Between();
+  const at::Tensor scale = Weight(slots, weight, x);
+  if (config_.norm == Norm::kRms) return RmsNorm(x, scale, config_.norm_eps, type);
+  return LayerNorm(x, scale, Weight(slots, bias, x), config_.norm_eps, type);
 }
 
 // Each step takes over the tensor before it, so that without gradients few stand in memory.
 at::Tensor Decoder::AttentionPart(int64_t layer, at::Tensor h, const Attend& attend) const {
-  const auto weight = [&](Slot slot) { return Weight(layers_[layer], slot, h.scalar_type()); };
+  const auto weight = [&](Slot slot) { return Weight(layers_[layer], slot, h); };
   h = Project(h, layers_[layer], Slot::kQkv, Slot::kQkvBias);  // (N,(H+2K)h)
   if (config_.head_norms) {
     h = NormHeads(h, weight(Slot::kQueryNorm), weight(Slot::kKeyNorm), config_.norm_eps,
@@ -231,14 +249,14 @@ at::Tensor Decoder::RunLayer(int64_t layer, at::Tensor x, const Attend& attend) 
   };
   if (config_.parallel_parts) {
     const at::Tensor attended = AttentionPart(layer, attention_norm(x), attend);
-    return MlpPart(layer, mlp_norm(x)).add_(attended).add_(x);
+    return AddTo(x, MlpPart(layer, mlp_norm(x)).add_(attended));
   }
   if (config_.norm_after) {
-    x = attention_norm(AttentionPart(layer, x, attend).add_(x));
-    return mlp_norm(MlpPart(layer, x).add_(x));
+    x = attention_norm(AddTo(x, AttentionPart(layer, x, attend)));
+    return mlp_norm(AddTo(x, MlpPart(layer, x)));
   }
-  x = AttentionPart(layer, attention_norm(x), attend).add_(x);
-  return MlpPart(layer, mlp_norm(x)).add_(x);
+  x = AddTo(x, AttentionPart(layer, attention_norm(x), attend));
+  return AddTo(x, MlpPart(layer, mlp_norm(x)));
 }
 
 at::Tensor Decoder::Run(const at::Tensor& ids, const at::Tensor& positions,
@@ -249,6 +267,10 @@ at::Tensor Decoder::Run(const at::Tensor& ids, const at::Tensor& positions,
 // x (N,D): the stream that every layer adds to.
 at::Tensor Decoder::RunLayers(at::Tensor x, const Attend& attend) const {
   for (int64_t i = 0; i < config_.num_layers; ++i) x = RunLayer(i, std::move(x), attend);
+  return Ended(x);
+}
+
+at::Tensor Decoder::Ended(at::Tensor x) const {
   if (config_.final_norm) x = Normed(x, ends_, Slot::kFinalNorm, Slot::kFinalNormBias);
   return ends_[Slot::kProjectOut] >= 0 ? Project(x, ends_, Slot::kProjectOut) : x;
 }
@@ -256,6 +278,7 @@ at::Tensor Decoder::RunLayers(at::Tensor x, const Attend& attend) const {
 at::Tensor Decoder::Hidden(const at::Tensor& ids) const {
   const int64_t batch = ids.size(0), tokens = ids.size(1);
   const at::Tensor positions = at::arange(tokens, ids.options()).repeat({batch});
+  if (recomputes_ && at::GradMode::is_enabled()) return HiddenRecomputed(ids, positions);
   return Run(ids.reshape({-1}), positions, [&](int64_t layer, at::Tensor qkv) {
     return RotateAndAttend(std::move(qkv), rope_cos_, rope_sin_, Shape(layer), batch);
   });
@@ -271,11 +294,61 @@ at::Tensor Decoder::HiddenInDouble(const at::Tensor& ids) const {
       });
 }
 
+at::Tensor Decoder::HiddenRecomputed(const at::Tensor& ids, const at::Tensor& positions) const {
+  const int64_t batch = ids.size(0);
+  // The graph outlives this call, and maybe this decoder.
+  const auto self = std::make_shared<const Decoder>(*this);
+  const Attend attend = [self, batch](int64_t layer, at::Tensor qkv) {
+    return RotateAndAttend(std::move(qkv), self->rope_cos_, self->rope_sin_, self->Shape(layer),
+                           batch);
+  };
+  at::Tensor x = Embed(ids.reshape({-1}), positions, at::kFloat);  // (N,D)
+  // With an adapter the embedding learns nothing, and what asks for no gradient would give none.
+  if (!x.requires_grad()) x.requires_grad_(true);
+  for (int64_t i = 0; i < config_.num_layers; ++i) {
+    x = Recomputed(
+        x, [self, i, attend](at::Tensor y) { return self->RunLayer(i, std::move(y), attend); });
+  }
+  return Ended(x);
+}
+
+void Decoder::HoldInBf16() {
+  at::NoGradGuard no_grad;
+  for (at::Tensor& leaf : leaves_) {
+    if (leaf.dim() == 2)
+      leaf = leaf.detach().to(at::kBFloat16).requires_grad_(leaf.requires_grad());
+  }
+}
+
+Decoder Decoder::Recomputing() const {
+  Decoder other = *this;
+  other.recomputes_ = true;
+  return other;
+}
+
+Decoder Decoder::In(Precision precision) const {
+  Decoder other = *this;
+  other.precision_ = precision;
+  other.rounded_ =
+      precision == Precision::kFp32 ? nullptr : std::make_shared<RoundedLeaves>(leaves_.size());
+  return other;
+}
+
+Decoder ForTraining(Decoder& model, Precision precision, bool recompute) {
+  if (precision == Precision::kBf16Pure) model.HoldInBf16();
+  const Decoder training = model.In(precision);
+  return recompute ? training.Recomputing() : training;
+}
+
 at::Tensor Decoder::Logits(const at::Tensor& hidden) const {
-  return at::linear(hidden, OutputWeight());
+  return at::linear(hidden, OutputWeight().to(hidden.scalar_type()));
 }
 
 const at::Tensor& Decoder::OutputWeight() const { return leaves_[ends_[Slot::kOutput]]; }
+
+at::Tensor Decoder::RoundedOutputWeight() const {
+  return rounded_ ? rounded_->Of(ends_[Slot::kOutput], OutputWeight()) : at::Tensor();
+}
 
 AttentionShape Decoder::Shape(int64_t layer) const {
   return {.heads = config_.num_heads,

@@ -10,6 +10,9 @@
 // Adapter    with one (lora_adapter.h) its matrices are the leaves, and the weights stay as they
 //            are.
 // Copies     share the weights, like tensors; Clone() does not.
+// Precision  fp32, unless In() says otherwise: it gives a decoder that shares the weights and
+//            computes in bf16, for training, while this one goes on scoring in fp32. Gradients of
+//            both go to the same leaves.
 // Batches    rows are padded on the right; attention is causal, so what real tokens give never
 //            depends on the padding.
 // Threads    const calls from any threads while nobody writes the leaves.
@@ -25,6 +28,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -37,6 +41,8 @@
 #include "engine/device.h"
 #include "engine/model/attention.h"
 #include "engine/model/lora_adapter.h"
+#include "engine/model/rounded_leaves.h"
+#include "engine/precision.h"
 
 namespace lethe {
 
@@ -58,6 +64,17 @@ class Decoder {
   static absl::StatusOr<Decoder> Init(const DecoderConfig& config, uint64_t seed,
                                       const Device& device);
 
+  // The same weights, computed with in `precision`. Rounded copies of them are made at the first
+  // use and again after each change that was made to a leaf in place.
+  Decoder In(Precision precision) const;
+  Precision precision() const { return precision_; }
+  // Holds the weights in bf16 from now on (biases and the norms' stay fp32): for kBf16Pure. Not for
+  // a decoder that copies share.
+  void HoldInBf16();
+  // The same weights; each layer's forward pass is run again in the backward pass instead of being
+  // remembered. The same gradients bit for bit, for a third more time.
+  Decoder Recomputing() const;
+
   const DecoderConfig& config() const { return config_; }
   const at::Device& device() const { return device_; }
 
@@ -71,6 +88,7 @@ class Decoder {
   // chunks instead.
   at::Tensor Logits(const at::Tensor& hidden) const;
   const at::Tensor& OutputWeight() const;  // (V,E); the embedding where the model ties them
+  at::Tensor RoundedOutputWeight() const;  // in bf16; undefined in fp32
 
   // For the optimizer, in a fixed order; all require grad.
   const std::vector<at::Tensor>& Leaves() const {
@@ -140,15 +158,25 @@ class Decoder {
   // layer's.
   at::Tensor Project(const at::Tensor& x, const Slots& slots, Slot weight,
                      std::optional<Slot> bias = std::nullopt) const;
+  at::Tensor ProjectByWeight(const at::Tensor& x, const Slots& slots, Slot weight,
+                             std::optional<Slot> bias) const;
   at::Tensor Normed(const at::Tensor& x, const Slots& slots, Slot weight, Slot bias) const;
   // x (N,D) -> (N,D), one layer on.
   at::Tensor RunLayer(int64_t layer, at::Tensor x, const Attend& attend) const;
+  at::Tensor HiddenRecomputed(const at::Tensor& ids, const at::Tensor& positions) const;
+  at::Tensor Ended(at::Tensor x) const;  // what comes behind the last layer
   // What a part adds; h (N,D) is what it reads, with the norm before it, if any.
   at::Tensor AttentionPart(int64_t layer, at::Tensor h, const Attend& attend) const;
   at::Tensor MlpPart(int64_t layer, at::Tensor h) const;
-  // In the type that is computed in. Undefined where the model has none.
-  at::Tensor Weight(const Slots& slots, Slot slot, at::ScalarType type) const {
-    return slots[slot] < 0 ? at::Tensor() : leaves_[slots[slot]].to(type);
+  // What is computed with x: in float64 where x is, else as it lies. Undefined where the model has
+  // none.
+  at::Tensor Weight(const Slots& slots, Slot slot, const at::Tensor& x) const {
+    if (slots[slot] < 0) return {};
+    const at::Tensor& leaf = leaves_[slots[slot]];
+    return x.scalar_type() == at::kDouble ? leaf.to(at::kDouble) : leaf;
+  }
+  at::ScalarType Between() const {  // of what lies between two products
+    return precision_ == Precision::kFp32 ? at::kFloat : at::kBFloat16;
   }
 
   DecoderConfig config_;
@@ -159,7 +187,13 @@ class Decoder {
   std::vector<at::Tensor> leaves_;  // the weights
   std::optional<LoraAdapter> adapter_;
   at::Tensor rope_cos_, rope_sin_;
+  Precision precision_ = Precision::kFp32;
+  bool recomputes_ = false;
+  std::shared_ptr<RoundedLeaves> rounded_;  // of In(kBf16); null in fp32
 };
+
+// `model` as steps compute; with kBf16Pure its own weights are bf16 from now on.
+Decoder ForTraining(Decoder& model, Precision precision, bool recompute);
 
 }  // namespace lethe
 

@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "engine/model/bf16.h"
+
 #define LETHE_INLINE static inline __attribute__((always_inline))
 
 namespace lethe::cpu {
@@ -30,6 +32,27 @@ LETHE_INLINE Floats Load(const float* from) {
   return x;
 }
 LETHE_INLINE void Store(float* to, Floats x) { memcpy(to, &x, sizeof(x)); }
+
+// bf16 is the upper half of a float: widened by a shift, rounded to the nearest even when stored.
+typedef uint16_t Shorts __attribute__((vector_size(2 * kLanes)));
+typedef uint32_t Bits __attribute__((vector_size(4 * kLanes)));
+LETHE_INLINE Floats Load(const Bf16* from) {
+  Shorts halves;
+  memcpy(&halves, from, sizeof(halves));
+  const Bits bits = __builtin_convertvector(halves, Bits) << 16;
+  Floats x;
+  memcpy(&x, &bits, sizeof(x));
+  return x;
+}
+LETHE_INLINE void Store(Bf16* to, Floats x) {
+  Bits bits;
+  memcpy(&bits, &x, sizeof(bits));
+  const Bits rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+  // Rounding up could carry a NaN's last bits into its sign.
+  const Bits kept = x == x ? rounded : (bits >> 16 | 0x40);
+  const Shorts halves = __builtin_convertvector(kept, Shorts);
+  memcpy(to, &halves, sizeof(halves));
+}
 LETHE_INLINE Floats Splat(float x) { return Floats{} + x; }
 LETHE_INLINE Floats Max(Floats a, Floats b) { return a > b ? a : b; }
 

@@ -136,8 +136,9 @@ std::map<std::string, at::Tensor> LoraAdapter::Named() const {
 at::Tensor LoraAdapter::Apply(int leaf, const at::Tensor& x, const at::Tensor& y) const {
   if (static_cast<size_t>(leaf) >= of_leaf_.size() || of_leaf_[leaf].empty()) return y;
   const std::vector<Part>& parts = of_leaf_[leaf];
-  const at::ScalarType type = x.scalar_type();  // a pass may run in another precision
-  const auto low = [&](const Part& part) { return at::mm(x, leaves_[part.a].to(type).t()); };
+  const at::ScalarType type = y.scalar_type();  // a pass may run in another precision
+  const at::Tensor read = x.to(type);
+  const auto low = [&](const Part& part) { return at::mm(read, leaves_[part.a].to(type).t()); };
   const auto b = [&](const Part& part) { return leaves_[part.b].to(type).t(); };
   const int64_t outputs = y.size(1);
   if (parts.size() == 1 && parts[0].target.rows == outputs) {

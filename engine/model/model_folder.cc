@@ -109,6 +109,7 @@ std::string RunRecordJson(const RunRecord& run, const std::map<std::string, std:
   nlohmann::json json = {{"method", run.method},
                          {"preset", run.preset},
                          {"hyperparameters", run.hyperparameters},
+                         {"precision", run.precision},
                          {"seed", run.seed},
                          {"data_digest", run.data_digest},
                          {"device", run.device},

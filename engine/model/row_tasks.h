@@ -12,13 +12,31 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "engine/model/bf16.h"
+
 namespace lethe {
 
 // Rows a task. Fixed, so that partial sums are grouped the same way on any number of threads.
 inline constexpr int64_t kRowsPerTask = 128;
 
 inline bool RunsOurLoops(const at::Tensor& x) {
-  return x.is_cpu() && x.scalar_type() == at::kFloat;
+  return x.is_cpu() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16);
+}
+
+// body(T()) with the T of cpu_kernels.h that the tensor's numbers are.
+template <typename Body>
+auto WithType(at::ScalarType type, const Body& body) {
+  return type == at::kBFloat16 ? body(cpu::Bf16()) : body(float());
+}
+
+// The tensor's numbers, as one of those T.
+template <typename T>
+T* Data(at::Tensor& x) {
+  return static_cast<T*>(x.mutable_data_ptr());
+}
+template <typename T>
+const T* Data(const at::Tensor& x) {
+  return static_cast<const T*>(x.const_data_ptr());
 }
 
 // Tasks that a thread must have before another one is woken: some 30 microseconds of work, at

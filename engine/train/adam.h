@@ -6,6 +6,11 @@
 //   adam.Clip(norm, 1.0);
 //   adam.Step(5e-5);
 //
+// Leaves in bf16 have no fp32 master beside them: the new weight is worked out in fp32 and rounded
+// to one of its two bf16 neighbours by chance, the nearer the likelier, so that what is lost in one
+// step is made up for in others (Gupta et al. 2015); rounding to the nearest would lose every update
+// below 1/512 of its weight. The chance is a function of seed, leaf, step and place: the same on
+// every run and any number of threads. Moments are fp32.
 // A leaf without a gradient stays as it is. GradientNorm reads the device once; Clip and Step do
 // not.
 // Memory     Step takes little beside the moments. Where it runs out of memory after all, no leaf
@@ -17,6 +22,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <vector>
 
 namespace lethe {
@@ -25,6 +31,7 @@ struct AdamOptions {
   double beta1 = 0.9;
   double beta2 = 0.999;
   double epsilon = 1e-8;
+  uint64_t seed = 0;  // of the rounding of bf16 leaves
 };
 
 class Adam {
@@ -46,6 +53,7 @@ class Adam {
  private:
   const AdamOptions options_;
   void StepLeaves(size_t begin, size_t end, double learning_rate);
+  void StepRounded(size_t leaf, double learning_rate);  // of a bf16 leaf
 
   std::vector<at::Tensor> leaves_;
   std::vector<at::Tensor> first_, second_, steps_;  // one each a leaf

@@ -74,7 +74,7 @@ class ChunkRun {
         .phase = "unlearning",
         .max_steps = static_cast<int64_t>(Get("max_steps")),
         .learning_rate = [rate](int64_t) { return rate; },
-        .adam = {.beta1 = Get("beta1"), .beta2 = Get("beta2")},
+        .adam = {.beta1 = Get("beta1"), .beta2 = Get("beta2"), .seed = input_.seed},
         .max_grad_norm = Get("max_grad_norm"),
         .may_take_back = bounded_,
         .max_scale = bounded_ ? kLargestScale : 1,
@@ -89,7 +89,7 @@ class ChunkRun {
                           return bounded_ ? AccumulateBounded() : AccumulatePlain();
                         },
                     .judge = [this](const StepReport& step) { return Judge(step); }};
-    return RunLoop(input_.model, hooks, options, input_.progress);
+    return RunLoop(input_.training, hooks, options, input_.progress);
   }
 
   std::vector<StepRecord> TakeRecords() { return std::move(records_); }
@@ -124,7 +124,7 @@ class ChunkRun {
     const int64_t labelled = LabelledTokens(chunk_);
     double total = 0;
     for (const LossBatch& batch : batches_) {
-      const TokenLosses losses = ComputeTokenLosses(input_.model, batch);
+      const TokenLosses losses = ComputeTokenLosses(input_.training, batch);
       const at::Tensor loss = AscentLoss(losses.nll, labelled);
       loss.backward();
       total += loss.item<double>();
@@ -148,7 +148,7 @@ class ChunkRun {
   absl::StatusOr<double> Hold() {
     const double weight = Get("retain_weight") * control_.firmness();
     if (weight == 0 || !kept_.HasRetain()) return 0.0;
-    return kept_.AccumulateHold(input_.model, weight, Cutting());
+    return kept_.AccumulateHold(input_.training, weight, Cutting());
   }
 
   // Gradient of the calibrated loss of one micro-batch; returns its part of the loss.
@@ -162,7 +162,7 @@ class ChunkRun {
     };
     const at::Tensor in_span = tensor(aims.in_span);  // (N)
     const auto count = static_cast<int64_t>(chunk_.size());
-    const TokenLosses losses = ComputeTokenLosses(input_.model, batch);
+    const TokenLosses losses = ComputeTokenLosses(input_.training, batch);
     const at::Tensor& nll = losses.nll;                                   // (N)
     const at::Tensor pushed = at::where(nll > guess, nll.detach(), nll);  // (N)
     // Spans have an aim of their own: what the whole still lacks is asked of the other tokens.
@@ -207,7 +207,14 @@ class ChunkRun {
   absl::StatusOr<bool> Done() {
     if (bounded_ && (!state_.AllArrived() || kept_.Damage() > limit_)) return false;
     LETHE_ASSIGN_OR_RETURN(const bool under, state_.UnderThresholds(input_.model));
-    return under;
+    return under ? KeptIsWhole() : false;
+  }
+
+  // What steps go by may have been measured in bf16; a run ends by fp32.
+  absl::StatusOr<bool> KeptIsWhole() {
+    if (!bounded_) return true;
+    LETHE_ASSIGN_OR_RETURN(const double damage, kept_.ExactDamage(input_.training));
+    return damage <= limit_;
   }
 
   // Every sequence has been at its target for a while, and MA or EL_n do not come down further:
@@ -221,7 +228,7 @@ class ChunkRun {
     LETHE_RETURN_IF_ERROR(state_.Measure(input_.model));
     Judgement judgement;
     if (bounded_) {
-      LETHE_RETURN_IF_ERROR(kept_.Probe(input_.model));
+      LETHE_RETURN_IF_ERROR(kept_.Probe(input_.training));
       judgement.speed_up = !state_.AllArrived() && control_.LeavesRoom(kept_.Damage());
       judgement.take_back = state_.Overshot() || control_.TooFar(kept_.Damage());
     }
@@ -239,8 +246,8 @@ class ChunkRun {
       record.el = state_.MeanEl();
       if (judgement.stop) judgement.stop_reason = "thresholds_reached";
       if (!judgement.stop && bounded_ && Settled()) {
-        judgement.stop = true;
-        judgement.stop_reason = "targets_reached";
+        LETHE_ASSIGN_OR_RETURN(judgement.stop, KeptIsWhole());
+        if (judgement.stop) judgement.stop_reason = "targets_reached";
       }
     }
     if (bounded_) {
@@ -279,7 +286,7 @@ class ChunkRun {
 }  // namespace
 
 absl::StatusOr<MethodOutcome> GradientAscent(const MethodInput& input) {
-  LETHE_ASSIGN_OR_RETURN(KeptText kept, KeptText::Make(input.model, input.retain, input.watch,
+  LETHE_ASSIGN_OR_RETURN(KeptText kept, KeptText::Make(input.training, input.retain, input.watch,
                                                        input.seed, input.progress, input.ranks));
   const auto wanted = static_cast<size_t>(input.parameters.at("chunk_size"));
   const size_t size = wanted == 0 ? input.forget.size() : wanted;

@@ -42,6 +42,8 @@ absl::StatusOr<KeptText> KeptText::Make(const Decoder& model, std::span<const Se
   for (ProbeSet* set : {&kept.retain_probe_, &kept.watch_probe_}) {
     LETHE_ASSIGN_OR_RETURN(set->before, kept.NllPerToken(model, *set));
     set->now = set->before;
+    if (model.precision() == Precision::kFp32) continue;
+    LETHE_ASSIGN_OR_RETURN(set->exactly_before, NllPerToken(model.In(Precision::kFp32), *set));
   }
   return kept;
 }
@@ -115,12 +117,25 @@ void KeptText::Revert() {
   for (ProbeSet* set : {&retain_probe_, &watch_probe_}) set->now = set->previous;
 }
 
-double KeptText::Share(const ProbeSet& set) {
-  return set.before > 0 ? (set.now - set.before) / set.before : 0.0;
+double KeptText::Share(double before, double now) {
+  return before > 0 ? (now - before) / before : 0.0;
 }
 
-double KeptText::Rise() const { return std::max(0.0, Share(retain_probe_)); }
+double KeptText::Rise() const {
+  return std::max(0.0, Share(retain_probe_.before, retain_probe_.now));
+}
 
-double KeptText::Damage() const { return std::max(Rise(), std::abs(Share(watch_probe_))); }
+double KeptText::Damage() const {
+  return std::max(Rise(), std::abs(Share(watch_probe_.before, watch_probe_.now)));
+}
+
+absl::StatusOr<double> KeptText::ExactDamage(const Decoder& model) const {
+  if (model.precision() == Precision::kFp32) return Damage();
+  const Decoder exact = model.In(Precision::kFp32);
+  LETHE_ASSIGN_OR_RETURN(const double retain, NllPerToken(exact, retain_probe_));
+  LETHE_ASSIGN_OR_RETURN(const double watch, NllPerToken(exact, watch_probe_));
+  return std::max(Share(retain_probe_.exactly_before, retain),
+                  std::abs(Share(watch_probe_.exactly_before, watch)));
+}
 
 }  // namespace lethe

@@ -7,6 +7,8 @@
 //   LETHE_RETURN_IF_ERROR(kept.Probe(model));
 //   kept.Damage();   // 0.03: some text has 3 % more nats a token, or watched text 3 % less
 //
+// Precision  all is measured as the model computes. Where that is bf16, a stop is decided by
+//            ExactDamage, which is fp32.
 // Make measures the likelihoods under the base model. A probe is a fixed sample of at most kProbe
 // sequences of each set.
 // Threads    none.
@@ -53,16 +55,19 @@ class KeptText {
   // Of the last probe, as shares; 0 before the first.
   double Rise() const;    // of the retain text's nats a token: what a firmer hold can mend; 0: none
   double Damage() const;  // that, or what watched text has moved either way; the larger
+  // Damage() as the model now is, in fp32; of the last probe where that was in fp32.
+  absl::StatusOr<double> ExactDamage(const Decoder& model) const;
 
  private:
   struct ProbeSet {
     std::vector<Sequence> sequences;
-    double before = 0;  // nats a token over the set
+    double before = 0;          // nats a token over the set
+    double exactly_before = 0;  // in fp32
     double now = 0;
     double previous = 0;
   };
   absl::StatusOr<double> NllPerToken(const Decoder& model, const ProbeSet& set) const;
-  static double Share(const ProbeSet& set);  // by how much it rose
+  static double Share(double before, double now);  // by how much it rose
   static void Sample(std::span<const Sequence> from, SeededGenerator& random, ProbeSet& set);
 
   Ranks* ranks_ = nullptr;  // who shares the measurements

@@ -22,7 +22,8 @@
 namespace lethe {
 
 struct MethodInput {
-  const Decoder& model;  // the base on entry, the candidate on return
+  const Decoder& model;     // the base on entry, the candidate on return; scores in fp32
+  const Decoder& training;  // the same weights, as steps compute
   std::span<const Sequence> forget;
   std::span<const Sequence> retain;
   std::span<const Sequence> watch;

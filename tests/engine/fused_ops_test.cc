@@ -275,39 +275,39 @@ TEST_F(FusedOps, LevelsAgree) {
     float* g = grads.data_ptr<float>();
     for (int64_t k = 0; k < K; ++k) {
       const int64_t q = k * group * h, key = (H + k) * h, value = (H + K + k) * h;
-      const cpu::HeadGroup head{.tokens = T,
-                                .head_dim = h,
-                                .group = group,
-                                .scale = 0.3f,
-                                .window = 19,
-                                .query = x + q,
-                                .key = x + key,
-                                .value = x + value,
-                                .stride = stride,
-                                .out = out.data_ptr<float>() + q,
-                                .out_stride = H * h,
-                                .log_sums = sums.data_ptr<float>() + k * group * T,
-                                .scratch = scratch.data()};
-      loops.causal_attention(head);
-      loops.causal_attention_backward(head, {.grad_out = grad.data_ptr<float>() + q,
-                                             .grad_query = g + q,
-                                             .grad_key = g + key,
-                                             .grad_value = g + value});
+      const cpu::HeadGroup<float> head{.tokens = T,
+                                       .head_dim = h,
+                                       .group = group,
+                                       .scale = 0.3f,
+                                       .window = 19,
+                                       .query = x + q,
+                                       .key = x + key,
+                                       .value = x + value,
+                                       .stride = stride,
+                                       .out = out.data_ptr<float>() + q,
+                                       .out_stride = H * h,
+                                       .log_sums = sums.data_ptr<float>() + k * group * T,
+                                       .scratch = scratch.data()};
+      loops.fp32.causal_attention(head);
+      loops.fp32.causal_attention_backward(head, {.grad_out = grad.data_ptr<float>() + q,
+                                                  .grad_query = g + q,
+                                                  .grad_key = g + key,
+                                                  .grad_value = g + value});
     }
-    loops.swi_glu(gate_up.data_ptr<float>(), y.data_ptr<float>(), 9, 21);
+    loops.fp32.swi_glu(gate_up.data_ptr<float>(), y.data_ptr<float>(), 9, 21);
     at::Tensor normed = at::zeros({9, 42}), moments = at::zeros({2, 9});
     at::Tensor sloped = at::zeros({9, 42}), summed = at::zeros({2, 42}), gelu = at::zeros({9, 42});
-    loops.layer_norm(gate_up.data_ptr<float>(), row.data_ptr<float>(), row.data_ptr<float>() + 42,
-                     1e-5f, normed.data_ptr<float>(), moments.data_ptr<float>(),
-                     moments.data_ptr<float>() + 9, 9, 42);
-    loops.layer_norm_backward(grad.data_ptr<float>(), gate_up.data_ptr<float>(),
-                              row.data_ptr<float>(), moments.data_ptr<float>(),
-                              moments.data_ptr<float>() + 9, sloped.data_ptr<float>(),
-                              summed.data_ptr<float>(), summed.data_ptr<float>() + 42, 9, 42);
-    loops.gelu_tanh(gate_up.data_ptr<float>(), gelu.data_ptr<float>(), 9 * 42);
+    loops.fp32.layer_norm(gate_up.data_ptr<float>(), row.data_ptr<float>(),
+                          row.data_ptr<float>() + 42, 1e-5f, normed.data_ptr<float>(),
+                          moments.data_ptr<float>(), moments.data_ptr<float>() + 9, 9, 42);
+    loops.fp32.layer_norm_backward(grad.data_ptr<float>(), gate_up.data_ptr<float>(),
+                                   row.data_ptr<float>(), moments.data_ptr<float>(),
+                                   moments.data_ptr<float>() + 9, sloped.data_ptr<float>(),
+                                   summed.data_ptr<float>(), summed.data_ptr<float>() + 42, 9, 42);
+    loops.fp32.gelu_tanh(gate_up.data_ptr<float>(), gelu.data_ptr<float>(), 9 * 42);
     at::Tensor gelu_slope = at::zeros({9, 42});
-    loops.gelu_tanh_backward(grad.data_ptr<float>(), gate_up.data_ptr<float>(),
-                             gelu_slope.data_ptr<float>(), 9 * 42);
+    loops.fp32.gelu_tanh_backward(grad.data_ptr<float>(), gate_up.data_ptr<float>(),
+                                  gelu_slope.data_ptr<float>(), 9 * 42);
     const cpu::Choice choice = loops.softmax_in_place(probabilities.data_ptr<float>(), 301, 7);
     results.push_back({out, sums, grads, y, probabilities, normed, sloped, summed, gelu, gelu_slope,
                        at::tensor({choice.nll, static_cast<float>(choice.top.place)})});

@@ -1,0 +1,59 @@
+#include "engine/precision.h"
+
+#include <c10/core/CachingDeviceAllocator.h>
+#include <c10/core/Device.h>
+#include <unistd.h>
+
+#include <string>
+
+#include "engine/torch_status.h"
+
+namespace lethe {
+namespace {
+
+constexpr int64_t kLargeModel = 20'000'000;  // weights
+// Weight, gradient and Adam's two moments in fp32, and the weight in bf16.
+constexpr double kStepBytes = 18;
+constexpr double kShareOfMemory = 0.8;
+
+double MemoryOf(const Device& device) {
+  if (device.name == "cpu") {
+    return static_cast<double>(sysconf(_SC_PHYS_PAGES)) *
+           static_cast<double>(sysconf(_SC_PAGESIZE));
+  }
+  const c10::Device where(device.name);
+  return static_cast<double>(
+      c10::getDeviceAllocator(where.type())->getMemoryInfo(where.index()).second);
+}
+
+}  // namespace
+
+bool CpuComputesBf16() {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("avx512bf16");
+#else
+  return false;
+#endif
+}
+
+Precision AutomaticPrecision(int64_t parameters, double memory_bytes, bool computes_bf16) {
+  if (!computes_bf16 || parameters < kLargeModel) return Precision::kFp32;
+  const double needed = kStepBytes * static_cast<double>(parameters);
+  return needed > kShareOfMemory * memory_bytes ? Precision::kBf16Pure : Precision::kBf16;
+}
+
+absl::StatusOr<Precision> ChoosePrecision(std::string_view wanted, int64_t parameters,
+                                          const Device& device) {
+  if (wanted == "auto") {
+    return CatchTorch("choosing a precision", [&]() -> absl::StatusOr<Precision> {
+      const bool computes_bf16 = device.name != "cpu" || CpuComputesBf16();
+      return AutomaticPrecision(parameters, MemoryOf(device), computes_bf16);
+    });
+  }
+  if (const auto named = PrecisionNamed(wanted)) return *named;
+  return Error(absl::StatusCode::kInvalidArgument, "BAD_PARAMETER",
+               "a precision is auto, fp32, bf16 or bf16_pure",
+               {{"precision", std::string(wanted)}});
+}
+
+}  // namespace lethe
