@@ -2,10 +2,10 @@
 
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/Device.h>
-#include <unistd.h>
 
 #include <string>
 
+#include "base/machine_memory.h"
 #include "engine/torch_status.h"
 
 namespace lethe {
@@ -17,10 +17,7 @@ constexpr double kStepBytes = 18;
 constexpr double kShareOfMemory = 0.8;
 
 double MemoryOf(const Device& device) {
-  if (device.name == "cpu") {
-    return static_cast<double>(sysconf(_SC_PHYS_PAGES)) *
-           static_cast<double>(sysconf(_SC_PAGESIZE));
-  }
+  if (device.name == "cpu") return static_cast<double>(ReadMachineMemory().total);
   const c10::Device where(device.name);
   return static_cast<double>(
       c10::getDeviceAllocator(where.type())->getMemoryInfo(where.index()).second);

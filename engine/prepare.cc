@@ -116,11 +116,14 @@ absl::StatusOr<PrepareResult> LoadAndPrepare(const PrepareRequest& request,
                  "the model gives NaN or infinity on the holdout or retain text");
   }
   if (request.measure_costs) {
+    LETHE_ASSIGN_OR_RETURN(const Precision precision,
+                           ChoosePrecision("auto", loaded.model.ParameterCount(), request.device));
     absl::StatusOr<ModelCosts> costs =
         MeasureCosts(loaded.model, request.holdout, unseen,
                      {.unseen_seconds = unseen_seconds,
                       .read_tokens = static_cast<double>(kept.forward_tokens),
-                      .read_seconds = kept_seconds},
+                      .read_seconds = kept_seconds,
+                      .precision = precision},
                      progress);
     if (absl::IsCancelled(costs.status())) return costs.status();
     // A model whose costs cannot be had, for lack of memory say, is as good as any other.

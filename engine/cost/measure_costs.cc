@@ -91,7 +91,11 @@ class Measurement {
  public:
   Measurement(const Decoder& model, std::span<const Sequence> unseen,
               const EvaluateResult& evaluated, const CostOptions& options)
-      : model_(model), unseen_(unseen), evaluated_(evaluated), options_(options) {}
+      : model_(model),
+        training_(model.In(options.precision)),
+        unseen_(unseen),
+        evaluated_(evaluated),
+        options_(options) {}
 
   absl::StatusOr<ModelCosts> Run(const ProgressCallback& progress) {
     using Part = absl::Status (Measurement::*)();
@@ -217,7 +221,7 @@ class Measurement {
     double total = 0;
     for (const LossBatch& batch : batches.list) {
       const auto before = static_cast<double>(counted.bytes());
-      const at::Tensor loss = ComputeTokenLosses(model_, batch).nll.sum() / labelled;
+      const at::Tensor loss = ComputeTokenLosses(training_, batch).nll.sum() / labelled;
       const double kept = static_cast<double>(counted.bytes()) - before;
       batches.kept_bytes = std::max(batches.kept_bytes, kept);
       loss.backward();
@@ -250,7 +254,7 @@ class Measurement {
                            .learning_rate = [](int64_t) { return 0.0; },
                            .max_grad_norm = 1,
                            .may_take_back = true};
-    LETHE_RETURN_IF_ERROR(RunLoop(model_, hooks, loop).status());
+    LETHE_RETURN_IF_ERROR(RunLoop(training_, hooks, loop).status());
     const double short_pass = MedianBehindFirst(few.seconds);
     const double long_pass = MedianBehindFirst(many.seconds);
     // Where both are of one size, or noise is larger than the difference, all goes by the token.
@@ -267,6 +271,7 @@ class Measurement {
   }
 
   const Decoder& model_;
+  const Decoder training_;  // the same weights, as steps compute with them
   const std::span<const Sequence> unseen_;
   const EvaluateResult& evaluated_;
   const CostOptions options_;

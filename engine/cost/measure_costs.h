@@ -25,6 +25,7 @@
 #include "engine/estimate.h"
 #include "engine/evaluate.h"
 #include "engine/model/decoder.h"
+#include "engine/precision.h"
 #include "engine/progress.h"
 #include "text/sequence.h"
 
@@ -33,9 +34,10 @@ namespace lethe {
 inline constexpr double kLeastBudget = 0.25, kMostBudget = 5;  // seconds
 
 struct CostOptions {
-  double unseen_seconds = 0;  // that `evaluated` took; 0: not known
-  double read_tokens = 0;     // of text that was only read, after that
-  double read_seconds = 0;    // that it took
+  double unseen_seconds = 0;               // that `evaluated` took; 0: not known
+  double read_tokens = 0;                  // of text that was only read, after that
+  double read_seconds = 0;                 // that it took
+  Precision precision = Precision::kFp32;  // that steps will be made in
 };
 
 // `unseen` is text of the kind that tickets name, `evaluated` what EvaluateSequences said of it.
