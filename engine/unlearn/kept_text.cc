@@ -43,7 +43,7 @@ absl::StatusOr<KeptText> KeptText::Make(const Decoder& model, std::span<const Se
     LETHE_ASSIGN_OR_RETURN(set->before, kept.NllPerToken(model, *set));
     set->now = set->before;
     if (model.precision() == Precision::kFp32) continue;
-    LETHE_ASSIGN_OR_RETURN(set->exactly_before, NllPerToken(model.In(Precision::kFp32), *set));
+    LETHE_ASSIGN_OR_RETURN(set->exactly_before, kept.NllPerToken(model.In(Precision::kFp32), *set));
   }
   return kept;
 }
