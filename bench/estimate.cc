@@ -2,7 +2,7 @@
 // engine/estimate.h said of them.
 //
 //   bench_estimate                                a model trained here, on invented people
-//   bench_estimate --model DIR --corpus FOLDER    any model; FOLDER as `lethe-engine synth` makes it
+//   bench_estimate --model DIR --corpus FOLDER    any model; FOLDER as `lethe-engine synth` makes
 //
 // Each run is a process of its own, so that its largest resident set is its own. Two predictions
 // stand beside what was measured: with the steps that the run then took, which judges the cost of a

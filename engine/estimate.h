@@ -2,7 +2,8 @@
 // of the model and of how much text there is. docs/engine.md has the formula with measured figures.
 //
 //   Workload work{.forget = SizeOf(sequences), .retain = retain, .holdout = holdout,
-//                 .parameters = parameters, .steps = ExpectedSteps(preset, parameters, sequences, {}),
+//                 .parameters = parameters,
+//                 .steps = ExpectedSteps(preset, parameters, sequences, past_runs),
 //                 .attacks = DefaultAttacks()};
 //   if (Usable(costs)) {
 //     Estimate estimate = EstimateWork(costs, work);
@@ -13,7 +14,7 @@
 // What counts  each token that goes through the model, by what it goes through it for; each step's
 //              own cost, which depends on the weights alone; reading and writing the checkpoint.
 // Range        low and high are what tickets of the size were seen to take: steps differ from text
-//              to text, memorised text rolls out little, and machines are shared (kFaster, kSlower).
+//              to text, memorised text rolls out little, and machines are shared.
 //              An attempt is counted once: a candidate that is refused starts again.
 // Order        more text, more steps and larger costs never make an estimate smaller.
 // Errors       none: figures that cannot be (negative, not finite) are not Usable; sizes and sums

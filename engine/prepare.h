@@ -8,9 +8,8 @@
 // A sequence counts as forgotten when it looks no more memorised than unseen text of its kind does
 // (Jang et al., ACL 2023). So `holdout` has to be of the kind that tickets will name, and must never
 // have been trained on; nobody can check the latter here. The folder is only read.
-// Costs      beside the thresholds it measures what work on the model takes on this machine (a second
-//            or two, cost/measure_costs.h), from which engine/estimate.h says how long a ticket will
-//            take.
+// Costs      beside the thresholds it measures what work on the model takes on this machine
+//            (cost/measure_costs.h), from which engine/estimate.h says how long a ticket takes.
 // Threads    as Evaluate.
 // Errors     as Evaluate; INVALID_ARGUMENT/HOLDOUT_TOO_SMALL below kMinHoldout sequences
 //            (catalog.h); FAILED_PRECONDITION/MODEL_NOT_FINITE when a weight is NaN or infinite

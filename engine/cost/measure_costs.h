@@ -1,12 +1,12 @@
-// Measures on this machine, with the model itself, what work on it costs: engine/estimate.h says how
-// long a ticket will take from that.
+// Measures on this machine, with the model itself, what work on it costs: from that,
+// engine/estimate.h says how long a ticket will take.
 //
 //   LETHE_ASSIGN_OR_RETURN(EvaluateResult unseen, EvaluateSequences(model, holdout, el_n));
 //   LETHE_ASSIGN_OR_RETURN(ModelCosts costs, MeasureCosts(model, holdout, unseen,
 //                                                         {.unseen_seconds = 41.5}, progress));
 //
-// How        reading and EL are what they took on the registered texts. Draws and steps are tried on
-//            as many tokens as take about a fiftieth of that, at least kLeastBudget: the median of
+// How        reading and EL are what they took on the registered texts. Draws and steps are tried
+//            on as many tokens as take about a fiftieth of that, at least kLeastBudget: the median of
 //            three, never the first. The step is the training loop's own, with a learning rate of 0
 //            and all the copies that a bounded run keeps, over two sizes of batch: what a backward
 //            pass costs whatever the tokens belongs to the step and not to them.

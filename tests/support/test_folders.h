@@ -1,10 +1,10 @@
 // Folders of tests: who makes one here leaves nothing behind.
 //
-//   const std::filesystem::path mine = FreshFolder();         // empty, gone when the test has ended
-//   const std::filesystem::path ours = ProcessFolder("m");    // gone when the process ends
+//   const std::filesystem::path mine = FreshFolder();       // empty, gone when the test has ended
+//   const std::filesystem::path ours = ProcessFolder("m");  // gone when the process ends
 //
-// Kept       those of tests that failed, and all where LETHE_KEEP_TEST_FOLDERS is set (to anything):
-//            to look at. Their names hold the test's and the process id.
+// Kept       those of tests that failed, and all where LETHE_KEEP_TEST_FOLDERS is set, to look at.
+//            Their names hold the test's and the process id.
 // Threads    the one that runs the tests.
 #ifndef LETHE_TESTS_SUPPORT_TEST_FOLDERS_H_
 #define LETHE_TESTS_SUPPORT_TEST_FOLDERS_H_
