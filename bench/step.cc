@@ -44,6 +44,7 @@ struct Options {
   std::string model, shape = "small", serve;
   int threads = 0, rounds = 5;
   int64_t batch = 8, tokens = 200;
+  std::vector<std::string> only;
   bool peer = true, recompute = false;
 };
 
@@ -205,6 +206,11 @@ std::vector<Contender> Contenders(const Options& options, int threads, const fs:
   if (CpuComputesBf16()) all.push_back(ours("bf16", false));
   all.push_back(ours("fp32", true));
   if (CpuComputesBf16()) all.push_back(ours("bf16", true));
+  if (!options.only.empty()) {
+    std::erase_if(all, [&](const Contender& one) {
+      return std::find(options.only.begin(), options.only.end(), one.name) == options.only.end();
+    });
+  }
   if (options.peer && !options.model.empty()) {
     all.push_back({.name = "transformers",
                    .words = {"--model", options.model, "--ids", ids.string(), "--threads",
@@ -294,6 +300,8 @@ int main(int argc, char** argv) {
   app.add_option("--rounds", options.rounds, "Steps of each")->check(CLI::Range(1, 1000));
   app.add_option("--batch", options.batch, "Sequences")->check(CLI::Range(1, 4096));
   app.add_option("--tokens", options.tokens, "Tokens of each")->check(CLI::Range(2, 1 << 20));
+  app.add_option("--only", options.only, "Only these rows beside the peer, by name")
+      ->check(CLI::IsMember({"fp32", "bf16", "fp32, recompute", "bf16, recompute"}));
   app.add_flag("!--no-peer", options.peer, "Leave transformers out");
   CLI11_PARSE(app, argc, argv);
   const absl::StatusOr<int> code =
