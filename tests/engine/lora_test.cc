@@ -142,6 +142,42 @@ TEST(Lora, FreshChangesNothingAndMergedComputesTheSame) {
   }
 }
 
+// Nothing before the adapters asks for a gradient then: a layer that is run again must still give
+// them theirs.
+TEST(Lora, LearnsAlsoWhereLayersAreRunAgainAndInBf16) {
+  std::vector<Sequence> sequences;
+  std::mt19937_64 random(4);
+  for (int i = 0; i < 3; ++i) {
+    Sequence sequence;
+    for (int t = 0; t < 14; ++t) sequence.ids.push_back(static_cast<int32_t>(random() % 12));
+    sequences.push_back(sequence);
+  }
+  for (const FamilyCase& c : FamilyCases(/*vocab=*/12)) {
+    SCOPED_TRACE(c.name);
+    Decoder model = RandomDecoder(c.config, 3);
+    model.Attach(*LoraAdapter::Fresh({.rank = 2}, model, 7));
+    FillAtRandom(model, 9);
+    const auto batches = MakeBatches(model, sequences);
+    const auto gradients = [&](const Decoder& training) {
+      training.ZeroGradients();
+      ComputeTokenLosses(training, batches->front()).nll.mean().backward();
+      std::vector<at::Tensor> all;
+      for (const at::Tensor& leaf : training.Leaves()) all.push_back(leaf.grad().clone());
+      return all;
+    };
+    const auto plain = gradients(model), again = gradients(model.Recomputing()),
+               rounded = gradients(model.In(Precision::kBf16));
+    double off = 0, whole = 0;
+    for (size_t i = 0; i < plain.size(); ++i) {
+      EXPECT_GT(plain[i].abs().max().item<double>(), 0) << i;
+      EXPECT_TRUE(again[i].equal(plain[i])) << i;
+      off += (rounded[i] - plain[i]).square().sum().item<double>();
+      whole += plain[i].square().sum().item<double>();
+    }
+    EXPECT_LT(off, 0.05 * whole);  // eight bits through wide random weights
+  }
+}
+
 TEST(Lora, TargetsAreTheEndsOfNames) {
   const LoraConfig lora{.targets = {"q_proj", "mlp.up"}};
   EXPECT_TRUE(lora.Targets("model.layers.0.self_attn.q_proj"));
