@@ -333,6 +333,7 @@ extern const Loops LETHE_CPU_TABLE = {
     .gelu_tanh = LETHE_CPU_LEVEL::GeluTanh,
     .gelu_tanh_backward = LETHE_CPU_LEVEL::GeluTanhBackward,
     .rotate = LETHE_CPU_LEVEL::Rotate,
+    .multiply_few_rows = LETHE_CPU_LEVEL::MultiplyFewRows,
     .softmax_in_place = LETHE_CPU_LEVEL::SoftmaxInPlace,
     .top_two = LETHE_CPU_LEVEL::TopTwoIn,
     .causal_attention = LETHE_CPU_LEVEL::CausalAttention,

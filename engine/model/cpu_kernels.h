@@ -69,6 +69,16 @@ struct CachedHead {
   float* scratch;  // prefix_padded + tail_padded + width
 };
 
+// y (rows,outputs) = x (rows,inputs) weight^T + bias; weight (outputs,inputs), bias (outputs) or
+// null.
+struct FewRows {
+  const float* x;
+  const float* weight;
+  const float* bias;
+  float* y;
+  int64_t rows, inputs, outputs;
+};
+
 struct Loops {
   const char* name;  // "avx512", "avx2", "generic"
 
@@ -103,6 +113,10 @@ struct Loops {
   void (*rotate)(float* data, int64_t stride, int64_t first, int64_t rows, int64_t period,
                  const float* cos, const float* sin, int64_t heads, int64_t head_dim, int64_t half,
                  float direction);
+
+  // Writes `count` outputs of all rows, from the first on. For so few rows that it is the reading of
+  // the weight that counts.
+  void (*multiply_few_rows)(const FewRows& product, int64_t first, int64_t count);
 
   // Logits (width) become probabilities.
   Choice (*softmax_in_place)(float* logits, int64_t width, int64_t target);

@@ -7,7 +7,6 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/gelu.h>
-#include <ATen/ops/linear.h>
 #include <ATen/ops/outer.h>
 #include <ATen/ops/relu.h>
 #include <ATen/ops/zeros.h>
@@ -204,8 +203,7 @@ at::Tensor Decoder::Embed(const at::Tensor& ids, const at::Tensor& positions,
 at::Tensor Decoder::Project(const at::Tensor& x, const Slots& slots, Slot weight,
                             std::optional<Slot> bias) const {
   const at::ScalarType type = x.scalar_type();
-  return at::linear(x, Weight(slots, weight, type),
-                    bias ? Weight(slots, *bias, type) : at::Tensor());
+  return Linear(x, Weight(slots, weight, type), bias ? Weight(slots, *bias, type) : at::Tensor());
 }
 
 at::Tensor Decoder::Normed(const at::Tensor& x, const Slots& slots, Slot weight, Slot bias) const {
@@ -283,7 +281,7 @@ at::Tensor Decoder::HiddenInDouble(const at::Tensor& ids) const {
 }
 
 at::Tensor Decoder::Logits(const at::Tensor& hidden) const {
-  return at::linear(hidden, OutputWeight());
+  return Linear(hidden, OutputWeight(), {});
 }
 
 const at::Tensor& Decoder::OutputWeight() const { return leaves_[ends_[Slot::kOutput]]; }

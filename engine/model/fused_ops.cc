@@ -1,10 +1,12 @@
 #include "engine/model/fused_ops.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/layer_norm.h>
+#include <ATen/ops/linear.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/rms_norm.h>
 #include <ATen/ops/silu.h>
@@ -16,6 +18,9 @@
 
 namespace lethe {
 namespace {
+
+// Up to how many rows our own loop is the faster one.
+constexpr int64_t kFewRows = 16;
 
 using torch::autograd::AutogradContext;
 using torch::autograd::Function;
@@ -159,6 +164,26 @@ class SwiGluFunction : public Function<SwiGluFunction> {
 };
 
 }  // namespace
+
+at::Tensor Linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  const int64_t rows = x.size(0), inputs = weight.size(1), outputs = weight.size(0);
+  if (rows == 0 || rows > kFewRows || at::GradMode::is_enabled() || !RunsOurLoops(x) ||
+      !RunsOurLoops(weight) || !x.is_contiguous() || !weight.is_contiguous()) {
+    return at::linear(x, weight, bias);
+  }
+  at::Tensor y = at::empty({rows, outputs}, x.options());
+  const cpu::FewRows product{.x = x.const_data_ptr<float>(),
+                             .weight = weight.const_data_ptr<float>(),
+                             .bias = bias.defined() ? bias.const_data_ptr<float>() : nullptr,
+                             .y = y.data_ptr<float>(),
+                             .rows = rows,
+                             .inputs = inputs,
+                             .outputs = outputs};
+  at::parallel_for(0, outputs, Grain(rows * inputs / 8), [&](int64_t begin, int64_t end) {
+    cpu::Best().multiply_few_rows(product, begin, end - begin);
+  });
+  return y;
+}
 
 at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps) {
   if (RunsOurLoops(x)) return RmsNormFunction::apply(x, weight, eps);

@@ -24,6 +24,10 @@ at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps);
 at::Tensor LayerNorm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                      double eps);
 
+// y = x weight^T + bias; bias (O) or undefined.   x (N,I), weight (O,I) -> (N,O)
+// Without gradients a few rows read each weight once, at the speed of memory: a step of generation.
+at::Tensor Linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
+
 // silu(gate) * up (Shazeer 2020).   gate_up (N,2F): gate, then up -> (N,F)
 at::Tensor SwiGlu(const at::Tensor& gate_up);
 
