@@ -359,6 +359,7 @@ extern const Loops LETHE_CPU_TABLE = {
     .name = LETHE_CPU_NAME,
     .fp32 = LETHE_CPU_LEVEL::MakeLayerLoops<float>(),
     .bf16 = LETHE_CPU_LEVEL::MakeLayerLoops<Bf16>(),
+    .multiply_few_rows = LETHE_CPU_LEVEL::MultiplyFewRows,
     .softmax_in_place = LETHE_CPU_LEVEL::SoftmaxInPlace,
     .top_two = LETHE_CPU_LEVEL::TopTwoIn,
     .attend_cached = LETHE_CPU_LEVEL::AttendCached,

@@ -77,6 +77,16 @@ struct CachedHead {
   float* scratch;  // prefix_padded + tail_padded + width
 };
 
+// y (rows,outputs) = x (rows,inputs) weight^T + bias; weight (outputs,inputs), bias (outputs) or
+// null.
+struct FewRows {
+  const float* x;
+  const float* weight;
+  const float* bias;
+  float* y;
+  int64_t rows, inputs, outputs;
+};
+
 template <typename T>
 struct LayerLoops {
   // x (rows,width) -> y (rows,width), inverse_rms (rows)
@@ -130,6 +140,10 @@ struct Loops {
   const char* name;  // "avx512", "avx2", "generic"
   LayerLoops<float> fp32;
   LayerLoops<Bf16> bf16;
+
+  // Writes `count` outputs of all rows, from the first on. For so few rows that it is the reading of
+  // the weight that counts.
+  void (*multiply_few_rows)(const FewRows& product, int64_t first, int64_t count);
 
   // Logits (width) become probabilities.
   Choice (*softmax_in_place)(float* logits, int64_t width, int64_t target);

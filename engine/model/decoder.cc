@@ -7,7 +7,6 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/gelu.h>
-#include <ATen/ops/linear.h>
 #include <ATen/ops/outer.h>
 #include <ATen/ops/relu.h>
 #include <ATen/ops/zeros.h>
@@ -341,7 +340,10 @@ Decoder ForTraining(Decoder& model, Precision precision, bool recompute) {
 }
 
 at::Tensor Decoder::Logits(const at::Tensor& hidden) const {
-  return at::linear(hidden, OutputWeight().to(hidden.scalar_type()));
+  const at::Tensor& weight = OutputWeight();
+  const at::ScalarType type = hidden.scalar_type();
+  if (type != at::kFloat) return at::linear(hidden, weight.to(type));
+  return Linear(hidden, weight.to(type));
 }
 
 const at::Tensor& Decoder::OutputWeight() const { return leaves_[ends_[Slot::kOutput]]; }

@@ -2,6 +2,8 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -9,6 +11,7 @@
 #include <string_view>
 
 #include "engine/model/cpu_kernels.h"
+#include "engine/model/row_tasks.h"
 
 namespace lethe {
 namespace {
@@ -38,6 +41,34 @@ const std::optional<c10::TypedOperatorHandle<OneDnnLinear>>& OneDnn() {
 bool GoesThroughOneDnn(const at::Tensor& a, const at::Tensor& b) {
   return a.is_cpu() && a.scalar_type() == at::kFloat && a.size(0) >= kLeastRows &&
          b.size(0) >= kLeastRows && a.size(1) > 0 && OneDnn().has_value();
+}
+
+// Up to how many rows our own loop is the faster one.
+constexpr int64_t kFewRows = 16;
+
+bool AreFewRows(const at::Tensor& x, const at::Tensor& used) {
+  const auto fits = [](const at::Tensor& t) {
+    return t.is_cpu() && t.scalar_type() == at::kFloat && t.is_contiguous();
+  };
+  return !at::GradMode::is_enabled() && x.size(0) > 0 && x.size(0) <= kFewRows && fits(x) &&
+         fits(used);
+}
+
+// Each weight is read once: x (N,I), weight (O,I), bias (O) or undefined -> (N,O)
+at::Tensor MultiplyFewRows(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  const int64_t rows = x.size(0), inputs = weight.size(1), outputs = weight.size(0);
+  at::Tensor y = at::empty({rows, outputs}, x.options());
+  const cpu::FewRows product{.x = x.const_data_ptr<float>(),
+                             .weight = weight.const_data_ptr<float>(),
+                             .bias = bias.defined() ? bias.const_data_ptr<float>() : nullptr,
+                             .y = y.data_ptr<float>(),
+                             .rows = rows,
+                             .inputs = inputs,
+                             .outputs = outputs};
+  at::parallel_for(0, outputs, Grain(rows * inputs / 8), [&](int64_t begin, int64_t end) {
+    cpu::Best().multiply_few_rows(product, begin, end - begin);
+  });
+  return y;
 }
 
 class LinearFunction : public Function<LinearFunction> {
@@ -76,6 +107,8 @@ at::Tensor ProductWithTransposed(const at::Tensor& a, const at::Tensor& b) {
 
 at::Tensor Linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                   const at::Tensor& rounded) {
+  const at::Tensor& used = rounded.defined() ? rounded : weight;
+  if (AreFewRows(x, used)) return MultiplyFewRows(x, used, bias);
   const auto maybe = [](const at::Tensor& t) {
     return t.defined() ? std::optional<at::Tensor>(t) : std::nullopt;
   };

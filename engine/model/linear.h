@@ -7,7 +7,8 @@
 //            with a rounded copy of it.
 // Where      fp32 on a CPU with AVX-512 goes through oneDNN, which uses all of its width where
 //            LibTorch's own product (MKL) does so on Intel's processors only: 2.3 times as fast
-//            elsewhere. All other products are LibTorch's.
+//            elsewhere. There, and without gradients, a few rows go through a loop of our own
+//            that reads each weight once: a step of generation. All else is LibTorch's.
 // Threads    any; no state. Errors: LibTorch's exceptions.
 #ifndef LETHE_ENGINE_MODEL_LINEAR_H_
 #define LETHE_ENGINE_MODEL_LINEAR_H_

@@ -3,6 +3,7 @@
 #include "engine/model/fused_ops.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -13,6 +14,7 @@
 
 #include "engine/model/attention.h"
 #include "engine/model/cpu_kernels.h"
+#include "engine/model/linear.h"
 #include "tests/support/seeded_random.h"
 
 namespace lethe {
@@ -243,6 +245,36 @@ TEST_F(FusedOps, TopTwoEqualASort) {
         ASSERT_EQ(top.place, place) << all.loops[level]->name;
         ASSERT_EQ(top.largest, sorted[0]) << all.loops[level]->name;
         ASSERT_EQ(top.second, sorted[1]) << all.loops[level]->name;
+      }
+    }
+  }
+}
+
+// The product of a few rows, at every level, over widths that fill the registers and that do not.
+TEST_F(FusedOps, FewRowsEqualAMatrixProduct) {
+  at::NoGradGuard no_grad;
+  const cpu::LoopsList all = cpu::AllForTest();
+  for (int64_t rows = 1; rows <= 20; ++rows) {
+    for (const int64_t inputs : {1, 16, 37, 96}) {
+      const int64_t outputs = 1 + (rows * inputs) % 7;
+      const at::Tensor x = at::randn({rows, inputs}), w = at::randn({outputs, inputs});
+      const at::Tensor bias = rows % 2 ? at::randn({outputs}) : at::Tensor();
+      const auto doubled = [](const at::Tensor& t) { return t.defined() ? t.to(at::kDouble) : t; };
+      const at::Tensor want = at::linear(doubled(x), doubled(w), doubled(bias));
+      EXPECT_LE(Gap(Linear(x, w, bias), want), 1e-5);
+      for (int level = 0; level < all.count; ++level) {
+        at::Tensor y = at::full({rows, outputs}, NAN);
+        const cpu::FewRows product{.x = x.data_ptr<float>(),
+                                   .weight = w.data_ptr<float>(),
+                                   .bias = bias.defined() ? bias.data_ptr<float>() : nullptr,
+                                   .y = y.data_ptr<float>(),
+                                   .rows = rows,
+                                   .inputs = inputs,
+                                   .outputs = outputs};
+        const int64_t part = outputs / 3;  // as two threads would
+        all.loops[level]->multiply_few_rows(product, part, outputs - part);
+        all.loops[level]->multiply_few_rows(product, 0, part);
+        EXPECT_LE(Gap(y, want), 1e-5) << all.loops[level]->name << " " << rows << " " << inputs;
       }
     }
   }
