@@ -39,10 +39,13 @@ bool Take(int64_t bytes) {
   return true;
 }
 
-struct Held {
-  c10::DataPtr data;
+// Lies before each tensor's memory: who asks for plain memory (oneDNN does) gives back nothing but
+// its address. As long as a tensor is aligned.
+struct alignas(64) Held {
+  c10::DataPtr whole;
   int64_t bytes;
 };
+static_assert(sizeof(Held) == 64);
 
 class Allocator : public c10::Allocator {
  public:
@@ -55,19 +58,23 @@ class Allocator : public c10::Allocator {
     const auto bytes = static_cast<int64_t>(n);
     TORCH_CHECK(Take(bytes), "DefaultCPUAllocator: can't allocate memory: you tried to allocate ",
                 n, " bytes.");
-    auto* held = new Held{real_->allocate(n), bytes};
-    void* data = held->data.get();
-    return {data, held, &Free, c10::Device(c10::kCPU)};
+    c10::DataPtr whole = real_->allocate(n + sizeof(Held));
+    auto* held = static_cast<Held*>(whole.get());
+    new (held) Held{std::move(whole), bytes};
+    void* data = held + 1;
+    return {data, data, &Free, c10::Device(c10::kCPU)};
   }
+  c10::DeleterFnPtr raw_deleter() const override { return &Free; }
   void copy_data(void* to, const void* from, size_t n) const override {
     real_->copy_data(to, from, n);
   }
 
  private:
   static void Free(void* context) {
-    auto* held = static_cast<Held*>(context);
+    auto* held = static_cast<Held*>(context) - 1;
     g_live -= held->bytes;
-    delete held;
+    const c10::DataPtr whole = std::move(held->whole);  // the header lies in it
+    held->~Held();
   }
   c10::Allocator* const real_;
 };

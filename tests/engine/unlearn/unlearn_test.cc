@@ -233,9 +233,10 @@ TEST(Unlearn, LetheJsonTellsHowAndHoldsNoToken) {
   EXPECT_EQ(json["data_digest"].get<std::string>().size(), 64U);
   std::set<std::string> fields;
   for (const auto& [name, value] : json.items()) fields.insert(name);
-  EXPECT_EQ(fields, (std::set<std::string>{"data_digest", "device", "folder_digest",
-                                           "hyperparameters", "libraries", "lineage", "method",
-                                           "preset", "seed", "steps", "stop_reason", "threads"}));
+  EXPECT_EQ(fields,
+            (std::set<std::string>{"data_digest", "device", "folder_digest", "hyperparameters",
+                                   "libraries", "lineage", "method", "precision", "preset", "seed",
+                                   "steps", "stop_reason", "threads"}));
 }
 
 TEST(Unlearn, ADigestNeedsTheKey) {
