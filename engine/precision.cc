@@ -33,18 +33,21 @@ bool CpuComputesBf16() {
 #endif
 }
 
-Precision AutomaticPrecision(int64_t parameters, double memory_bytes, bool computes_bf16) {
-  if (!computes_bf16 || parameters < kLargeModel) return Precision::kFp32;
+Precision AutomaticPrecision(int64_t parameters, const PrecisionDevice& device) {
+  if (!device.computes_bf16 || parameters < kLargeModel) return Precision::kFp32;
   const double needed = kStepBytes * static_cast<double>(parameters);
-  return needed > kShareOfMemory * memory_bytes ? Precision::kBf16Pure : Precision::kBf16;
+  if (needed > kShareOfMemory * device.memory_bytes) return Precision::kBf16Pure;
+  return device.is_gpu ? Precision::kBf16 : Precision::kFp32;
 }
 
 absl::StatusOr<Precision> ChoosePrecision(std::string_view wanted, int64_t parameters,
                                           const Device& device) {
   if (wanted == "auto") {
     return CatchTorch("choosing a precision", [&]() -> absl::StatusOr<Precision> {
-      const bool computes_bf16 = device.name != "cpu" || CpuComputesBf16();
-      return AutomaticPrecision(parameters, MemoryOf(device), computes_bf16);
+      const bool is_gpu = device.name != "cpu";
+      return AutomaticPrecision(parameters, {.memory_bytes = MemoryOf(device),
+                                             .computes_bf16 = is_gpu || CpuComputesBf16(),
+                                             .is_gpu = is_gpu});
     });
   }
   if (const auto named = PrecisionNamed(wanted)) return *named;

@@ -39,15 +39,21 @@ inline std::optional<Precision> PrecisionNamed(std::string_view name) {
   return std::nullopt;
 }
 
-// auto     bf16 where the device computes with it and the model is large enough for its products to
-//          count (20 million weights); bf16_pure where a step with fp32 weights, 18 bytes a
-//          parameter, takes more than four fifths of the memory; else fp32.
+// auto     bf16_pure where the device computes with bf16 and a step with fp32 weights, 18 bytes a
+//          parameter, takes more than four fifths of the memory; bf16 on a GPU, for a model large
+//          enough for its products to count (20 million weights); else fp32. On a CPU bf16 is asked
+//          for by name: that it ends the same was shown on a small model only.
 // Errors   INVALID_ARGUMENT/BAD_PARAMETER for a name that is none.
 absl::StatusOr<Precision> ChoosePrecision(std::string_view wanted, int64_t parameters,
                                           const Device& device);
 
 // The same, where all is known already.
-Precision AutomaticPrecision(int64_t parameters, double memory_bytes, bool computes_bf16);
+struct PrecisionDevice {
+  double memory_bytes = 0;
+  bool computes_bf16 = false;
+  bool is_gpu = false;
+};
+Precision AutomaticPrecision(int64_t parameters, const PrecisionDevice& device);
 
 // Whether this machine's processor multiplies bf16 (AVX512_BF16 or AMX).
 bool CpuComputesBf16();

@@ -43,7 +43,8 @@ std::string RunTable(const std::string& title, const v1::RunRecord& run) {
       Row("Seed", absl::StrCat(run.seed())), Row("Data digest", run.data_digest()),
       Row("Device",
           absl::StrCat(run.device(),
-                       run.threads() > 0 ? absl::StrCat(", ", run.threads(), " threads") : "")),
+                       run.threads() > 0 ? absl::StrCat(", ", run.threads(), " threads") : "",
+                       run.precision().empty() ? "" : ", ", run.precision())),
       Row("Libraries", Listed(run.libraries(), text)), Row("Lethe", run.lethe_version()),
       Row("Time", absl::StrFormat("%.1f s", run.seconds())), "</tbody></table></div>");
 }

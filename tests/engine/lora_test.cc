@@ -152,10 +152,11 @@ TEST(Lora, LearnsAlsoWhereLayersAreRunAgainAndInBf16) {
     for (int t = 0; t < 14; ++t) sequence.ids.push_back(static_cast<int32_t>(random() % 12));
     sequences.push_back(sequence);
   }
-  for (const FamilyCase& c : FamilyCases(/*vocab=*/12)) {
+  // Moderate weights: wide ones double a rounding each layer.
+  for (const FamilyCase& c : FamilyCases(12, {{"initializer_range", 0.1}, {"init_std", 0.1}})) {
     SCOPED_TRACE(c.name);
     Decoder model = RandomDecoder(c.config, 3);
-    model.Attach(*LoraAdapter::Fresh({.rank = 2}, model, 7));
+    model.Attach(*LoraAdapter::Fresh({.rank = 2, .alpha = 1}, model, 7));
     FillAtRandom(model, 9);
     const auto batches = MakeBatches(model, sequences);
     const auto gradients = [&](const Decoder& training) {
@@ -174,7 +175,7 @@ TEST(Lora, LearnsAlsoWhereLayersAreRunAgainAndInBf16) {
       off += (rounded[i] - plain[i]).square().sum().item<double>();
       whole += plain[i].square().sum().item<double>();
     }
-    EXPECT_LT(off, 0.05 * whole);  // eight bits through wide random weights
+    EXPECT_LT(off, 0.05 * whole);
   }
 }
 

@@ -113,13 +113,14 @@ TEST(JobInput, ThresholdsGoThereAndBack) {
 }
 
 TEST(JobInput, FactsLoseNothing) {
-  const v1::ModelFacts message = ToProto(ModelFacts{.architecture = "LlamaForCausalLM",
-                                                    .parameters = 3'000'000'000,
-                                                    .vocab_size = 320,
-                                                    .context_length = 64,
-                                                    .dtype = "bfloat16",
-                                                    .tokenizer_digest = "aa",
-                                                    .folder_digest = "bb"});
+  v1::ModelFacts message = ToProto(ModelFacts{.architecture = "LlamaForCausalLM",
+                                              .parameters = 3'000'000'000,
+                                              .vocab_size = 320,
+                                              .context_length = 64,
+                                              .dtype = "bfloat16",
+                                              .tokenizer_digest = "aa",
+                                              .folder_digest = "bb"});
+  message.mutable_costs();  // by the prepare job, which measures them
   EXPECT_EQ(SetFields(message), AllFields(message));
   EXPECT_EQ(message.architecture(), "LlamaForCausalLM");
   EXPECT_EQ(message.parameters(), 3'000'000'000);
@@ -130,10 +131,37 @@ TEST(JobInput, FactsLoseNothing) {
   EXPECT_EQ(message.folder_digest(), "bb");
 }
 
+TEST(JobInput, CostsLoseNothing) {
+  v1::ModelCosts message = ToProto(ModelCosts{.score_token_seconds = 1,
+                                              .train_token_seconds = 2,
+                                              .rollout_token_seconds = 3,
+                                              .generate_token_seconds = 4,
+                                              .step_seconds = 5,
+                                              .load_seconds = 6,
+                                              .save_seconds = 7,
+                                              .rollout_share = 8,
+                                              .weight_bytes = 9e12,
+                                              .step_bytes = 10,
+                                              .token_bytes = 11,
+                                              .evaluation_bytes = 12,
+                                              .memory_bytes = 13,
+                                              .step_measured = true},
+                                   RunRecord{.device = "cpu", .threads = 2});
+  (*message.mutable_texts())["holdout"] = ToProto(TextSize{.sequences = 1});
+  EXPECT_EQ(SetFields(message), AllFields(message));
+  EXPECT_EQ(message.generate_token_seconds(), 4);
+  EXPECT_EQ(message.rollout_share(), 8);
+  EXPECT_EQ(message.weight_bytes(), 9'000'000'000'000);
+  EXPECT_EQ(message.evaluation_bytes(), 12);
+  EXPECT_EQ(message.memory_bytes(), 13);
+  EXPECT_EQ(message.threads(), 2);
+}
+
 TEST(JobInput, ARunLosesNothing) {
   const v1::RunRecord message = ToProto(RunRecord{.method = "gradient_ascent",
                                                   .preset = "careful",
                                                   .hyperparameters = {{"learning_rate", 5e-5}},
+                                                  .precision = "fp32",
                                                   .seed = 7,
                                                   .data_digest = "cc",
                                                   .device = "cpu",

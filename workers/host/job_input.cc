@@ -141,6 +141,7 @@ v1::RunRecord ToProto(const RunRecord& run) {
   out.set_steps(run.steps);
   out.set_seconds(run.seconds);
   out.set_lethe_version(LetheVersion());
+  out.set_precision(run.precision);
   return out;
 }
 

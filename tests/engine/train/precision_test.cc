@@ -179,10 +179,14 @@ TEST(Bf16Pure, TrainsWithoutMasters) {
 }
 
 TEST(ChoosePrecision, BySizeAndMemory) {
-  EXPECT_EQ(AutomaticPrecision(260'000, 16e9, true), Precision::kFp32);
-  EXPECT_EQ(AutomaticPrecision(135'000'000, 16e9, true), Precision::kBf16);
-  EXPECT_EQ(AutomaticPrecision(135'000'000, 16e9, false), Precision::kFp32);
-  EXPECT_EQ(AutomaticPrecision(7'000'000'000, 80e9, true), Precision::kBf16Pure);
+  const PrecisionDevice gpu{.memory_bytes = 80e9, .computes_bf16 = true, .is_gpu = true};
+  const PrecisionDevice cpu{.memory_bytes = 16e9, .computes_bf16 = true};
+  EXPECT_EQ(AutomaticPrecision(260'000, gpu), Precision::kFp32);
+  EXPECT_EQ(AutomaticPrecision(135'000'000, gpu), Precision::kBf16);
+  EXPECT_EQ(AutomaticPrecision(135'000'000, cpu), Precision::kFp32);
+  EXPECT_EQ(AutomaticPrecision(7'000'000'000, gpu), Precision::kBf16Pure);
+  EXPECT_EQ(AutomaticPrecision(7'000'000'000, cpu), Precision::kBf16Pure);
+  EXPECT_EQ(AutomaticPrecision(7'000'000'000, {.memory_bytes = 16e9}), Precision::kFp32);
   EXPECT_EQ(ChoosePrecision("bf16_pure", 1, Device{}).value(), Precision::kBf16Pure);
   EXPECT_EQ(ErrorReason(ChoosePrecision("fp8", 1, Device{}).status()), "BAD_PARAMETER");
 }
