@@ -116,8 +116,9 @@ absl::StatusOr<PrepareResult> LoadAndPrepare(const PrepareRequest& request,
                  "the model gives NaN or infinity on the holdout or retain text");
   }
   if (request.measure_costs) {
-    LETHE_ASSIGN_OR_RETURN(const Precision precision,
-                           ChoosePrecision("auto", loaded.model.ParameterCount(), request.device));
+    LETHE_ASSIGN_OR_RETURN(
+        const Precision precision,
+        ChoosePrecision(request.precision, loaded.model.ParameterCount(), request.device));
     absl::StatusOr<ModelCosts> costs =
         MeasureCosts(loaded.model, request.holdout, unseen,
                      {.unseen_seconds = unseen_seconds,

@@ -60,7 +60,8 @@ struct PrepareRequest {
   std::vector<Sequence> retain;
   std::vector<int> el_n = {3, 5, 10};
   bool measure_costs = true;
-  std::string digest_key;  // of RunRecord.data_digest
+  std::string precision = "auto";  // that steps will be made in, for their costs
+  std::string digest_key;          // of RunRecord.data_digest
   Device device;
 };
 

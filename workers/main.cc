@@ -16,6 +16,8 @@ int main(int argc, char** argv) {
   if (auto code = ParseHostOptions("lethe-worker", kWhat, argc, argv, &options)) return *code;
   return RunHost(options, {v1::JOB_KIND_PREPARE, v1::JOB_KIND_UNLEARN},
                  [&](const Device& device, HostMetrics* metrics) {
-                   return std::make_unique<WorkerRunner>(options.model_folder, device, metrics);
+                   return std::make_unique<WorkerRunner>(
+                       options.model_folder, device,
+                       StepOptions{options.precision, options.recompute}, metrics);
                  });
 }

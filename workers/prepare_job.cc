@@ -112,7 +112,7 @@ bool BelongsToCheckpoint(const fs::path& file_name) {
 }
 
 absl::StatusOr<v1::PrepareResult> PrepareJob(const v1::Job& job, const fs::path& models,
-                                             const Device& device,
+                                             const Device& device, const StepOptions& steps,
                                              const ProgressCallback& progress) {
   const v1::PrepareWork& work = job.prepare();
   LETHE_ASSIGN_OR_RETURN(const fs::path output, UnderModels(models, work.output_folder()));
@@ -135,6 +135,7 @@ absl::StatusOr<v1::PrepareResult> PrepareJob(const v1::Job& job, const fs::path&
   if (work.el_n_size() > 0) request.el_n.assign(work.el_n().begin(), work.el_n().end());
   request.digest_key = DigestKey(job);
   request.device = device;
+  request.precision = steps.precision;
   LETHE_ASSIGN_OR_RETURN(const PrepareResult measured, PrepareModel(request, progress));
 
   LETHE_RETURN_IF_ERROR(Report(progress, {.phase = "saving"}));

@@ -12,6 +12,7 @@
 
 #include "absl/status/statusor.h"
 #include "engine/device.h"
+#include "engine/step_options.h"
 #include "engine/progress.h"
 #include "lethe/v1/job.pb.h"
 
@@ -19,7 +20,7 @@ namespace lethe {
 
 absl::StatusOr<v1::PrepareResult> PrepareJob(const v1::Job& job,
                                              const std::filesystem::path& models,
-                                             const Device& device,
+                                             const Device& device, const StepOptions& steps,
                                              const ProgressCallback& progress);
 
 // False for files that may hold weights or training state beside the safetensors.

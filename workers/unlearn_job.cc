@@ -16,7 +16,7 @@ namespace lethe {
 namespace fs = std::filesystem;
 
 absl::StatusOr<v1::UnlearnResult> UnlearnJob(const v1::Job& job, const fs::path& models,
-                                             const Device& device,
+                                             const Device& device, const StepOptions& steps,
                                              const ProgressCallback& progress) {
   const v1::UnlearnWork& work = job.unlearn();
   UnlearnRequest request;
@@ -43,6 +43,8 @@ absl::StatusOr<v1::UnlearnResult> UnlearnJob(const v1::Job& job, const fs::path&
                      {"fence", absl::StrCat(job.fence())},
                      {"base_digest", work.base_digest()}};
   request.device = device;
+  request.precision = steps.precision;
+  request.recompute = steps.recompute;
 
   LETHE_ASSIGN_OR_RETURN(const UnlearnResult made, Unlearn(request, progress));
   LETHE_RETURN_IF_ERROR(incoming.Publish(output));

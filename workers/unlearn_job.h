@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "engine/device.h"
+#include "engine/step_options.h"
 #include "engine/progress.h"
 #include "lethe/v1/job.pb.h"
 
@@ -15,7 +16,7 @@ namespace lethe {
 
 absl::StatusOr<v1::UnlearnResult> UnlearnJob(const v1::Job& job,
                                              const std::filesystem::path& models,
-                                             const Device& device,
+                                             const Device& device, const StepOptions& steps,
                                              const ProgressCallback& progress);
 
 }  // namespace lethe

@@ -32,11 +32,11 @@ std::vector<std::string> OutputFolders(const v1::Job& job) {
 JobOutcome WorkerRunner::Run(const v1::Job& job, JobControl* control) {
   ProgressBridge bridge(control, metrics_);
   if (job.has_prepare()) {
-    return OutcomeOf(PrepareJob(job, models_, device_, bridge.callback()), job.kind());
+    return OutcomeOf(PrepareJob(job, models_, device_, steps_, bridge.callback()), job.kind());
   }
   if (job.has_unlearn()) {
     metrics_->TokensTaken(TokenCount(SequencesOf(job.unlearn().tickets())));
-    return OutcomeOf(UnlearnJob(job, models_, device_, bridge.callback()), job.kind());
+    return OutcomeOf(UnlearnJob(job, models_, device_, steps_, bridge.callback()), job.kind());
   }
   return FailureOf(Error(absl::StatusCode::kInternal, "KIND_UNKNOWN",
                          "the server gave a job of a kind that this worker did not ask for"),

@@ -1,6 +1,6 @@
 // Runs PREPARE and UNLEARN jobs with the engine.
 //
-//   WorkerRunner runner(model_folder, device, &metrics);
+//   WorkerRunner runner(model_folder, device, {.precision = "bf16"}, &metrics);
 //   LeaseLoop loop(channel, options, &runner, &metrics);
 //
 // Files      a checkpoint shows under its output folder whole or not at all; each lease has an
@@ -14,14 +14,18 @@
 
 #include "client/lease_loop.h"
 #include "engine/device.h"
+#include "engine/step_options.h"
 #include "workers/host/metrics.h"
 
 namespace lethe {
 
 class WorkerRunner : public JobRunner {
  public:
-  WorkerRunner(std::filesystem::path models, Device device, HostMetrics* metrics)
-      : models_(std::move(models)), device_(std::move(device)), metrics_(metrics) {}
+  WorkerRunner(std::filesystem::path models, Device device, StepOptions steps, HostMetrics* metrics)
+      : models_(std::move(models)),
+        device_(std::move(device)),
+        steps_(std::move(steps)),
+        metrics_(metrics) {}
 
   JobOutcome Run(const v1::Job& job, JobControl* control) override;
   void Discard(const v1::Job& job) override;
@@ -29,6 +33,7 @@ class WorkerRunner : public JobRunner {
  private:
   const std::filesystem::path models_;
   const Device device_;
+  const StepOptions steps_;
   HostMetrics* const metrics_;
 };
 

@@ -79,6 +79,14 @@ std::optional<int> ParseHostOptions(const std::string& program, const std::strin
       ->check(CLI::IsMember({"debug", "info", "warn", "error", "off"}))
       ->capture_default_str();
   app.add_option("--log-file", options->log_file, "Where the log goes; empty: standard error");
+  if (program == "lethe-worker") {
+    app.add_option("--precision", options->precision,
+                   "What steps compute in: auto (by model and memory), fp32, bf16 or bf16_pure")
+        ->check(CLI::IsMember({"auto", "fp32", "bf16", "bf16_pure"}))
+        ->capture_default_str();
+    app.add_flag("--recompute", options->recompute,
+                 "Compute activations again in the backward pass: less memory, a third more time");
+  }
   if (program == "lethe-verifier") {
     app.add_option("--max-control", options->max_control,
                    "Control sequences that are attacked, at most")

@@ -32,6 +32,9 @@ struct HostOptions {
   absl::Duration drain_grace = absl::Seconds(10);
   std::string log_level = "info";
   std::string log_file;
+  // Worker only, engine/unlearn.h: what steps compute in, and whether activations are recomputed.
+  std::string precision = "auto";
+  bool recompute = false;
   // Verifier only: at most so many sequences of each set are attacked or measured.
   int max_control = kMaxControl;
   int max_utility = kMaxUtility;
