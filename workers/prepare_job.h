@@ -12,8 +12,8 @@
 
 #include "absl/status/statusor.h"
 #include "engine/device.h"
-#include "engine/step_options.h"
 #include "engine/progress.h"
+#include "engine/step_options.h"
 #include "lethe/v1/job.pb.h"
 
 namespace lethe {
