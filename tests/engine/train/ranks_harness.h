@@ -3,6 +3,7 @@
 #define LETHE_TESTS_ENGINE_TRAIN_RANKS_HARNESS_H_
 
 #include <gtest/gtest.h>
+#include <stdlib.h>
 
 #include <functional>
 #include <memory>
@@ -31,6 +32,8 @@ class ServedStore {
 
 // Runs body(ranks) in `count` threads, each with Ranks of its own, and waits for all.
 inline void WithRanks(int count, const std::function<void(Ranks&)>& body) {
+  // c10d's flight recorder is one for the process and expects the one rank that a process has.
+  setenv("TORCH_FR_BUFFER_SIZE", "0", /*overwrite=*/1);
   const ServedStore store;
   std::vector<std::thread> threads;
   for (int index = 0; index < count; ++index) {

@@ -233,7 +233,9 @@ void ExpectSameBits(const Trained& a, const Trained& b) {
 void ExpectClose(const Trained& one, const Trained& ranks) {
   ASSERT_EQ(one.losses.size(), ranks.losses.size());
   for (size_t step = 0; step < one.losses.size(); ++step) {
-    EXPECT_NEAR(ranks.losses[step], one.losses[step], 1e-6 * one.losses[step]) << "step " << step;
+    // The first loss knows no rounding but its own; later ones that of the steps before, too.
+    const double most = step == 0 ? 1e-6 : 1e-5;
+    EXPECT_NEAR(ranks.losses[step], one.losses[step], most * one.losses[step]) << "step " << step;
     // Steeper than the loss, so what earlier steps rounded shows more.
     EXPECT_NEAR(ranks.norms[step], one.norms[step], 1e-4 * one.norms[step]) << "step " << step;
   }
