@@ -21,6 +21,7 @@ class ServedStore {
   ServedStore() {
     c10d::TCPStoreOptions options;
     options.isServer = true;
+    options.port = 0;  // the default is torch's own, one for the machine
     options.waitWorkers = false;
     store_ = c10::make_intrusive<c10d::TCPStore>("127.0.0.1", options);
   }
