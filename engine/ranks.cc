@@ -232,30 +232,30 @@ absl::Status Ranks::CheckSame(std::string_view mine, std::string_view what) {
                    "; give all of them the same arguments and files");
 }
 
-absl::Status Ranks::Sum(std::span<float> values) {
-  const auto size = static_cast<int64_t>(values.size());
-  LETHE_RETURN_IF_ERROR(Exchange({.kind = Control::kSum, .size = size}).status());
+template <typename Collective>
+absl::Status Ranks::InPlace(const Control& mine, std::span<float> values, std::string_view what,
+                            const Collective& collective) {
+  LETHE_RETURN_IF_ERROR(Exchange(mine).status());
   if (values.empty()) return absl::OkStatus();
   try {
-    std::vector<at::Tensor> tensors = {at::from_blob(values.data(), {size}, at::kFloat)};
-    wire_->gloo->allreduce(tensors)->wait();
+    std::vector<at::Tensor> tensors = {at::from_blob(values.data(), {mine.size}, at::kFloat)};
+    collective(tensors)->wait();
     return absl::OkStatus();
   } catch (const std::exception& error) {
-    return Lost("they summed gradients", error);
+    return Lost(what, error);
   }
 }
 
+absl::Status Ranks::Sum(std::span<float> values) {
+  return InPlace({.kind = Control::kSum, .size = static_cast<int64_t>(values.size())}, values,
+                 "they summed gradients",
+                 [&](std::vector<at::Tensor>& tensors) { return wire_->gloo->allreduce(tensors); });
+}
+
 absl::Status Ranks::CopyFromFirst(std::span<float> values) {
-  const auto size = static_cast<int64_t>(values.size());
-  LETHE_RETURN_IF_ERROR(Exchange({.kind = Control::kCopy, .size = size}).status());
-  if (values.empty()) return absl::OkStatus();
-  try {
-    std::vector<at::Tensor> tensors = {at::from_blob(values.data(), {size}, at::kFloat)};
-    wire_->gloo->broadcast(tensors)->wait();
-    return absl::OkStatus();
-  } catch (const std::exception& error) {
-    return Lost("rank 0 gave out its weights", error);
-  }
+  return InPlace({.kind = Control::kCopy, .size = static_cast<int64_t>(values.size())}, values,
+                 "rank 0 gave out its weights",
+                 [&](std::vector<at::Tensor>& tensors) { return wire_->gloo->broadcast(tensors); });
 }
 
 }  // namespace lethe

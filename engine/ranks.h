@@ -75,6 +75,10 @@ class Ranks {
   // What every call begins with: all ranks' words, or the failure that one of them reports.
   absl::StatusOr<std::vector<Control>> Exchange(const Control& mine);
   absl::Status Lost(std::string_view what, const std::exception& error);
+  // A collective of c10d on values of as many in every rank; `what` for the message when one goes.
+  template <typename Collective>
+  absl::Status InPlace(const Control& mine, std::span<float> values, std::string_view what,
+                       const Collective& collective);
 
   std::unique_ptr<Wire> wire_;
   absl::Status failure_;
@@ -83,6 +87,12 @@ class Ranks {
 // With a null `ranks` this process works alone.
 inline absl::Status Agree(Ranks* ranks, const absl::Status& mine) {
   return ranks == nullptr ? mine : ranks->Agree(mine);
+}
+// The end of a run that rank 0 has written: the others wait for that. What is written stands, so a
+// rank that is lost now is nothing to rank 0.
+inline absl::Status EndTogether(Ranks* ranks) {
+  const absl::Status status = Agree(ranks, absl::OkStatus());
+  return ranks != nullptr && ranks->IsFirst() ? absl::OkStatus() : status;
 }
 inline bool IsFirst(const Ranks* ranks) { return ranks == nullptr || ranks->IsFirst(); }
 

@@ -164,18 +164,17 @@ absl::Status CheckRequest(const TrainRequest& request) {
 }
 
 // All ranks are at the same work, with the same weights.
-absl::Status Meet(const Decoder& model, const TrainRequest& request) {
+absl::Status MeetRanks(const Decoder& model, const TrainRequest& request) {
   if (request.ranks == nullptr) return absl::OkStatus();
   const std::span<const Sequence> sets[] = {request.sequences};
-  std::string work = DataDigest(request.digest_key, sets);
-  for (const double value : {static_cast<double>(request.seed), static_cast<double>(request.steps),
-                             static_cast<double>(request.batch_tokens), request.learning_rate,
-                             static_cast<double>(request.warmup_steps), request.max_grad_norm}) {
-    work += " " + std::to_string(value);
-  }
+  std::string work =
+      DataDigest(request.digest_key, sets) + " " + std::to_string(request.seed) + " ";
   work += NameOf(model.precision());
-  LETHE_RETURN_IF_ERROR(request.ranks->CheckSame(work, "texts, parameters, precision and seed"));
-  return CopyWeightsFromFirst(request.ranks, model);
+  return Meet(
+      request.ranks, std::move(work),
+      {static_cast<double>(request.steps), static_cast<double>(request.batch_tokens),
+       request.learning_rate, static_cast<double>(request.warmup_steps), request.max_grad_norm},
+      model);
 }
 
 absl::StatusOr<SavedCheckpoint> Save(const TrainRequest& request,
@@ -204,7 +203,7 @@ absl::StatusOr<TrainResult> LoadAndTrain(const TrainRequest& request,
       ChoosePrecision(request.precision, model.ParameterCount(), request.device));
   const Decoder training = ForTraining(model, precision, request.recompute);
   LETHE_RETURN_IF_ERROR(CheckSequences(model, request.sequences, "training"));
-  LETHE_RETURN_IF_ERROR(Meet(training, request));
+  LETHE_RETURN_IF_ERROR(MeetRanks(training, request));
 
   TrainResult result{.run = NewRunRecord(request.device), .parameters = model.ParameterCount()};
   LETHE_ASSIGN_OR_RETURN(const LoopResult loop, TrainModel(training, request, result, progress));
@@ -229,7 +228,7 @@ absl::StatusOr<TrainResult> LoadAndTrain(const TrainRequest& request,
                            Save(request, base, model, RunRecordJson(result.run, {})));
     result.out_digest = saved.digest;
   }
-  LETHE_RETURN_IF_ERROR(Agree(request.ranks, absl::OkStatus()));
+  LETHE_RETURN_IF_ERROR(EndTogether(request.ranks));
   result.run.seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return result;

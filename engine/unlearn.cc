@@ -87,16 +87,16 @@ std::string RequestDigest(const UnlearnRequest& request) {
 }
 
 // All ranks are at the same work, with the same weights.
-absl::Status Meet(const Decoder& model, const UnlearnRequest& request, const Plan& plan) {
+absl::Status MeetRanks(const Decoder& model, const UnlearnRequest& request, const Plan& plan,
+                       Precision precision) {
   if (request.ranks == nullptr) return absl::OkStatus();
-  std::string work =
-      RequestDigest(request) + std::string(plan.method->name) + " " + std::to_string(request.seed);
-  for (const auto& [name, value] : plan.parameters) work += name + std::to_string(value);
-  work += NameOf(model.precision());
+  std::string work = RequestDigest(request) + " " + std::to_string(request.seed) + " ";
+  work += plan.method->name;
+  work += NameOf(precision);
   if (request.lora.has_value()) work += LoraConfigJson(*request.lora, "");
-  LETHE_RETURN_IF_ERROR(
-      request.ranks->CheckSame(work, "texts, method, parameters, precision and seed"));
-  return CopyWeightsFromFirst(request.ranks, model);
+  std::vector<double> numbers;
+  for (const auto& [name, value] : plan.parameters) numbers.push_back(value);
+  return Meet(request.ranks, std::move(work), numbers, model);
 }
 
 absl::StatusOr<UnlearnResult> LoadAndUnlearn(const UnlearnRequest& request,
@@ -111,13 +111,14 @@ absl::StatusOr<UnlearnResult> LoadAndUnlearn(const UnlearnRequest& request,
       const Precision precision,
       ChoosePrecision(request.precision, loaded.model.ParameterCount(), request.device));
   LETHE_RETURN_IF_ERROR(CheckRequestSequences(loaded.model, request));
+  // Before there is an adapter: it is the base that all must have; the adapter comes of the seed.
+  LETHE_RETURN_IF_ERROR(MeetRanks(loaded.model, request, plan, precision));
   if (request.lora.has_value()) {
     LETHE_ASSIGN_OR_RETURN(LoraAdapter fresh,
                            LoraAdapter::Fresh(*request.lora, loaded.model, request.seed));
     loaded.model.Attach(std::move(fresh));
   }
   const Decoder training = ForTraining(loaded.model, precision, request.recompute);
-  LETHE_RETURN_IF_ERROR(Meet(training, request, plan));
 
   std::vector<int> el_n;
   for (const auto& [n, el] : request.thresholds.el) el_n.push_back(n);
@@ -170,7 +171,7 @@ absl::StatusOr<UnlearnResult> LoadAndUnlearn(const UnlearnRequest& request,
         loaded.SaveAs(request.out_folder, RunRecordJson(result.run, request.lineage)));
     result.out_digest = saved.digest;
   }
-  LETHE_RETURN_IF_ERROR(Agree(request.ranks, absl::OkStatus()));
+  LETHE_RETURN_IF_ERROR(EndTogether(request.ranks));
   result.run.seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return result;

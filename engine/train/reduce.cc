@@ -19,6 +19,16 @@ absl::Status OnHost(const at::Tensor& tensor, const Share& share) {
 
 }  // namespace
 
+absl::Status Meet(Ranks* ranks, std::string work, const std::vector<double>& numbers,
+                  const Decoder& model) {
+  if (ranks == nullptr) return absl::OkStatus();
+  for (const double number : numbers) {
+    work.append(reinterpret_cast<const char*>(&number), sizeof(number));
+  }
+  LETHE_RETURN_IF_ERROR(ranks->CheckSame(work, "texts, method, parameters, precision and seed"));
+  return CopyWeightsFromFirst(ranks, model);
+}
+
 absl::Status CopyWeightsFromFirst(Ranks* ranks, const Decoder& model) {
   if (ranks == nullptr) return absl::OkStatus();
   at::NoGradGuard no_grad;

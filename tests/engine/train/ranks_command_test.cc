@@ -147,12 +147,17 @@ TEST_F(RanksCommand, WhatIsRefusedInOneEndsBoth) {
 }
 
 TEST_F(RanksCommand, OtherInputInOneIsFound) {
-  EngineProcess first = Start(0, "--seed 1 " + Unlearn("--preset paper --out " + Path("u")));
-  EngineProcess second = Start(1, "--seed 2 " + Unlearn("--preset paper --out " + Path("u")));
-  EXPECT_EQ(first.Wait().code, 3);
-  EXPECT_EQ(second.Wait().code, 3);
-  EXPECT_NE(first.Errors().find("[RANKS_DIFFER]"), std::string::npos) << first.Errors();
-  EXPECT_FALSE(fs::exists(folder_ / "u"));
+  const std::string ascent = Unlearn("--preset paper --out " + Path("u"));
+  const std::pair<std::string, std::string> differences[] = {
+      {"--seed 1 " + ascent, "--seed 2 " + ascent},
+      {ascent + " --set learning_rate=1e-8", ascent + " --set learning_rate=2e-8"}};
+  for (const auto& [left, right] : differences) {
+    EngineProcess first = Start(0, left), second = Start(1, right);
+    EXPECT_EQ(first.Wait().code, 3);
+    EXPECT_EQ(second.Wait().code, 3);
+    EXPECT_NE(first.Errors().find("[RANKS_DIFFER]"), std::string::npos) << first.Errors();
+    EXPECT_FALSE(fs::exists(folder_ / "u"));
+  }
 }
 
 TEST_F(RanksCommand, AKilledRankEndsTheOtherAndNothingIsWritten) {
