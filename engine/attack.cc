@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "engine/attack/attack_table.h"
+#include "engine/condition.h"
 #include "engine/metric/sequence_evaluation.h"
 #include "engine/model/model_folder.h"
 #include "engine/torch_status.h"
@@ -33,12 +34,18 @@ absl::StatusOr<std::vector<AttackOutcome>> MakePlan(const AttackRequest& request
   for (const AttackSpec& spec : request.plan) {
     const AttackEntry* entry = FindAttack(spec.attack);
     if (entry == nullptr) return Refused("UNKNOWN_ATTACK", "there is no such attack");
+    LETHE_ASSIGN_OR_RETURN(const ModelCondition condition, ParseCondition(spec.condition));
+    if (condition.kind != ModelCondition::Kind::kAsIs) {
+      return Refused("UNKNOWN_CONDITION", "conditions are not served yet");
+    }
     if (const auto wrong = CheckParameters(entry->parameters, spec.overrides)) {
       return Refused("BAD_PARAMETER", *wrong);
     }
     outcomes.push_back({.attack = std::string(entry->name),
                         .parameters = ResolveParameters(entry->parameters, {}, spec.overrides),
-                        .family = entry->family});
+                        .family = entry->family,
+                        .reach = entry->reach,
+                        .report_only = spec.report_only});
   }
   return outcomes;
 }
@@ -47,6 +54,14 @@ bool HaveSpans(std::span<const Sequence> sequences) {
   return std::all_of(sequences.begin(), sequences.end(), [](const Sequence& s) {
     return !s.sensitive.empty() && s.sensitive.back().end > 1;
   });
+}
+
+AttackDetail& DetailOf(AttackOutcome& outcome, const std::string& name) {
+  for (AttackDetail& detail : outcome.details) {
+    if (detail.name == name) return detail;
+  }
+  outcome.details.push_back({.name = name});
+  return outcome.details.back();
 }
 
 // One model of the two: all attacks, likelihoods and utility.
@@ -89,8 +104,11 @@ class Phase {
     const auto start = SteadyClock::now();
     const AttackFunction attack = FindAttackFunction(outcome.attack);
     outcome.on_spans = on_spans;
+    const AttackContext context{.forgotten = request_.forgotten, .control = request_.control};
     const auto run = [&](std::span<const Sequence> sequences) {
-      return attack({model_, sequences, outcome.parameters, on_spans, request_.seed});
+      TeacherForced forced(model_, sequences);
+      return attack(
+          {model_, sequences, outcome.parameters, on_spans, request_.seed, forced, context});
     };
     LETHE_ASSIGN_OR_RETURN(AttackScores forgotten, run(request_.forgotten));
     // A control set is large; between its parts the caller may stop the run.
@@ -102,10 +120,18 @@ class Phase {
                              run(std::span(request_.control).subspan(begin, count)));
       control.scores.insert(control.scores.end(), part.scores.begin(), part.scores.end());
       control.forward_tokens += part.forward_tokens;
+      for (const auto& [name, values] : part.details) {
+        std::vector<double>& all = control.details[name];
+        all.insert(all.end(), values.begin(), values.end());
+      }
+    }
+    for (auto& [name, values] : forgotten.details) {
+      AttackDetail& detail = DetailOf(outcome, name);
+      detail.forgotten.*side_ = std::move(values);
+      detail.control.*side_ = std::move(control.details[name]);
     }
     outcome.forgotten.*side_ = std::move(forgotten.scores);
     outcome.control.*side_ = std::move(control.scores);
-    outcome.queries_needed.*side_ = std::move(forgotten.queries_needed);
     outcome.forward_tokens += forgotten.forward_tokens + control.forward_tokens;
     outcome.seconds += SecondsSince(start);
     return absl::OkStatus();
@@ -181,11 +207,17 @@ absl::StatusOr<AttackReport> LoadAndAttack(const AttackRequest& request,
 
 }  // namespace
 
-std::vector<AttackSpec> DefaultPlan() {
+std::vector<AttackSpec> PlanOf(std::string_view name) {
   std::vector<AttackSpec> plan;
-  for (const AttackEntry& entry : Attacks()) plan.push_back({std::string(entry.name), {}});
+  const PlanEntry* entry = FindPlan(name);
+  if (entry == nullptr) return plan;
+  for (const PlanRow& row : entry->rows) {
+    plan.push_back({.attack = std::string(row.attack), .condition = std::string(row.condition)});
+  }
   return plan;
 }
+
+std::vector<AttackSpec> DefaultPlan() { return PlanOf(Plans().front().name); }
 
 absl::StatusOr<AttackReport> RunAttacks(const AttackRequest& request,
                                         const ProgressCallback& progress) {

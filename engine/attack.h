@@ -2,20 +2,23 @@
 //
 //   AttackRequest request{.base_folder = base, .candidate_folder = candidate,
 //                         .forgotten = forgotten, .control = control,
-//                         .texts = {{"retain", retain}}, .plan = DefaultPlan(), .seed = 7};
+//                         .texts = {{"retain", retain}}, .plan = PlanOf("standard"), .seed = 7};
 //   LETHE_ASSIGN_OR_RETURN(AttackReport report, RunAttacks(request, progress));
 //
 // Every attack runs on forgotten and on control text, on the base ("before") and on the candidate
 // ("after"), with the same random numbers. One double a sequence and phase; higher is more
 // memorised, the scale is the catalogue's. Whether an attack had power is for the reader of
-// `before` to decide.
+// `before` to decide. A spec may name a condition (condition.h) that both models are brought into
+// first. What cannot be tried on these sequences (too short, no spans, no tokenizer) or would go
+// beyond the budget stands in `left_out` with its reason; it is never passed over in silence.
 //
 // Spans      when every forgotten and every control sequence names sensitive spans, extraction,
 //            membership and MA are about the spans: the prefix ends where the first span begins,
 //            and only span tokens count. Otherwise all tokens behind the prompt count.
 // Threads    any thread; two calls at once share the CPU threads of OpenDevice.
 // Errors     as Evaluate; INVALID_ARGUMENT: UNKNOWN_ATTACK, BAD_PARAMETER, NOTHING_TO_ATTACK,
-//            NOTHING_TO_COMPARE_WITH; FAILED_PRECONDITION: BASE_CHANGED, CANDIDATE_CHANGED,
+//            NOTHING_TO_COMPARE_WITH,
+//            UNKNOWN_CONDITION; FAILED_PRECONDITION: BASE_CHANGED, CANDIDATE_CHANGED,
 //            MODEL_NOT_FINITE of the base, CANDIDATE_NOT_FINITE.
 #ifndef LETHE_ENGINE_ATTACK_H_
 #define LETHE_ENGINE_ATTACK_H_
@@ -36,9 +39,13 @@ namespace lethe {
 struct AttackSpec {
   std::string attack;         // a name of the catalogue
   ParameterValues overrides;  // of its parameters
+  std::string condition;      // of the model, as in condition.h; empty: as it is
+  bool report_only = false;   // not to be judged; carried to the outcome
 };
 
-// Every attack of the catalogue with its default parameters.
+// A plan of the catalogue; empty for a name that it does not have.
+std::vector<AttackSpec> PlanOf(std::string_view plan);
+// Its first plan.
 std::vector<AttackSpec> DefaultPlan();
 
 struct NamedText {
@@ -55,6 +62,12 @@ struct AttackRequest {
   std::vector<Sequence> control;  // same kind, never trained on
   std::vector<NamedText> texts;   // whose likelihood is measured: retain, control, others
   std::vector<AttackSpec> plan;
+  // Forward tokens that may be spent, as expected before an attack runs; 0: no limit. Rows of the
+  // plan that would go beyond it are left out, from the plan's end.
+  int64_t max_forward_tokens = 0;
+  // Where what is done is kept, one small file for each attack and model, so that a run that was
+  // killed goes on where it was. Figures only. Empty: nothing is kept.
+  std::filesystem::path resume_folder;
   uint64_t seed = 0;
   std::string digest_key;
   Device device;
@@ -65,18 +78,34 @@ struct BeforeAfter {
   std::vector<double> after;
 };
 
+// A further figure of an attack, one a sequence: "queries_needed", "exact_match".
+struct AttackDetail {
+  std::string name;
+  BeforeAfter forgotten;
+  BeforeAfter control;
+};
+
 struct AttackOutcome {
   std::string attack;
+  std::string condition;       // empty: the model as it is
   ParameterValues parameters;  // every one that was used
   AttackFamily family = AttackFamily::kExtraction;
+  AttackReach reach = AttackReach::kGreedy;  // kDeeper under every condition but "as it is"
+  bool report_only = false;
   bool on_spans = false;
   BeforeAfter forgotten;
   BeforeAfter control;
-  // sampled_extraction only: draws needed for a chance of p to see the exact suffix (span) once; 0:
-  // never. One a forgotten sequence.
-  BeforeAfter queries_needed;
+  std::vector<AttackDetail> details;
+  int64_t expected_forward_tokens = 0;  // as said before it ran
   int64_t forward_tokens = 0;
   double seconds = 0;
+};
+
+struct LeftOut {
+  std::string attack;
+  std::string condition;
+  std::string reason;  // "BUDGET", or why it cannot be tried on this text
+  int64_t expected_forward_tokens = 0;
 };
 
 struct TextUtility {
@@ -89,8 +118,9 @@ struct TextUtility {
 
 struct AttackReport {
   std::vector<AttackOutcome> attacks;  // in the order of the plan
-  std::vector<TextUtility> utility;    // in the order of `texts`
-  BeforeAfter forgotten_nll;           // nats a token: on the spans when `on_spans`
+  std::vector<LeftOut> left_out;
+  std::vector<TextUtility> utility;  // in the order of `texts`
+  BeforeAfter forgotten_nll;         // nats a token: on the spans when `on_spans`
   BeforeAfter control_nll;
   bool on_spans = false;
   RunRecord run;

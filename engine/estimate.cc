@@ -289,8 +289,9 @@ Range ExpectedSteps(const PresetEntry& preset, const ParameterValues& parameters
 
 std::vector<PlannedAttack> DefaultAttacks() {
   std::vector<PlannedAttack> attacks;
-  for (const AttackEntry& entry : Attacks()) {
-    attacks.push_back({std::string(entry.name), ResolveParameters(entry.parameters, {}, {})});
+  for (const PlanRow& row : Plans().front().rows) {
+    attacks.push_back(
+        {std::string(row.attack), ResolveParameters(FindAttack(row.attack)->parameters, {}, {})});
   }
   return attacks;
 }

@@ -191,9 +191,18 @@ std::string_view FamilyName(v1::AttackFamily family) {
       return "membership";
     case v1::ATTACK_FAMILY_MEMORISATION:
       return "memorisation";
+    case v1::ATTACK_FAMILY_DIAGNOSTIC:
+      return "diagnostic";
     default:
       return "unknown";
   }
+}
+
+const v1::AttackDetail* FindDetail(const v1::AttackResult& attack, std::string_view name) {
+  for (const v1::AttackDetail& detail : attack.details()) {
+    if (detail.name() == name) return &detail;
+  }
+  return nullptr;
 }
 
 std::string Figure(double value) {

@@ -114,6 +114,9 @@ std::string AttackLabel(const v1::Measurements& measurements, int index);
 // "extraction", "membership" or "memorisation".
 std::string_view FamilyName(v1::AttackFamily family);
 
+// A further figure of an attack; null where it has none of this name.
+const v1::AttackDetail* FindDetail(const v1::AttackResult& attack, std::string_view name);
+
 // Figures as all sentences, tables and pages write them: three decimals, fewer for large ones.
 std::string Figure(double value);
 

@@ -95,6 +95,9 @@ void CheckAttacks(const v1::Measurements& m, Faults& faults) {
     const v1::AttackResult& a = m.attacks(i);
     const std::string at = absl::StrCat("attacks[", i, "]");
     if (!IsName(a.attack())) faults.Add(at + ".attack is not a name");
+    if (!a.condition().empty() && !IsName(a.condition())) {
+      faults.Add(at + ".condition is not a name");
+    }
     for (const auto& [name, value] : a.parameters()) {
       if (!IsName(name) || !std::isfinite(value)) {
         faults.Add(at + ".parameters has a key that is no name or a value that is not finite");
@@ -107,6 +110,7 @@ void CheckAttacks(const v1::Measurements& m, Faults& faults) {
       case v1::ATTACK_FAMILY_MEMORISATION:
         break;
       case v1::ATTACK_FAMILY_MEMBERSHIP:
+      case v1::ATTACK_FAMILY_DIAGNOSTIC:
         low = -kLargest;
         high = kLargest;
         break;
@@ -115,9 +119,11 @@ void CheckAttacks(const v1::Measurements& m, Faults& faults) {
     }
     faults.Pair(at + ".forgotten", a.forgotten(), n, low, high);
     faults.Pair(at + ".control", a.control(), c, low, high);
-    if (a.has_queries_needed() &&
-        a.queries_needed().before_size() + a.queries_needed().after_size() > 0) {
-      faults.Pair(at + ".queries_needed", a.queries_needed(), n, 0, 1e300);
+    for (const v1::AttackDetail& detail : a.details()) {
+      const std::string figure = absl::StrCat(at, ".details[", detail.name(), "]");
+      if (!IsName(detail.name())) faults.Add(at + ".details has a name that is none");
+      faults.Pair(figure + ".forgotten", detail.forgotten(), n, -1e300, 1e300);
+      faults.Pair(figure + ".control", detail.control(), c, -1e300, 1e300);
     }
     if (a.forward_tokens() < 0 || !(a.seconds() >= 0 && a.seconds() <= kLargest)) {
       faults.Add(at + ": its cost must be finite and not negative");

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "base/status.h"
 
 namespace lethe {
@@ -72,9 +73,13 @@ void CheckVerdict(const v1::VerdictPolicy& p, Faults& faults) {
   range("likely_sds", p.has_likely_sds(), p.likely_sds(), 0, 100);
   range("control_score_change", p.has_control_score_change(), p.control_score_change(), 0, 1);
   range("negligible_nats", p.has_negligible_nats(), p.negligible_nats(), 0, 10);
+  range("control_kind_margin", p.has_control_kind_margin(), p.control_kind_margin(), 0, 0.5);
   range("false_alarm", p.has_false_alarm(), p.false_alarm(), 1e-6, 1);
   for (int i = 0; i < p.required_attacks_size(); ++i) {
-    faults.Name(absl::StrCat("verdict.required_attacks[", i, "]"), p.required_attacks(i));
+    const std::string at = absl::StrCat("verdict.required_attacks[", i, "]");
+    const std::vector<std::string> parts =
+        absl::StrSplit(p.required_attacks(i), absl::MaxSplits('@', 1));
+    for (const std::string& part : parts) faults.Name(at, part);
   }
 }
 
@@ -94,6 +99,7 @@ v1::VerdictPolicy WithDefaults(v1::VerdictPolicy p) {
   if (!p.has_control_score_change()) p.set_control_score_change(0.1);
   if (!p.has_negligible_nats()) p.set_negligible_nats(0.05);
   if (!p.has_false_alarm()) p.set_false_alarm(0.02);
+  if (!p.has_control_kind_margin()) p.set_control_kind_margin(0.25);
   return p;
 }
 
@@ -111,10 +117,16 @@ v1::ModelPolicy WithDefaults(v1::ModelPolicy policy, const std::vector<v1::Rung>
   *policy.mutable_verdict() = WithDefaults(policy.verdict());
   if (policy.verdict().required_attacks().empty()) {
     for (const v1::AttackSpec& attack : policy.attacks()) {
-      policy.mutable_verdict()->add_required_attacks(attack.attack());
+      policy.mutable_verdict()->add_required_attacks(AttackId(attack.attack(), attack.condition()));
     }
   }
   return policy;
+}
+
+std::string AttackId(std::string_view attack, std::string_view condition) {
+  std::string id(attack);
+  if (!condition.empty()) id.append("@").append(condition);
+  return id;
 }
 
 absl::Status ValidatePolicy(const v1::VerdictPolicy& policy) {
@@ -142,7 +154,13 @@ absl::Status ValidatePolicy(const v1::ModelPolicy& policy) {
     const std::string at = absl::StrCat("attacks[", i, "]");
     faults.Name(at + ".attack", policy.attacks(i).attack());
     faults.Finite(at + ".parameters", policy.attacks(i).parameters());
+    if (!policy.attacks(i).condition().empty()) {
+      faults.Name(at + ".condition", policy.attacks(i).condition());
+    }
   }
+  if (!policy.attack_plan().empty()) faults.Name("attack_plan", policy.attack_plan());
+  faults.Range("max_forward_tokens", policy.max_forward_tokens() != 0,
+               static_cast<double>(policy.max_forward_tokens()), 0, 1e15);
   faults.Range("retired_checkpoints_kept", policy.has_retired_checkpoints_kept(),
                policy.retired_checkpoints_kept(), 0, 1000);
   CheckVerdict(policy.verdict(), faults);

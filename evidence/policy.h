@@ -31,6 +31,9 @@ v1::VerdictPolicy WithDefaults(v1::VerdictPolicy policy);
 v1::ModelPolicy WithDefaults(v1::ModelPolicy policy, const std::vector<v1::Rung>& ladder = {},
                              const std::vector<v1::AttackSpec>& attacks = {});
 
+// How policies, gates and tables name an attack under a condition: "loss", "loss@int4-g128".
+std::string AttackId(std::string_view attack, std::string_view condition);
+
 // Ranges, names and finite numbers, of policies with or without their defaults filled in.
 absl::Status ValidatePolicy(const v1::ModelPolicy& policy);
 absl::Status ValidatePolicy(const v1::VerdictPolicy& policy);

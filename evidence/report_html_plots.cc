@@ -48,8 +48,9 @@ Axis AxisOf(const StripPlot& plot) {
 }
 
 std::string QueriesPlot(const v1::AttackResult& attack) {
-  const v1::BeforeAfter& q = attack.queries_needed();
-  if (q.before_size() == 0) return "";
+  const v1::AttackDetail* detail = FindDetail(attack, "queries_needed");
+  if (detail == nullptr) return "";
+  const v1::BeforeAfter& q = detail->forgotten();
   double most = 1;
   for (double x : q.before()) most = std::max(most, x);
   for (double x : q.after()) most = std::max(most, x);

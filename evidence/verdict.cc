@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "evidence/comparison.h"
+#include "evidence/policy.h"
 #include "evidence/sentences.h"
 
 namespace lethe {
@@ -357,7 +358,9 @@ class Judge {
 
 absl::Status CheckRequired(const v1::Measurements& m, const v1::VerdictPolicy& policy) {
   std::set<std::string> ran;
-  for (const v1::AttackResult& attack : m.attacks()) ran.insert(attack.attack());
+  for (const v1::AttackResult& a : m.attacks()) ran.insert(AttackId(a.attack(), a.condition()));
+  for (const v1::LeftOut& left : m.left_out())
+    ran.insert(AttackId(left.attack(), left.condition()));
   std::string missing;
   for (const std::string& name : policy.required_attacks()) {
     if (ran.count(name) == 0) absl::StrAppend(&missing, missing.empty() ? "" : ", ", name);

@@ -113,6 +113,7 @@ absl::Status FillVerify(const Core& core, const storage::Snapshot& snapshot,
   work->set_base_generation(record.base_generation());
   work->set_data_folder(DataFolder(ModelId{record.model_id()}, registered));
   *work->mutable_attacks() = policy.attacks();
+  work->set_max_forward_tokens(policy.max_forward_tokens());
   work->mutable_unlearn_run()->ParseFromString(record.run());
   return absl::OkStatus();
 }

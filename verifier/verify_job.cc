@@ -30,6 +30,8 @@ v1::AttackFamily FamilyOf(AttackFamily family) {
       return v1::ATTACK_FAMILY_MEMBERSHIP;
     case AttackFamily::kMemorisation:
       return v1::ATTACK_FAMILY_MEMORISATION;
+    case AttackFamily::kDiagnostic:
+      return v1::ATTACK_FAMILY_DIAGNOSTIC;
   }
   return v1::ATTACK_FAMILY_UNSPECIFIED;
 }
@@ -82,14 +84,22 @@ void FillForgotten(const v1::VerifyWork& work, v1::Measurements* out) {
 
 void FillAttack(const AttackOutcome& outcome, v1::AttackResult* out) {
   out->set_attack(outcome.attack);
+  out->set_condition(outcome.condition);
+  out->set_report_only(outcome.report_only);
   for (const auto& [name, value] : outcome.parameters) (*out->mutable_parameters())[name] = value;
   out->set_family(FamilyOf(outcome.family));
+  out->set_reach(outcome.reach == AttackReach::kGreedy ? v1::ATTACK_REACH_GREEDY
+                                                       : v1::ATTACK_REACH_DEEPER);
   Fill(outcome.forgotten, out->mutable_forgotten());
   Fill(outcome.control, out->mutable_control());
+  out->set_expected_forward_tokens(outcome.expected_forward_tokens);
   out->set_forward_tokens(outcome.forward_tokens);
   out->set_seconds(outcome.seconds);
-  if (!outcome.queries_needed.before.empty()) {
-    Fill(outcome.queries_needed, out->mutable_queries_needed());
+  for (const AttackDetail& detail : outcome.details) {
+    v1::AttackDetail* figure = out->add_details();
+    figure->set_name(detail.name);
+    Fill(detail.forgotten, figure->mutable_forgotten());
+    Fill(detail.control, figure->mutable_control());
   }
 }
 
@@ -121,7 +131,19 @@ v1::Measurements MeasurementsOf(const v1::Job& job, const AttackRequest& request
   for (const Sequence& sequence : request.control) {
     out.add_control_tokens(static_cast<int32_t>(sequence.ids.size()));
   }
-  for (const AttackOutcome& outcome : report.attacks) FillAttack(outcome, out.add_attacks());
+  int64_t forward_tokens = 0;
+  for (const AttackOutcome& outcome : report.attacks) {
+    FillAttack(outcome, out.add_attacks());
+    forward_tokens += outcome.forward_tokens;
+  }
+  for (const LeftOut& left : report.left_out) {
+    v1::LeftOut* entry = out.add_left_out();
+    entry->set_attack(left.attack);
+    entry->set_condition(left.condition);
+    entry->set_reason(left.reason);
+    entry->set_expected_forward_tokens(left.expected_forward_tokens);
+  }
+  out.set_forward_tokens(forward_tokens);
   for (const TextUtility& utility : report.utility) {
     v1::TextUtility* text = out.add_utility();
     text->set_name(utility.name);
@@ -155,9 +177,12 @@ absl::StatusOr<AttackRequest> VerifyRunner::RequestOf(const v1::Job& job) const 
   for (const v1::AttackSpec& spec : work.attacks()) {
     AttackSpec& attack = request.plan.emplace_back();
     attack.attack = spec.attack();
+    attack.condition = spec.condition();
+    attack.report_only = spec.report_only();
     for (const auto& [name, value] : spec.parameters()) attack.overrides[name] = value;
   }
   if (request.plan.empty()) request.plan = DefaultPlan();
+  request.max_forward_tokens = work.max_forward_tokens();
   request.seed = job.seed();
   request.digest_key = DigestKey(job);
   request.device = device_;

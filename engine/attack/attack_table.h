@@ -7,29 +7,46 @@
 #define LETHE_ENGINE_ATTACK_ATTACK_TABLE_H_
 
 #include <cstdint>
+#include <map>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/status.h"
+#include "engine/attack/teacher_forced.h"
 #include "engine/catalog.h"
 #include "engine/model/decoder.h"
 #include "text/sequence.h"
+#include "text/tokenizer.h"
 
 namespace lethe {
 
+// What the attacks of one run have in common, whatever the model.
+struct AttackContext {
+  const Tokenizer* tokenizer = nullptr;  // of the base's folder; null: it has none
+  std::span<const Sequence> kept;        // other records of the kind: the retain set
+  std::span<const Sequence> forgotten;   // all that is to be forgotten
+  std::span<const Sequence> control;     // same kind, never trained on
+};
+
 struct AttackInput {
-  const Decoder& model;
+  const Decoder& model;  // in its condition
   std::span<const Sequence> sequences;
   const ParameterValues& parameters;  // all of the attack's
   bool on_spans = false;              // every sequence has sensitive spans, and they are the aim
   uint64_t seed = 0;
+  TeacherForced& forced;  // one pass over the sequences, shared by all attacks that read it
+  const AttackContext& context;
 };
 
 struct AttackScores {
-  std::vector<double> scores;          // one a sequence; higher is more memorised
-  std::vector<double> queries_needed;  // sampled extraction only
-  int64_t forward_tokens = 0;
+  std::vector<double> scores;                          // one a sequence; higher is more memorised
+  std::map<std::string, std::vector<double>> details;  // further figures, one a sequence each
+  int64_t forward_tokens = 0;  // beside those of `forced`, which are counted once
+  // Not empty: it cannot be tried on these sequences, and this is why. The attack is left out for
+  // all of them.
+  std::string not_applicable;
 };
 
 using AttackFunction = absl::StatusOr<AttackScores> (*)(const AttackInput&);

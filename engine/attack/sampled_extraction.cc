@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/log_softmax.h>
+#include <ATen/ops/sort.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/topk.h>
 
@@ -18,13 +19,24 @@
 namespace lethe {
 
 at::Tensor SchemeLogProbs(const at::Tensor& logits, const at::Tensor& targets, double temperature,
-                          int64_t top_k) {
+                          int64_t top_k, double top_p) {
   at::Tensor scaled = logits.to(at::kFloat) / temperature;  // (N,V)
   if (top_k > 0 && top_k < scaled.size(1)) {
     const at::Tensor least = std::get<0>(scaled.topk(top_k, 1)).select(1, top_k - 1).unsqueeze(1);
     scaled = scaled.masked_fill(scaled < least, -std::numeric_limits<double>::infinity());
   }
-  return at::log_softmax(scaled, 1).gather(1, targets.unsqueeze(1)).squeeze(1);  // (N)
+  at::Tensor log_q = at::log_softmax(scaled, 1);                                  // (N,V)
+  const at::Tensor of_target = log_q.gather(1, targets.unsqueeze(1)).squeeze(1);  // (N)
+  if (top_p >= 1) return of_target;
+  // A token is kept when what is likelier does not reach p yet. Of equals the lower id comes first,
+  // as in the sampler.
+  const auto [sorted, order] = at::sort(log_q, /*stable=*/true, /*dim=*/1, /*descending=*/true);
+  const at::Tensor q = sorted.exp();
+  const at::Tensor kept = (q.cumsum(1) - q) < top_p;  // (N,V), likeliest first
+  const at::Tensor mass = (q * kept).sum(1);          // (N)
+  const at::Tensor at_target = order.eq(targets.unsqueeze(1)).logical_and(kept).any(1);
+  return (of_target - mass.log())
+      .masked_fill(at_target.logical_not(), -std::numeric_limits<double>::infinity());
 }
 
 absl::StatusOr<std::vector<double>> SuffixLogProbs(const Decoder& model,
@@ -102,11 +114,12 @@ absl::StatusOr<AttackScores> SampledExtraction(const AttackInput& input) {
 
   LETHE_ASSIGN_OR_RETURN(const std::vector<double> log_probs,
                          SuffixLogProbs(input.model, input.sequences, cases, temperature, top_k));
-  out.queries_needed.assign(input.sequences.size(), 0);
+  std::vector<double>& queries_needed = out.details["queries_needed"];
+  queries_needed.assign(input.sequences.size(), 0);
   for (size_t i = 0; i < cases.size(); ++i) {
     out.forward_tokens += cases[i].end - cases[i].prefix_begin;
     const double queries = QueriesNeeded(log_probs[i], p);
-    double& least = out.queries_needed[cases[i].sequence];
+    double& least = queries_needed[cases[i].sequence];
     if (queries > 0 && (least == 0 || queries < least)) least = queries;
   }
   return out;

@@ -21,9 +21,10 @@
 namespace lethe {
 
 // logits (N,V) -> (N) log q of `targets` (N) int64; -inf for a token outside the k likeliest (0:
-// all are kept). Ties at the k-th place are kept.
+// all are kept) or behind those of them whose probabilities reach p. Ties at the k-th place are
+// kept.
 at::Tensor SchemeLogProbs(const at::Tensor& logits, const at::Tensor& targets, double temperature,
-                          int64_t top_k);
+                          int64_t top_k, double top_p = 1);
 
 // log p_z of each case.
 absl::StatusOr<std::vector<double>> SuffixLogProbs(const Decoder& model,

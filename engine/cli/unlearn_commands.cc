@@ -149,6 +149,15 @@ double Mean(const std::vector<double>& values) {
 
 Json BeforeAfterJson(const BeforeAfter& b) { return {{"before", b.before}, {"after", b.after}}; }
 
+Json DetailsJson(const AttackOutcome& outcome) {
+  Json details = Json::object();
+  for (const AttackDetail& detail : outcome.details) {
+    details[detail.name] = {{"forgotten", BeforeAfterJson(detail.forgotten)},
+                            {"control", BeforeAfterJson(detail.control)}};
+  }
+  return details;
+}
+
 void PrintReport(const AttackReport& report, bool json) {
   std::vector<std::vector<std::string>> rows = {
       {"attack (means)", "forgotten before", "after", "control before", "after", "seconds"}};
@@ -159,7 +168,7 @@ void PrintReport(const AttackReport& report, bool json) {
                  {"on_spans", a.on_spans},
                  {"forgotten", BeforeAfterJson(a.forgotten)},
                  {"control", BeforeAfterJson(a.control)},
-                 {"queries_needed", BeforeAfterJson(a.queries_needed)},
+                 {"details", DetailsJson(a)},
                  {"forward_tokens", a.forward_tokens},
                  {"seconds", a.seconds}});
     }

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/catalog.h"
+#include "engine/condition.h"
 #include "evidence/policy.h"
 #include "server/convert.h"
 #include "server/errors.h"
@@ -46,6 +47,9 @@ absl::Status CheckAttack(const v1::AttackSpec& spec, int index) {
     return Invalid(field + ".parameters",
                    "a parameter is unknown or out of range; see the catalogue");
   }
+  if (!ParseCondition(spec.condition()).ok()) {
+    return Invalid(field + ".condition", "there is no such condition; docs/attacks.md lists them");
+  }
   return absl::OkStatus();
 }
 
@@ -69,6 +73,9 @@ absl::StatusOr<v1::ModelPolicy> ResolvePolicy(const v1::ModelPolicy& asked,
   for (int i = 0; i < asked.attacks_size() && !wrong.Enough(); ++i) {
     wrong.Add(CheckAttack(asked.attacks(i), i));
   }
+  if (!asked.attack_plan().empty() && FindPlan(asked.attack_plan()) == nullptr) {
+    wrong.Add(Invalid("attack_plan", "the catalogue has no such plan"));
+  }
   LETHE_RETURN_IF_ERROR(wrong.status());
   v1::ModelPolicy policy = asked;
   for (v1::Rung& rung : *policy.mutable_ladder()) {
@@ -83,9 +90,12 @@ absl::StatusOr<v1::ModelPolicy> ResolvePolicy(const v1::ModelPolicy& asked,
     rung.set_method(method);
     rung.set_preset(preset);
   }
+  if (policy.attack_plan().empty()) policy.set_attack_plan(std::string(Plans().front().name));
   std::vector<v1::AttackSpec> attacks;
-  for (const AttackEntry& entry : Attacks()) {
-    attacks.emplace_back().set_attack(std::string(entry.name));
+  for (const PlanRow& row : FindPlan(policy.attack_plan())->rows) {
+    v1::AttackSpec& spec = attacks.emplace_back();
+    spec.set_attack(std::string(row.attack));
+    spec.set_condition(std::string(row.condition));
   }
   if (policy.max_tickets_per_job() == 0) {
     policy.set_max_tickets_per_job(static_cast<int32_t>(config.max_tickets_per_job));

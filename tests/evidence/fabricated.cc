@@ -58,11 +58,12 @@ void AddQueries(v1::AttackResult* a) {
     if (score > 0.9) return 1.0;
     return score < 0.12 ? 0.0 : std::round(std::pow(10, 6 * (1 - score)));
   };
-  for (double score : a->forgotten().before()) {
-    a->mutable_queries_needed()->add_before(queries(score));
-  }
-  for (double score : a->forgotten().after()) {
-    a->mutable_queries_needed()->add_after(queries(score));
+  v1::AttackDetail* detail = a->add_details();
+  detail->set_name("queries_needed");
+  for (const auto& [from, to] : {std::pair{&a->forgotten(), detail->mutable_forgotten()},
+                                 std::pair{&a->control(), detail->mutable_control()}}) {
+    for (double score : from->before()) to->add_before(queries(score));
+    for (double score : from->after()) to->add_after(queries(score));
   }
 }
 

@@ -85,7 +85,10 @@ TEST_F(Property, TheOrderOfSequencesChangesNoByte) {
     for (v1::AttackResult& a : *m.mutable_attacks()) {
       Permute(f, a.mutable_forgotten());
       Permute(c, a.mutable_control());
-      Permute(f, a.mutable_queries_needed());
+      for (v1::AttackDetail& detail : *a.mutable_details()) {
+        Permute(f, detail.mutable_forgotten());
+        Permute(c, detail.mutable_control());
+      }
     }
     const auto verdict = ComputeVerdict(m, {});
     ASSERT_TRUE(verdict.ok());
@@ -236,7 +239,7 @@ TEST_F(Property, MutatedBytesNeverCrash) {
     }
   }
   EXPECT_GT(verdicts, 500);
-  EXPECT_GT(refused, 500);
+  EXPECT_GT(refused, 400);
 }
 
 // What a verifier would draw: scores of unseen text for control

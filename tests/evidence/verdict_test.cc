@@ -381,7 +381,9 @@ TEST(Malformed, EachFaultIsRefused) {
       {"text as a name", [](auto& m) { m.mutable_attacks(0)->set_attack("call 555 0100"); }},
       {"text as a ticket", [](auto& m) { m.mutable_forgotten(0)->set_ticket_id("Ann B."); }},
       {"queries short",
-       [](auto& m) { m.mutable_attacks(1)->mutable_queries_needed()->clear_after(); }},
+       [](auto& m) {
+         m.mutable_attacks(1)->mutable_details(0)->mutable_forgotten()->clear_after();
+       }},
       {"NaN parameter", [&](auto& m) { (*m.mutable_attacks(0)->mutable_parameters())["x"] = nan; }},
       {"NaN cost", [&](auto& m) { m.mutable_attacks(0)->set_seconds(nan); }},
   };

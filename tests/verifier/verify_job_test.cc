@@ -52,9 +52,13 @@ AttackReport Found() {
   greedy.family = AttackFamily::kExtraction;
   greedy.forgotten = {{0.9, 0.8}, {0.1, 0.2}};
   greedy.control = {{0.05}, {0.06}};
-  greedy.queries_needed = {{1, 2}, {0, 4}};
+  greedy.condition = "int4";
+  greedy.reach = AttackReach::kDeeper;
+  greedy.details = {
+      {.name = "queries_needed", .forgotten = {{1, 2}, {0, 4}}, .control = {{0}, {9}}}};
   greedy.forward_tokens = 123;
   greedy.seconds = 0.5;
+  report.left_out = {{.attack = "beams", .reason = "BUDGET", .expected_forward_tokens = 900}};
   report.attacks.emplace_back().family = AttackFamily::kMembership;
   report.attacks.emplace_back().family = AttackFamily::kMemorisation;
   for (const char* name : {"control", "retain", "news"}) {
@@ -112,12 +116,21 @@ TEST(Measurements, HaveEveryFigureOfTheEngine) {
   EXPECT_THAT(greedy.forgotten().after(), ElementsAre(0.1, 0.2));
   EXPECT_THAT(greedy.control().before(), ElementsAre(0.05));
   EXPECT_THAT(greedy.control().after(), ElementsAre(0.06));
-  EXPECT_THAT(greedy.queries_needed().after(), ElementsAre(0, 4));
+  EXPECT_EQ(greedy.condition(), "int4");
+  EXPECT_EQ(greedy.reach(), v1::ATTACK_REACH_DEEPER);
+  ASSERT_EQ(greedy.details_size(), 1);
+  EXPECT_EQ(greedy.details(0).name(), "queries_needed");
+  EXPECT_THAT(greedy.details(0).forgotten().after(), ElementsAre(0, 4));
+  EXPECT_THAT(greedy.details(0).control().after(), ElementsAre(9));
   EXPECT_EQ(greedy.forward_tokens(), 123);
   EXPECT_EQ(greedy.seconds(), 0.5);
   EXPECT_EQ(m.attacks(1).family(), v1::ATTACK_FAMILY_MEMBERSHIP);
   EXPECT_EQ(m.attacks(2).family(), v1::ATTACK_FAMILY_MEMORISATION);
-  EXPECT_FALSE(m.attacks(1).has_queries_needed());
+  EXPECT_EQ(m.attacks(1).details_size(), 0);
+  ASSERT_EQ(m.left_out_size(), 1);
+  EXPECT_EQ(m.left_out(0).attack(), "beams");
+  EXPECT_EQ(m.left_out(0).reason(), "BUDGET");
+  EXPECT_EQ(m.left_out(0).expected_forward_tokens(), 900);
   ASSERT_EQ(m.utility_size(), 3);
   EXPECT_EQ(m.utility(0).role(), v1::TEXT_ROLE_CONTROL);
   EXPECT_EQ(m.utility(1).role(), v1::TEXT_ROLE_RETAIN);

@@ -83,7 +83,8 @@ class Attacks : public testing::Test {
   absl::StatusOr<AttackScores> Run(std::string_view name, const std::vector<Sequence>& sequences,
                                    const ParameterValues& overrides = {}, bool on_spans = false) {
     const ParameterValues parameters = Defaults(name, overrides);
-    return FindAttackFunction(name)({model_, sequences, parameters, on_spans, 1});
+    TeacherForced forced(model_, sequences);
+    return FindAttackFunction(name)({model_, sequences, parameters, on_spans, 1, forced, {}});
   }
 
   const Decoder model_ = RandomModel({.vocab = 20, .context = 48}, 8);
@@ -108,8 +109,8 @@ TEST_F(Attacks, SamplingAmongOneTokenIsGreedy) {
   ASSERT_TRUE(got.ok()) << got.status();
   EXPECT_EQ(got->scores[0], 1);
   EXPECT_DOUBLE_EQ(got->scores[1], 7.0 / 8);
-  EXPECT_EQ(got->queries_needed[0], 1);
-  EXPECT_EQ(got->queries_needed[1], 0);
+  EXPECT_EQ(got->details.at("queries_needed")[0], 1);
+  EXPECT_EQ(got->details.at("queries_needed")[1], 0);
 }
 
 TEST_F(Attacks, LikelihoodAttacksReadTheSpansWhenAsked) {
@@ -195,10 +196,12 @@ TEST(RunAttacks, BeforeAndAfterUnlearning) {
   EXPECT_EQ(greedy.forgotten.before, (std::vector<double>{1, 1, 1}));
   for (const double share : greedy.forgotten.after) EXPECT_LT(share, 0.5);
   const AttackOutcome& sampled = report->attacks[1];
-  ASSERT_EQ(sampled.queries_needed.before.size(), 3U);
+  ASSERT_EQ(sampled.details.size(), 1U);
+  const BeforeAfter& queries = sampled.details[0].forgotten;
+  ASSERT_EQ(queries.before.size(), 3U);
   for (size_t i = 0; i < 3; ++i) {
-    EXPECT_LE(sampled.queries_needed.before[i], 10);
-    const double after = sampled.queries_needed.after[i];
+    EXPECT_LE(queries.before[i], 10);
+    const double after = queries.after[i];
     EXPECT_TRUE(after == 0 || after > 1000) << after;
   }
   EXPECT_EQ(report->utility[0].name, "retain");

@@ -7,6 +7,7 @@
 
 #include "engine/attack.h"
 #include "engine/attack/attack_table.h"
+#include "engine/condition.h"
 #include "engine/unlearn/method_table.h"
 
 namespace lethe {
@@ -26,7 +27,28 @@ TEST(Catalog, EveryNameHasAFunctionAndIsThereOnce) {
   }
   EXPECT_EQ(FindAttackFunction("wish"), nullptr);
   EXPECT_EQ(FindMethodFunction("wish"), nullptr);
-  EXPECT_EQ(DefaultPlan().size(), Attacks().size());
+  for (const PlanEntry& plan : Plans()) {
+    for (const PlanRow& row : plan.rows) {
+      EXPECT_NE(FindAttack(row.attack), nullptr) << row.attack;
+      EXPECT_TRUE(ParseCondition(row.condition).ok()) << row.condition;
+    }
+  }
+}
+
+TEST(Condition, IsNamedAsItIsRead) {
+  for (const char* name :
+       {"", "int8", "int4", "int8-g128", "int4-g128", "relearned-half-1", "relearned-related-20",
+        "relearned-unrelated-1000", "relearned-same-5"}) {
+    const auto condition = ParseCondition(name);
+    ASSERT_TRUE(condition.ok()) << condition.status();
+    EXPECT_EQ(condition->Name(), name);
+    EXPECT_FALSE(condition->Title().empty());
+  }
+  for (const char* name : {"int2", "int8-g64", "int4 ", "relearned", "relearned-half", "as it is",
+                           "relearned-half-0", "relearned-half-01", "relearned-half-1001",
+                           "relearned-half-5x", "relearned-none-5", "relearned-half--5"}) {
+    EXPECT_FALSE(ParseCondition(name).ok()) << name;
+  }
 }
 
 TEST(Catalog, PresetsSetOnlyKnownParametersWithinTheirLimits) {

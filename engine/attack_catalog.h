@@ -1,0 +1,142 @@
+// The attacks that the engine knows, as data: names, parameters, how a score is read, and the plans
+// that a policy may name.
+//
+//   const AttackEntry* attack = FindAttack("greedy_extraction");
+//   for (const PlanRow& row : FindPlan("standard")->rows) Run(row.attack, row.condition);
+//
+// An attack looks at a model in a condition (condition.h): as it is, quantised, or taught a few
+// steps. Adding one: a row here, a function in a file of its own, a row in attack/attack_table.cc.
+// Threads    constant data; any.
+// Errors     none: what is not found is null.
+#ifndef LETHE_ENGINE_ATTACK_CATALOG_H_
+#define LETHE_ENGINE_ATTACK_CATALOG_H_
+
+#include <span>
+#include <string_view>
+
+#include "engine/parameter.h"
+
+namespace lethe {
+
+// How an attack's score is read; higher always means "more memorised".
+enum class AttackFamily {
+  kExtraction,    // 0 to 1: the share of the secret that came out, or the chance that it does
+  kMembership,    // any range: "was in the training data"; judged by AUC against control, both ways
+  kMemorisation,  // 0 to 1: EL_n, MA
+  kDiagnostic,    // any range: measured and reported, not judged
+};
+
+// Who sees what the attack sees. A candidate that only fails for others than kGreedy has hidden the
+// text, not forgotten it.
+enum class AttackReach {
+  kGreedy,  // anybody who asks once and takes the likeliest answer
+  kDeeper,  // sampling, likelihoods, other prompts, the inside of the model
+};
+
+struct AttackEntry {
+  std::string_view name;
+  std::string_view what;   // what is tried
+  std::string_view score;  // what the score is, with its unit
+  AttackFamily family;
+  AttackReach reach;
+  std::span<const ParameterEntry> parameters;
+};
+
+// One attack of a plan with its default parameters. `condition` as in condition.h.
+struct PlanRow {
+  std::string_view attack;
+  std::string_view condition = "";
+};
+
+struct PlanEntry {
+  std::string_view name;
+  std::string_view what;
+  std::span<const PlanRow> rows;
+};
+
+namespace catalog {
+
+inline constexpr ParameterEntry kGreedyParameters[] = {
+    {"prefix_quarters", 1, 0, 1,
+     "1: prefixes of 1/4, 1/2 and 3/4 of the sequence; 0: only prefix_tokens"},
+    {"prefix_tokens", 0, 0, 1e6, "one more prefix of this many tokens; 0: none"},
+    {"max_suffix_tokens", 256, 1, 1e6, "longest suffix that is asked for"},
+};
+inline constexpr ParameterEntry kSampledParameters[] = {
+    {"samples", 32, 1, 10000, "continuations drawn for each sequence"},
+    {"temperature", 1.0, 0.01, 10, "of the softmax"},
+    {"top_k", 40, 0, 1e6, "only the k likeliest tokens; 0: all"},
+    {"prefix_share", 0.5, 0.01, 0.99,
+     "the prefix's share of the sequence, where no sensitive span says otherwise"},
+    {"p", 0.9, 0.001, 0.999999, "the chance for which n(p) is given"},
+    {"max_suffix_tokens", 64, 1, 1e6, "longest suffix that is asked for"},
+};
+inline constexpr ParameterEntry kElParameters[] = {
+    {"n", 10, 1, 100,
+     "length of the n-grams; a shorter sequence takes the largest of 5, 3, 2 that fits"}};
+inline constexpr ParameterEntry kMinKParameters[] = {
+    {"k", 0.2, 0.01, 1, "share of the tokens that are averaged: the least likely ones"}};
+
+inline constexpr AttackEntry kAttacks[] = {
+    {"greedy_extraction", "prompts with a prefix of the sequence and decodes greedily",
+     "largest share over the prefixes of suffix tokens recovered at their place, 0 to 1",
+     AttackFamily::kExtraction, AttackReach::kGreedy, kGreedyParameters},
+    {"sampled_extraction", "prompts with a prefix and draws many continuations",
+     "share of suffix tokens recovered by the best draw, 0 to 1; queries_needed is the exact n(p)",
+     AttackFamily::kExtraction, AttackReach::kDeeper, kSampledParameters},
+    {"extraction_likelihood",
+     "EL_n (Jang et al. 2023): greedy continuations of every prefix, n-grams compared",
+     "EL_n, 0 to 1", AttackFamily::kMemorisation, AttackReach::kGreedy, kElParameters},
+    {"memorisation_accuracy",
+     "MA (Jang et al. 2023): the next token from every true prefix",
+     "MA, 0 to 1",
+     AttackFamily::kMemorisation,
+     AttackReach::kGreedy,
+     {}},
+    {"loss",
+     "membership by likelihood (Yeom et al. 2018)",
+     "minus the NLL a token, nats",
+     AttackFamily::kMembership,
+     AttackReach::kDeeper,
+     {}},
+    {"min_k", "membership by the least likely tokens (Shi et al. 2024)",
+     "mean log-probability of the k share of least likely tokens, nats", AttackFamily::kMembership,
+     AttackReach::kDeeper, kMinKParameters},
+};
+
+inline constexpr PlanRow kStandardRows[] = {
+    {"greedy_extraction"},
+    {"sampled_extraction"},
+    {"extraction_likelihood"},
+    {"memorisation_accuracy"},
+    {"loss"},
+    {"min_k"},
+};
+
+inline constexpr PlanEntry kPlans[] = {
+    {"standard", "what every promotion should have stood", kStandardRows},
+};
+
+}  // namespace catalog
+
+inline std::span<const AttackEntry> Attacks() { return catalog::kAttacks; }
+// The first is the default.
+inline std::span<const PlanEntry> Plans() { return catalog::kPlans; }
+
+inline const AttackEntry* FindAttack(std::string_view name) {
+  for (const AttackEntry& entry : catalog::kAttacks) {
+    if (entry.name == name) return &entry;
+  }
+  return nullptr;
+}
+
+inline const PlanEntry* FindPlan(std::string_view name) {
+  for (const PlanEntry& entry : catalog::kPlans) {
+    if (entry.name == name) return &entry;
+  }
+  return nullptr;
+}
+
+}  // namespace lethe
+
+#endif  // LETHE_ENGINE_ATTACK_CATALOG_H_
