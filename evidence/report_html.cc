@@ -57,9 +57,10 @@ std::string VerdictBox(const ReportView& view) {
                     : verdict.outcome() == v1::OUTCOME_INCONCLUSIVE ? "warn"
                                                                     : "fail";
   static constexpr std::string_view kWords[] = {
-      "Unknown", "Passed: forgotten", "Failed: not forgotten", "Failed: destroyed", "Inconclusive"};
+      "Unknown",           "Passed: forgotten", "Failed: not forgotten",
+      "Failed: destroyed", "Inconclusive",      "Failed: hidden, not forgotten"};
   return absl::StrCat("<section class=\"verdict ", css, "\"><div class=\"word\">",
-                      std::string(kWords[std::min<int>(verdict.outcome(), 4)]),
+                      std::string(kWords[std::min<int>(verdict.outcome(), 5)]),
                       "</div><p class=\"why\">", Escape(Reason(verdict.summary())),
                       "</p><p class=\"means\">",
                       std::string(evidence::OutcomeMeaning(verdict.outcome())), "</p></section>");

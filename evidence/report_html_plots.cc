@@ -122,8 +122,8 @@ v1::GateResult WorstOf(const std::vector<GateRow>& rows) {
   bool power = false;
   for (const GateRow& row : rows) {
     if (row.gate.result() == v1::GATE_RESULT_FAIL) return v1::GATE_RESULT_FAIL;
-    power |= row.gate.result() == v1::GATE_RESULT_PASS &&
-             row.gate.failure() == v1::OUTCOME_NOT_FORGOTTEN;
+    power |=
+        row.gate.result() == v1::GATE_RESULT_PASS && row.gate.failure() != v1::OUTCOME_DESTROYED;
   }
   return power ? v1::GATE_RESULT_PASS : v1::GATE_RESULT_NO_POWER;
 }

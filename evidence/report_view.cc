@@ -144,6 +144,8 @@ std::string_view OutcomeWord(v1::Outcome outcome) {
       return "DESTROYED";
     case v1::OUTCOME_INCONCLUSIVE:
       return "INCONCLUSIVE";
+    case v1::OUTCOME_HIDDEN:
+      return "HIDDEN";
     default:
       return "UNKNOWN";
   }
@@ -177,6 +179,11 @@ std::string_view OutcomeMeaning(v1::Outcome outcome) {
              "out of the text that should be forgotten than out of comparable text that the model "
              "never "
              "saw.";
+    case v1::OUTCOME_HIDDEN:
+      return "The candidate must not take the place of the model. Asked plainly, it no longer says "
+             "the forgotten text, but the text is still in it: sampling, other prompts, rounding "
+             "of "
+             "the weights, a few steps of training or a look at its likelihoods bring it out.";
     case v1::OUTCOME_DESTROYED:
       return "The candidate must not take the place of the model. Unlearning went too far: either "
              "other text of the same kind, or text to keep, suffered, or the forgotten text became "

@@ -76,6 +76,10 @@ std::string Shortly(const v1::Gate& gate) {
   const std::string value = Figure(gate.value());
   const std::string whole = absl::StrFormat("%.0f", gate.value());
   if (name == "measured.control") return absl::StrCat("control sequences measured: ", whole);
+  if (name == "measured.control_kind") {
+    return absl::StrCat("control is not of the forgotten text's kind, a reference finds them ",
+                        value, " nats a token apart");
+  }
   if (name == "measured.retain") return absl::StrCat("sets of text to keep measured: ", whole);
   if (name == "measured.power") return absl::StrCat("attacks that succeeded before: ", whole);
   if (StartsWith(name, "tickets.")) return absl::StrCat("tickets that fail alone: ", whole);
@@ -114,7 +118,8 @@ std::string FirstOf(const v1::Verdict& verdict, v1::Outcome outcome) {
   }
   if (first == nullptr) return "";
   const bool whole =
-      StartsWith(first->name(), "measured.") || StartsWith(first->name(), "tickets.");
+      (StartsWith(first->name(), "measured.") && first->name() != "measured.control_kind") ||
+      StartsWith(first->name(), "tickets.");
   std::string text = absl::StrCat(
       Shortly(*first), ", ", first->at_least() ? "at least " : "at most ",
       whole ? absl::StrFormat("%.0f", first->limit()) : Figure(first->limit()), " is wanted");
@@ -177,12 +182,19 @@ std::string Summary(const v1::Verdict& verdict, size_t sequences, size_t tickets
           "Not forgotten: the forgotten text still stands out from text that the "
           "model never saw (",
           FirstOf(verdict, v1::OUTCOME_NOT_FORGOTTEN), ").");
+    case v1::OUTCOME_HIDDEN:
+      return absl::StrCat(
+          "Hidden: what greedy decoding shows is clean, but deeper attacks still tell the "
+          "forgotten "
+          "text from text that the model never saw (",
+          FirstOf(verdict, v1::OUTCOME_HIDDEN), ").");
     case v1::OUTCOME_DESTROYED:
-      return absl::StrCat("Destroyed: unlearning went too far or damaged other text (",
-                          FirstOf(verdict, v1::OUTCOME_DESTROYED), ")",
-                          AnyFailed(verdict, v1::OUTCOME_NOT_FORGOTTEN)
-                              ? ", and the forgotten text still stands out."
-                              : ".");
+      return absl::StrCat(
+          "Destroyed: unlearning went too far or damaged other text (",
+          FirstOf(verdict, v1::OUTCOME_DESTROYED), ")",
+          AnyFailed(verdict, v1::OUTCOME_NOT_FORGOTTEN) || AnyFailed(verdict, v1::OUTCOME_HIDDEN)
+              ? ", and the forgotten text still stands out."
+              : ".");
     default:
       return absl::StrCat(
           "Inconclusive: nothing failed, but these measurements cannot show "

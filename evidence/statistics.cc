@@ -78,6 +78,18 @@ double StandardDeviation(Values values) {
   return std::sqrt(SumInOrder(values) / (count - 1));
 }
 
+double Skewness(Values values) {
+  if (values.size() < 3) return 0;
+  const double mean = Mean(values);
+  Values squares, cubes;
+  for (const double value : values) {
+    squares.push_back((value - mean) * (value - mean));
+    cubes.push_back(squares.back() * (value - mean));
+  }
+  const double variance = Mean(squares);
+  return variance > 0 ? Mean(cubes) / std::pow(variance, 1.5) : 0;
+}
+
 double Quantile(Values values, double share) {
   std::sort(values.begin(), values.end());
   const double place = share * static_cast<double>(values.size() - 1);

@@ -23,6 +23,10 @@ double Mean(Values values);
 // Standard deviation with n - 1; 0 for fewer than two values.
 double StandardDeviation(Values values);
 
+// Third central moment over the variance to 1.5, both with n; 0 for fewer than three values or none
+// that differ.
+double Skewness(Values values);
+
 // Linear interpolation between order statistics (R's type 7, NumPy's default). `share` from 0 to 1.
 double Quantile(Values values, double share);
 
