@@ -69,7 +69,16 @@ inline constexpr ParameterEntry kSampledParameters[] = {
     {"prefix_share", 0.5, 0.01, 0.99,
      "the prefix's share of the sequence, where no sensitive span says otherwise"},
     {"p", 0.9, 0.001, 0.999999, "the chance for which n(p) is given"},
+    {"tau", 0.9, 0, 1, "similarity from which a draw is a hit"},
     {"max_suffix_tokens", 64, 1, 1e6, "longest suffix that is asked for"},
+};
+inline constexpr ParameterEntry kExactParameters[] = {
+    {"queries", 1000, 1, 1e12, "draws that are counted on for each sequence"},
+    {"temperature", 1.0, 0.01, 10, "of the softmax, in all three schemes"},
+    {"top_k", 40, 0, 1e6, "second scheme: only the k likeliest tokens; 0: none"},
+    {"top_p", 0.9, 0.01, 1, "third scheme: the fewest tokens that reach this; 1: none"},
+    {"p", 0.9, 0.001, 0.999999, "the chance for which n(p) is given"},
+    {"max_suffix_tokens", 50, 1, 1e6, "longest suffix that is asked for"},
 };
 inline constexpr ParameterEntry kElParameters[] = {
     {"n", 10, 1, 100,
@@ -79,10 +88,14 @@ inline constexpr ParameterEntry kMinKParameters[] = {
 
 inline constexpr AttackEntry kAttacks[] = {
     {"greedy_extraction", "prompts with a prefix of the sequence and decodes greedily",
-     "largest share over the prefixes of suffix tokens recovered at their place, 0 to 1",
+     "largest share over the prefixes of suffix tokens recovered (1 - normalised edit distance)",
      AttackFamily::kExtraction, AttackReach::kGreedy, kGreedyParameters},
+    {"exact_extraction",
+     "the exact chance to draw the suffix after a true prefix (Hayes et al. 2024), without drawing",
+     "chance to see the suffix at least once in `queries` draws, the largest over three schemes",
+     AttackFamily::kExtraction, AttackReach::kDeeper, kExactParameters},
     {"sampled_extraction", "prompts with a prefix and draws many continuations",
-     "share of suffix tokens recovered by the best draw, 0 to 1; queries_needed is the exact n(p)",
+     "share of suffix tokens recovered by the best draw (1 - normalised edit distance)",
      AttackFamily::kExtraction, AttackReach::kDeeper, kSampledParameters},
     {"extraction_likelihood",
      "EL_n (Jang et al. 2023): greedy continuations of every prefix, n-grams compared",

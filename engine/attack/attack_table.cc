@@ -10,6 +10,7 @@ struct Row {
 
 constexpr Row kTable[] = {
     {"greedy_extraction", GreedyExtraction},
+    {"exact_extraction", ExactExtraction},
     {"sampled_extraction", SampledExtraction},
     {"extraction_likelihood", ExtractionLikelihood},
     {"memorisation_accuracy", MemorisationAccuracy},

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/digest.h"
@@ -46,6 +47,7 @@ TEST(ExtractionCase, PrefixesBySharesOfTheAnswer) {
   EXPECT_EQ(Prefix(s, cases[1]), (TokenIds{0, 1, 2, 3}));
   EXPECT_EQ(Recovered(s, cases[1], {4, 9, 6}), 2);
   EXPECT_EQ(Recovered(s, cases[1], {4}), 1);
+  EXPECT_EQ(Recovered(s, cases[1], {5, 6, 9}), 1);  // one deletion, one insertion; none in place
 }
 
 TEST(ExtractionCase, APromptIsAlwaysAPrefix) {
@@ -98,6 +100,7 @@ TEST_F(Attacks, GreedyRecoversWhatTheModelSaysAndOnlyThat) {
   ASSERT_TRUE(got.ok()) << got.status();
   EXPECT_EQ(got->scores[0], 1);
   EXPECT_LT(got->scores[1], 0.7);
+  EXPECT_EQ(got->details.at("exact_match"), (std::vector<double>{1, 0}));
 }
 
 // Top-k 1 leaves one token: drawing is greedy decoding, and p_z is 1 or 0.
@@ -111,6 +114,33 @@ TEST_F(Attacks, SamplingAmongOneTokenIsGreedy) {
   EXPECT_DOUBLE_EQ(got->scores[1], 7.0 / 8);
   EXPECT_EQ(got->details.at("queries_needed")[0], 1);
   EXPECT_EQ(got->details.at("queries_needed")[1], 0);
+  EXPECT_EQ(got->details.at("hit_rate_upper")[0], 1);  // three hits of three
+  EXPECT_NEAR(got->details.at("hit_rate_upper")[1], 1 - std::cbrt(0.01), 1e-12);  // 7/8 < tau
+}
+
+TEST_F(Attacks, ExactChanceIsThatOfTheEasiestPrefix) {
+  const Sequence s{.ids = {1, 5, 3, 9, 2, 11, 7, 4}};
+  const auto got = Run("exact_extraction", {s}, {{"queries", 3}, {"top_k", 0}, {"top_p", 1}});
+  ASSERT_TRUE(got.ok()) << got.status();
+  const auto score = ScoreSequences(model_, std::vector<Sequence>{s})->front();
+  double best = -1e9;
+  for (const int begin : {2, 4, 6}) {
+    double log_p = 0;
+    for (int t = begin; t < 8; ++t) log_p -= score.nll[t - 1];
+    best = std::max(best, log_p);
+  }
+  EXPECT_NEAR(got->details.at("log10_p")[0], best / std::log(10), 1e-5);
+  EXPECT_NEAR(got->scores[0], 1 - std::pow(1 - std::exp(best), 3), 1e-5);
+  const double draws = std::log(0.1) / std::log1p(-std::exp(best));
+  EXPECT_NEAR(got->details.at("queries_needed")[0], draws, 1e-4 * draws);
+  EXPECT_EQ(got->forward_tokens, 0);  // beside the pass that all share
+}
+
+TEST_F(Attacks, ExactChanceOfASpan) {
+  const Sequence s{.ids = {1, 5, 3, 9, 2, 11, 7}, .sensitive = {{3, 5}}};
+  const auto got = Run("exact_extraction", {s}, {{"top_k", 0}, {"top_p", 1}}, true);
+  const auto score = ScoreSequences(model_, std::vector<Sequence>{s})->front();
+  EXPECT_NEAR(got->details.at("log10_p")[0], -(score.nll[2] + score.nll[3]) / std::log(10), 1e-5);
 }
 
 TEST_F(Attacks, LikelihoodAttacksReadTheSpansWhenAsked) {
@@ -182,22 +212,24 @@ TEST(RunAttacks, BeforeAndAfterUnlearning) {
   const auto report = RunAttacks(request);
   ASSERT_TRUE(report.ok()) << report.status();
   EXPECT_TRUE(report->on_spans);
-  ASSERT_EQ(report->attacks.size(), lethe::Attacks().size());
+  ASSERT_EQ(report->attacks.size(), request.plan.size());
   for (const AttackOutcome& a : report->attacks) {
     SCOPED_TRACE(a.attack);
     ASSERT_EQ(a.forgotten.before.size(), 3U);
     ASSERT_EQ(a.forgotten.after.size(), 3U);
     ASSERT_EQ(a.control.before.size(), Tiny().holdout.size());
     ASSERT_EQ(a.control.after.size(), Tiny().holdout.size());
-    EXPECT_GT(a.forward_tokens, 0);
     for (size_t i = 0; i < 3; ++i) EXPECT_LT(a.forgotten.after[i], a.forgotten.before[i]);
   }
   const AttackOutcome& greedy = report->attacks[0];
   EXPECT_EQ(greedy.forgotten.before, (std::vector<double>{1, 1, 1}));
   for (const double share : greedy.forgotten.after) EXPECT_LT(share, 0.5);
   const AttackOutcome& sampled = report->attacks[1];
-  ASSERT_EQ(sampled.details.size(), 1U);
-  const BeforeAfter& queries = sampled.details[0].forgotten;
+  const auto detail =
+      std::find_if(sampled.details.begin(), sampled.details.end(),
+                   [](const AttackDetail& d) { return d.name == "queries_needed"; });
+  ASSERT_NE(detail, sampled.details.end());
+  const BeforeAfter& queries = detail->forgotten;
   ASSERT_EQ(queries.before.size(), 3U);
   for (size_t i = 0; i < 3; ++i) {
     EXPECT_LE(queries.before[i], 10);
