@@ -58,10 +58,15 @@ AttackFunction FindAttackFunction(std::string_view name);
 absl::StatusOr<AttackScores> GreedyExtraction(const AttackInput& input);
 absl::StatusOr<AttackScores> ExactExtraction(const AttackInput& input);
 absl::StatusOr<AttackScores> SampledExtraction(const AttackInput& input);
+absl::StatusOr<AttackScores> BeamExtraction(const AttackInput& input);
+absl::StatusOr<AttackScores> ExtractionStrength(const AttackInput& input);
 absl::StatusOr<AttackScores> ExtractionLikelihood(const AttackInput& input);
 absl::StatusOr<AttackScores> MemorisationAccuracy(const AttackInput& input);
+absl::StatusOr<AttackScores> SpanAccuracy(const AttackInput& input);
+absl::StatusOr<AttackScores> SpanExtractionLikelihood(const AttackInput& input);
 absl::StatusOr<AttackScores> LossMembership(const AttackInput& input);
 absl::StatusOr<AttackScores> MinKMembership(const AttackInput& input);
+absl::StatusOr<AttackScores> ExposureMembership(const AttackInput& input);
 
 }  // namespace lethe
 

@@ -13,20 +13,6 @@ namespace {
 
 constexpr double kLeastLog10 = -1e6;  // stands for zero: reports hold finite numbers only
 
-std::vector<ExtractionCase> CasesOf(const AttackInput& input) {
-  static constexpr double kQuarters[] = {0.25, 0.5, 0.75};
-  const auto max_suffix = static_cast<int32_t>(input.parameters.at("max_suffix_tokens"));
-  std::vector<ExtractionCase> cases;
-  for (size_t i = 0; i < input.sequences.size(); ++i) {
-    if (input.on_spans) {
-      AddSpanCases(input.sequences[i], i, /*short_too=*/false, max_suffix, cases);
-    } else {
-      AddShareCases(input.sequences[i], i, kQuarters, max_suffix, cases);
-    }
-  }
-  return cases;
-}
-
 std::vector<SamplingScheme> Schemes(const ParameterValues& parameters) {
   const double temperature = parameters.at("temperature"), top_p = parameters.at("top_p");
   const auto top_k = static_cast<int64_t>(parameters.at("top_k"));
@@ -39,7 +25,10 @@ std::vector<SamplingScheme> Schemes(const ParameterValues& parameters) {
 }  // namespace
 
 absl::StatusOr<AttackScores> ExactExtraction(const AttackInput& input) {
-  const std::vector<ExtractionCase> cases = CasesOf(input);
+  static constexpr double kQuarters[] = {0.25, 0.5, 0.75};
+  const std::vector<ExtractionCase> cases =
+      CasesOf(input.sequences, input.on_spans, kQuarters,
+              static_cast<int32_t>(input.parameters.at("max_suffix_tokens")));
   // Of the easiest case and scheme: n(p) and the chance rise with p_z alone.
   std::vector<double> best(input.sequences.size(), -std::numeric_limits<double>::infinity());
   for (const SamplingScheme& scheme : Schemes(input.parameters)) {

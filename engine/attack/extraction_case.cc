@@ -40,6 +40,19 @@ void AddSpanCases(const Sequence& sequence, size_t index, bool short_too, int32_
   }
 }
 
+std::vector<ExtractionCase> CasesOf(std::span<const Sequence> sequences, bool on_spans,
+                                    std::span<const double> shares, int32_t max_suffix) {
+  std::vector<ExtractionCase> cases;
+  for (size_t i = 0; i < sequences.size(); ++i) {
+    if (on_spans) {
+      AddSpanCases(sequences[i], i, /*short_too=*/false, max_suffix, cases);
+    } else {
+      AddShareCases(sequences[i], i, shares, max_suffix, cases);
+    }
+  }
+  return cases;
+}
+
 TokenIds Prefix(const Sequence& sequence, const ExtractionCase& c) {
   return TokenIds(sequence.ids.begin() + c.prefix_begin, sequence.ids.begin() + c.begin);
 }

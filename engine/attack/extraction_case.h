@@ -45,6 +45,11 @@ void AddSpanCases(const Sequence& sequence, size_t index, bool short_too, int32_
 void AddPrefixCase(const Sequence& sequence, size_t index, int32_t tokens, int variant,
                    int32_t max_suffix, std::vector<ExtractionCase>& cases);
 
+// Of all sequences: one case a span from all of the text before it, or the prompt's and those of
+// `shares`.
+std::vector<ExtractionCase> CasesOf(std::span<const Sequence> sequences, bool on_spans,
+                                    std::span<const double> shares, int32_t max_suffix);
+
 TokenIds Prefix(const Sequence& sequence, const ExtractionCase& c);
 
 // Tokens of the suffix that `said` recovers: its length less the fewest tokens to insert, delete or

@@ -7,25 +7,12 @@
 #include "engine/attack/extraction_case.h"
 #include "engine/attack/sampling_scheme.h"
 #include "engine/metric/bounds.h"
+#include "engine/seeded_generator.h"
 
 namespace lethe {
 namespace {
 
 constexpr double kAlpha = 0.01;  // of the upper limits
-
-std::vector<ExtractionCase> CasesOf(const AttackInput& input) {
-  const auto max_suffix = static_cast<int32_t>(input.parameters.at("max_suffix_tokens"));
-  const double shares[] = {input.parameters.at("prefix_share")};
-  std::vector<ExtractionCase> cases;
-  for (size_t i = 0; i < input.sequences.size(); ++i) {
-    if (input.on_spans) {
-      AddSpanCases(input.sequences[i], i, /*short_too=*/false, max_suffix, cases);
-    } else {
-      AddShareCases(input.sequences[i], i, shares, max_suffix, cases);
-    }
-  }
-  return cases;
-}
 
 // Of one sequence over its cases (its spans, or its one or two prefixes): any secret counts.
 class Draws {
@@ -64,23 +51,27 @@ absl::StatusOr<AttackScores> SampledExtraction(const AttackInput& input) {
   const double temperature = input.parameters.at("temperature"), p = input.parameters.at("p");
   const auto top_k = static_cast<int64_t>(input.parameters.at("top_k"));
   const auto samples = static_cast<int64_t>(input.parameters.at("samples"));
-  const std::vector<ExtractionCase> cases = CasesOf(input);
+  const double shares[] = {input.parameters.at("prefix_share")};
+  const std::vector<ExtractionCase> cases =
+      CasesOf(input.sequences, input.on_spans, shares,
+              static_cast<int32_t>(input.parameters.at("max_suffix_tokens")));
   AttackScores out;
   Draws draws(input.sequences.size(), input.parameters.at("tau"), out);
   for (const auto& [new_tokens, members] : GroupByLength(cases, input.model.config().context)) {
     std::vector<TokenIds> prompts;
+    std::vector<uint64_t> keys;
     for (const size_t m : members) {
       prompts.push_back(Prefix(input.sequences[cases[m].sequence], cases[m]));
+      keys.push_back(KeyOf(prompts.back()));
       out.forward_tokens += static_cast<int64_t>(prompts.back().size()) + samples * new_tokens;
     }
-    LETHE_ASSIGN_OR_RETURN(
-        const auto drawn,
-        GenerateContinuations(input.model, prompts,
-                              {.max_new_tokens = new_tokens,
-                               .samples = samples,
-                               .temperature = temperature,
-                               .top_k = top_k,
-                               .seed = input.seed + static_cast<uint64_t>(new_tokens)}));
+    LETHE_ASSIGN_OR_RETURN(const auto drawn, GenerateContinuations(input.model, prompts,
+                                                                   {.max_new_tokens = new_tokens,
+                                                                    .samples = samples,
+                                                                    .temperature = temperature,
+                                                                    .top_k = top_k,
+                                                                    .seed = input.seed,
+                                                                    .keys = keys}));
     for (size_t i = 0; i < members.size(); ++i) {
       const ExtractionCase& c = cases[members[i]];
       draws.Add(input.sequences[c.sequence], c, drawn[i]);
