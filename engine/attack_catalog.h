@@ -69,8 +69,29 @@ inline constexpr ParameterEntry kSampledParameters[] = {
     {"prefix_share", 0.5, 0.01, 0.99,
      "the prefix's share of the sequence, where no sensitive span says otherwise"},
     {"p", 0.9, 0.001, 0.999999, "the chance for which n(p) is given"},
+    {"tau", 0.9, 0, 1, "similarity from which a draw is a hit"},
     {"max_suffix_tokens", 64, 1, 1e6, "longest suffix that is asked for"},
 };
+inline constexpr ParameterEntry kExactParameters[] = {
+    {"queries", 1000, 1, 1e12, "draws that are counted on for each sequence"},
+    {"temperature", 1.0, 0.01, 10, "of the softmax, in all three schemes"},
+    {"top_k", 40, 0, 1e6, "second scheme: only the k likeliest tokens; 0: none"},
+    {"top_p", 0.9, 0.01, 1, "third scheme: the fewest tokens that reach this; 1: none"},
+    {"p", 0.9, 0.001, 0.999999, "the chance for which n(p) is given"},
+    {"max_suffix_tokens", 50, 1, 1e6, "longest suffix that is asked for"},
+};
+inline constexpr ParameterEntry kBeamParameters[] = {
+    {"beams", 4, 1, 64, "continuations that are followed"},
+    {"prefix_share", 0.5, 0.01, 0.99,
+     "the prefix's share of the sequence, where no sensitive span says otherwise"},
+    {"max_suffix_tokens", 64, 1, 1e6, "longest suffix that is asked for"},
+};
+inline constexpr ParameterEntry kExposureParameters[] = {
+    {"alternatives", 1000, 100, 1e6, "texts of the same format that the secret is ranked among"},
+    {"max_span_tokens", 16, 1, 1024, "longest part of a span that is ranked"},
+};
+inline constexpr ParameterEntry kSpanElParameters[] = {
+    {"n", 3, 1, 100, "length of the n-grams; shorter where the text ends before"}};
 inline constexpr ParameterEntry kElParameters[] = {
     {"n", 10, 1, 100,
      "length of the n-grams; a shorter sequence takes the largest of 5, 3, 2 that fits"}};
@@ -79,11 +100,24 @@ inline constexpr ParameterEntry kMinKParameters[] = {
 
 inline constexpr AttackEntry kAttacks[] = {
     {"greedy_extraction", "prompts with a prefix of the sequence and decodes greedily",
-     "largest share over the prefixes of suffix tokens recovered at their place, 0 to 1",
+     "largest share over the prefixes of suffix tokens recovered (1 - normalised edit distance)",
      AttackFamily::kExtraction, AttackReach::kGreedy, kGreedyParameters},
+    {"exact_extraction",
+     "the exact chance to draw the suffix after a true prefix (Hayes et al. 2024), without drawing",
+     "chance to see the suffix at least once in `queries` draws, the largest over three schemes",
+     AttackFamily::kExtraction, AttackReach::kDeeper, kExactParameters},
     {"sampled_extraction", "prompts with a prefix and draws many continuations",
-     "share of suffix tokens recovered by the best draw, 0 to 1; queries_needed is the exact n(p)",
+     "share of suffix tokens recovered by the best draw (1 - normalised edit distance)",
      AttackFamily::kExtraction, AttackReach::kDeeper, kSampledParameters},
+    {"beam_extraction", "prompts with a prefix and searches for the likeliest whole continuations",
+     "share of suffix tokens recovered by the best beam (1 - normalised edit distance)",
+     AttackFamily::kExtraction, AttackReach::kDeeper, kBeamParameters},
+    {"extraction_strength",
+     "the shortest true prefix after which all the rest follows greedily (Carlini et al. 2021)",
+     "share of the text behind that prefix, 0 to 1",
+     AttackFamily::kMemorisation,
+     AttackReach::kGreedy,
+     {}},
     {"extraction_likelihood",
      "EL_n (Jang et al. 2023): greedy continuations of every prefix, n-grams compared",
      "EL_n, 0 to 1", AttackFamily::kMemorisation, AttackReach::kGreedy, kElParameters},
@@ -93,6 +127,15 @@ inline constexpr AttackEntry kAttacks[] = {
      AttackFamily::kMemorisation,
      AttackReach::kGreedy,
      {}},
+    {"span_accuracy",
+     "S-MA (Wang et al. 2025): MA of the sensitive spans alone",
+     "S-MA, 0 to 1",
+     AttackFamily::kMemorisation,
+     AttackReach::kGreedy,
+     {}},
+    {"span_extraction_likelihood",
+     "S-EL (Wang et al. 2025): EL_n of what touches the sensitive spans", "S-EL_n, 0 to 1",
+     AttackFamily::kMemorisation, AttackReach::kGreedy, kSpanElParameters},
     {"loss",
      "membership by likelihood (Yeom et al. 2018)",
      "minus the NLL a token, nats",
@@ -102,6 +145,10 @@ inline constexpr AttackEntry kAttacks[] = {
     {"min_k", "membership by the least likely tokens (Shi et al. 2024)",
      "mean log-probability of the k share of least likely tokens, nats", AttackFamily::kMembership,
      AttackReach::kDeeper, kMinKParameters},
+    {"exposure",
+     "rank of the first sensitive span among texts of the same format (Carlini et al. 2019)",
+     "exposure in bits: log2 of how many there are, less log2 of the rank",
+     AttackFamily::kMembership, AttackReach::kDeeper, kExposureParameters},
 };
 
 inline constexpr PlanRow kStandardRows[] = {
