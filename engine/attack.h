@@ -95,7 +95,10 @@ struct AttackOutcome {
   bool on_spans = false;
   BeforeAfter forgotten;
   BeforeAfter control;
+  // Which of the request's controls the lists above and the details' are about; empty: all.
+  std::vector<size_t> control_indexes;
   std::vector<AttackDetail> details;
+  double relearn_step_size = 0;  // Adam's, of a relearned model; chosen on the base, used on both
   int64_t expected_forward_tokens = 0;  // as said before it ran
   int64_t forward_tokens = 0;
   double seconds = 0;
