@@ -1,9 +1,11 @@
 #include "engine/attack.h"
 
 #include <chrono>
+#include <set>
 
 #include "engine/attack/audit.h"
 #include "engine/attack/audit_side.h"
+#include "engine/attack/quantise.h"
 #include "engine/model/model_folder.h"
 #include "engine/torch_status.h"
 
@@ -16,12 +18,31 @@ double SecondsSince(SteadyClock::time_point start) {
   return std::chrono::duration<double>(SteadyClock::now() - start).count();
 }
 
+// For each quantised condition of the plan, in its order.
+absl::Status CompareCodes(Audit& audit) {
+  std::set<std::string> done;
+  for (const AuditRow& row : audit.rows) {
+    const ModelCondition& condition = row.condition;
+    if (condition.kind != ModelCondition::Kind::kQuantised || !row.left_out.empty()) continue;
+    if (!done.insert(condition.Name()).second) continue;
+    LETHE_ASSIGN_OR_RETURN(const CheckpointFolder base,
+                           CheckpointFolder::Open(audit.request.base_folder));
+    LETHE_ASSIGN_OR_RETURN(const CheckpointFolder candidate,
+                           CheckpointFolder::Open(audit.request.candidate_folder));
+    LETHE_ASSIGN_OR_RETURN(
+        const double share,
+        ShareOfChangedCodes(base, candidate, {.bits = condition.bits, .group = condition.group}));
+    audit.report.code_changes.push_back({condition.Name(), share});
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<AttackReport> LoadAndAttack(const AttackRequest& request,
                                            const ProgressCallback& progress) {
   const auto start = SteadyClock::now();
   LETHE_ASSIGN_OR_RETURN(Audit audit, MakeAudit(request));
   for (const AuditRow& row : audit.rows) {
-    if (row.condition.kind != ModelCondition::Kind::kAsIs) {
+    if (row.condition.kind == ModelCondition::Kind::kRelearned) {
       return Error(absl::StatusCode::kInvalidArgument, "UNKNOWN_CONDITION",
                    "conditions are not served yet");
     }
@@ -33,6 +54,7 @@ absl::StatusOr<AttackReport> LoadAndAttack(const AttackRequest& request,
   // One model after the other: two never stand in memory.
   LETHE_RETURN_IF_ERROR(RunSide(audit, Side::kBefore, progress));
   LETHE_RETURN_IF_ERROR(RunSide(audit, Side::kAfter, progress));
+  LETHE_RETURN_IF_ERROR(CompareCodes(audit));
   AttackReport report = TakeReport(std::move(audit));
   report.run = NewRunRecord(request.device);
   report.run.method = "attacks";

@@ -119,11 +119,19 @@ struct TextUtility {
   double nll_after = 0;
 };
 
+// What rounding leaves of a change: where few codes differ, the quantised candidate is the
+// quantised base.
+struct CodeChange {
+  std::string condition;
+  double share = 0;  // of the rounded weights: those whose code the candidate has changed
+};
+
 struct AttackReport {
   std::vector<AttackOutcome> attacks;  // in the order of the plan
   std::vector<LeftOut> left_out;
-  std::vector<TextUtility> utility;  // in the order of `texts`
-  BeforeAfter forgotten_nll;         // nats a token: on the spans when `on_spans`
+  std::vector<CodeChange> code_changes;  // one a quantised condition of the plan
+  std::vector<TextUtility> utility;      // in the order of `texts`
+  BeforeAfter forgotten_nll;             // nats a token: on the spans when `on_spans`
   BeforeAfter control_nll;
   bool on_spans = false;
   RunRecord run;

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "engine/attack/conditioned_model.h"
+#include "engine/attack/quantise.h"
 #include "engine/metric/sequence_evaluation.h"
 #include "engine/model/model_folder.h"
 
@@ -39,11 +40,27 @@ class SideRun {
     LETHE_ASSIGN_OR_RETURN(const ModelFolder loaded, LoadSide(audit_.request, side_));
     LETHE_RETURN_IF_ERROR(CheckTexts(loaded.model, audit_.request));
     LETHE_RETURN_IF_ERROR(AsItIs(loaded.model));
+    for (const ModelCondition& condition : Conditions()) {
+      if (condition.kind == ModelCondition::Kind::kQuantised) {
+        LETHE_RETURN_IF_ERROR(Rounded(loaded.model, condition));
+      }
+    }
     return Utility(loaded.model);
   }
 
  private:
   using Rows = std::vector<AuditRow*>;
+
+  // Those that rows are left of, as the plan first names them.
+  std::vector<ModelCondition> Conditions() const {
+    std::vector<ModelCondition> conditions;
+    for (const AuditRow& row : audit_.rows) {
+      const bool known =
+          std::find(conditions.begin(), conditions.end(), row.condition) != conditions.end();
+      if (!known && row.left_out.empty()) conditions.push_back(row.condition);
+    }
+    return conditions;
+  }
 
   // Of one condition, in the order of the plan; those that are left out are passed over.
   Rows RowsOf(const ModelCondition& condition) {
@@ -79,6 +96,14 @@ class SideRun {
     LETHE_ASSIGN_OR_RETURN(report.forgotten_nll.*figures, target.ForgottenNll());
     LETHE_ASSIGN_OR_RETURN(report.control_nll.*figures, target.ControlNll());
     return absl::OkStatus();
+  }
+
+  absl::Status Rounded(const Decoder& model, const ModelCondition& condition) {
+    const Decoder rounded = model.Clone();
+    Quantise(rounded, {.bits = condition.bits, .group = condition.group});
+    const Aim aim = WholeAim(audit_.request);
+    ConditionedModel target(rounded, audit_, aim);
+    return Attack(RowsOf(condition), aim, target);
   }
 
   absl::Status Utility(const Decoder& model) {
