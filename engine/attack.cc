@@ -41,12 +41,6 @@ absl::StatusOr<AttackReport> LoadAndAttack(const AttackRequest& request,
                                            const ProgressCallback& progress) {
   const auto start = SteadyClock::now();
   LETHE_ASSIGN_OR_RETURN(Audit audit, MakeAudit(request));
-  for (const AuditRow& row : audit.rows) {
-    if (row.condition.kind == ModelCondition::Kind::kRelearned) {
-      return Error(absl::StatusCode::kInvalidArgument, "UNKNOWN_CONDITION",
-                   "conditions are not served yet");
-    }
-  }
   LETHE_RETURN_IF_ERROR(Report(progress, {"loading", 0, 0, {}}));
   LETHE_RETURN_IF_ERROR(CheckDigest(request.base_folder, request.base_digest, "BASE_CHANGED"));
   LETHE_RETURN_IF_ERROR(

@@ -61,9 +61,10 @@ struct PartResult {
 
 struct Audit {
   const AttackRequest& request;
-  std::optional<Tokenizer> tokenizer;  // the base folder's, if it has one
-  AttackReport report;                 // without its attacks
-  std::vector<AuditRow> rows;          // in the order of the plan
+  std::optional<Tokenizer> tokenizer;      // the base folder's, if it has one
+  AttackReport report;                     // without its attacks
+  std::vector<AuditRow> rows;              // in the order of the plan
+  std::map<Relearned, double> step_sizes;  // that the base has chosen
 };
 
 // The request must outlive it.

@@ -36,6 +36,7 @@ class ConditionedModel {
   absl::StatusOr<std::vector<double>> ControlNll();
   // Mean share of first choices that are the forgotten text's.
   absl::StatusOr<double> ForgottenHitRate();
+  int64_t ReadTokens() const;  // of the passes so far
 
  private:
   struct Part {
@@ -45,7 +46,6 @@ class ConditionedModel {
   absl::StatusOr<AttackScores> Run(const AuditRow& row, Part& part);
   absl::StatusOr<AttackScores> RunOnControl(const AuditRow& row, const ProgressCallback& progress);
   absl::Status AddNll(Part& part, std::vector<double>& nll) const;
-  int64_t ReadTokens() const;
 
   const Decoder& model_;
   const Audit& audit_;
