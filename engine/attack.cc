@@ -41,6 +41,7 @@ absl::StatusOr<AttackReport> LoadAndAttack(const AttackRequest& request,
                                            const ProgressCallback& progress) {
   const auto start = SteadyClock::now();
   LETHE_ASSIGN_OR_RETURN(Audit audit, MakeAudit(request));
+  SetBudget(audit);
   LETHE_RETURN_IF_ERROR(Report(progress, {"loading", 0, 0, {}}));
   LETHE_RETURN_IF_ERROR(CheckDigest(request.base_folder, request.base_digest, "BASE_CHANGED"));
   LETHE_RETURN_IF_ERROR(

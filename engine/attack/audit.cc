@@ -1,8 +1,11 @@
 #include "engine/attack/audit.h"
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
 #include <system_error>
+
+#include "engine/attack_cost.h"
 
 namespace lethe {
 namespace {
@@ -94,6 +97,32 @@ AttackContext ContextOf(const Audit& audit) {
 
 Aim WholeAim(const AttackRequest& request) {
   return {All(request.forgotten.size()), All(request.control.size())};
+}
+
+void SetBudget(Audit& audit) {
+  const AttackRequest& request = audit.request;
+  AuditSize size{.forgotten = SizeOf(request.forgotten), .control = SizeOf(request.control)};
+  for (const NamedText& text : request.texts) {
+    if (text.name == "control") continue;
+    (text.name == "retain" ? size.retain : size.others) += SizeOf(text.sequences);
+  }
+  std::vector<PlannedAttack> plan;
+  for (const AuditRow& row : audit.rows) {
+    plan.push_back({row.outcome.attack, row.outcome.parameters, row.outcome.condition});
+  }
+  // What a row costs hangs on those that share with it.
+  for (;;) {
+    const std::vector<AttackCost> costs = CostOfAudit(plan, size);
+    int64_t all = 0;
+    for (size_t i = 0; i < plan.size(); ++i) {
+      int64_t& expected = audit.rows[i].outcome.expected_forward_tokens;
+      expected = costs[i].ForwardTokens();
+      all += std::min(expected, std::numeric_limits<int64_t>::max() - all);
+    }
+    if (plan.empty() || request.max_forward_tokens <= 0 || all <= request.max_forward_tokens) break;
+    plan.pop_back();
+    audit.rows[plan.size()].left_out = "BUDGET";
+  }
 }
 
 void Place(const PartResult& part, const Aim& aim, Side side, const AttackRequest& request,

@@ -74,6 +74,10 @@ AttackContext ContextOf(const Audit& audit);
 
 // Aim at everything.
 Aim WholeAim(const AttackRequest& request);
+// Says what each row is expected to cost; rows beyond the request's budget are left out, from the
+// plan's end.
+void SetBudget(Audit& audit);
+
 // Puts a part's figures at their places. A part that is not applicable leaves the row out as a
 // whole.
 void Place(const PartResult& part, const Aim& aim, Side side, const AttackRequest& request,

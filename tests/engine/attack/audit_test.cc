@@ -122,6 +122,42 @@ TEST(Audit, WhatIsNotApplicableSomewhereIsLeftOutAsAWhole) {
   }
 }
 
+// Each row says its cost before it runs; what would go beyond the budget is left out from the end.
+TEST(Audit, ABudgetCutsThePlansEnd) {
+  AttackRequest request = Request();
+  request.plan = {{.attack = "loss"},
+                  {.attack = "greedy_extraction"},
+                  {.attack = "min_k"},
+                  {.attack = "extraction_likelihood"}};
+  const auto costs = [&] {
+    auto audit = MakeAudit(request);
+    EXPECT_TRUE(audit.ok()) << audit.status();
+    SetBudget(*audit);
+    std::vector<int64_t> expected;
+    for (const AuditRow& row : audit->rows) {
+      if (row.left_out.empty()) expected.push_back(row.outcome.expected_forward_tokens);
+    }
+    return expected;
+  };
+  const std::vector<int64_t> all = costs();
+  ASSERT_EQ(all.size(), 4U);
+  EXPECT_EQ(all[0], 2 * (Tokens(request.forgotten) + Tokens(request.control)));
+  EXPECT_EQ(all[2], 0);  // the pass is charged to the first
+  request.max_forward_tokens = all[0] + all[1] + all[2] + all[3];
+  EXPECT_EQ(costs().size(), 4U);
+  --request.max_forward_tokens;
+  EXPECT_EQ(costs().size(), 3U);
+  const auto report = RunAttacks(request);
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->attacks.size(), 3U);
+  ASSERT_EQ(report->left_out.size(), 1U);
+  EXPECT_EQ(report->left_out[0].attack, "extraction_likelihood");
+  EXPECT_EQ(report->left_out[0].reason, "BUDGET");
+  EXPECT_EQ(report->left_out[0].expected_forward_tokens, all[3]);
+  request.max_forward_tokens = 1;
+  EXPECT_TRUE(costs().empty());
+}
+
 TEST(Audit, TheContextIsTheSameForAllParts) {
   const AttackRequest request = Request();
   const auto audit = MakeAudit(request);
