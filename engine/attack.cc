@@ -6,6 +6,7 @@
 #include "engine/attack/audit.h"
 #include "engine/attack/audit_side.h"
 #include "engine/attack/quantise.h"
+#include "engine/attack/resume.h"
 #include "engine/model/model_folder.h"
 #include "engine/torch_status.h"
 
@@ -46,9 +47,11 @@ absl::StatusOr<AttackReport> LoadAndAttack(const AttackRequest& request,
   LETHE_RETURN_IF_ERROR(CheckDigest(request.base_folder, request.base_digest, "BASE_CHANGED"));
   LETHE_RETURN_IF_ERROR(
       CheckDigest(request.candidate_folder, request.candidate_digest, "CANDIDATE_CHANGED"));
+  LETHE_ASSIGN_OR_RETURN(const std::string binding, BindingOf(audit));
+  const ResumeFolder kept(request.resume_folder, binding);
   // One model after the other: two never stand in memory.
-  LETHE_RETURN_IF_ERROR(RunSide(audit, Side::kBefore, progress));
-  LETHE_RETURN_IF_ERROR(RunSide(audit, Side::kAfter, progress));
+  LETHE_RETURN_IF_ERROR(RunSide(audit, Side::kBefore, kept, progress));
+  LETHE_RETURN_IF_ERROR(RunSide(audit, Side::kAfter, kept, progress));
   LETHE_RETURN_IF_ERROR(CompareCodes(audit));
   AttackReport report = TakeReport(std::move(audit));
   report.run = NewRunRecord(request.device);

@@ -45,14 +45,12 @@ void Append(const std::vector<double>& from, std::vector<double>& to) {
 
 }  // namespace
 
-ConditionedModel::ConditionedModel(const Decoder& model, const Audit& audit, const Aim& aim,
-                                   int64_t charged)
+ConditionedModel::ConditionedModel(const Decoder& model, const Audit& audit, const Aim& aim)
     : model_(model),
       audit_(audit),
       context_(ContextOf(audit)),
       forgotten_(Chosen(audit.request.forgotten, aim.forgotten)),
-      control_(Chosen(audit.request.control, aim.control)),
-      charged_(charged) {
+      control_(Chosen(audit.request.control, aim.control)) {
   const std::vector<SamplingScheme> schemes = SchemesOf(audit.rows);
   const auto add = [&](std::span<const Sequence> sequences) {
     parts_.push_back({sequences, TeacherForced(model_, sequences, schemes)});
@@ -88,7 +86,7 @@ absl::StatusOr<AttackScores> ConditionedModel::RunOnControl(const AuditRow& row,
   return all;
 }
 
-absl::StatusOr<PartResult> ConditionedModel::Attack(const AuditRow& row,
+absl::StatusOr<PartResult> ConditionedModel::Attack(const AuditRow& row, int64_t charged,
                                                     const ProgressCallback& progress) {
   const auto start = SteadyClock::now();
   LETHE_ASSIGN_OR_RETURN(AttackScores forgotten, Run(row, parts_.front()));
@@ -100,8 +98,7 @@ absl::StatusOr<PartResult> ConditionedModel::Attack(const AuditRow& row,
   for (auto& [name, values] : forgotten.details) {
     result.details[name] = {std::move(values), std::move(control.details[name])};
   }
-  result.shared_tokens = std::max<int64_t>(0, ReadTokens() - charged_);
-  charged_ += result.shared_tokens;
+  result.shared_tokens = std::max<int64_t>(0, ReadTokens() - charged);
   result.forward_tokens = forgotten.forward_tokens + control.forward_tokens + result.shared_tokens;
   result.seconds = std::chrono::duration<double>(SteadyClock::now() - start).count();
   return result;

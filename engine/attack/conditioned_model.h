@@ -2,13 +2,14 @@
 // share one teacher-forced pass over them.
 //
 //   ConditionedModel target(model, audit, aim);
-//   LETHE_ASSIGN_OR_RETURN(PartResult result, target.Attack(row, progress));
+//   LETHE_ASSIGN_OR_RETURN(PartResult result, target.Attack(row, charged, progress));
+//   charged += result.shared_tokens;
 //
 // Control    is attacked in parts of 32, between which the caller may stop the run. Each part keeps
 //            its pass (some bytes a token), so that attacks come one after the other and each can
 //            be kept when it is done.
-// Cost       the pass is charged to the first attack that reads it. `charged` says what attacks of
-//            an earlier run, which was stopped, were charged with.
+// Cost       the pass is charged to the first attack that reads it. `charged` says what attacks
+//            before it were charged with, those of an earlier run that was stopped among them.
 // Lifetime   model and audit must outlive it. Threads: one at a time.
 // Errors     as the attacks; CANCELLED/STOPPED.
 #ifndef LETHE_ENGINE_ATTACK_CONDITIONED_MODEL_H_
@@ -25,11 +26,12 @@ namespace lethe {
 
 class ConditionedModel {
  public:
-  ConditionedModel(const Decoder& model, const Audit& audit, const Aim& aim, int64_t charged = 0);
+  ConditionedModel(const Decoder& model, const Audit& audit, const Aim& aim);
   ConditionedModel(const ConditionedModel&) = delete;
   ConditionedModel& operator=(const ConditionedModel&) = delete;
 
-  absl::StatusOr<PartResult> Attack(const AuditRow& row, const ProgressCallback& progress);
+  absl::StatusOr<PartResult> Attack(const AuditRow& row, int64_t charged,
+                                    const ProgressCallback& progress);
 
   // Nats a token, on the spans where the audit is.
   absl::StatusOr<std::vector<double>> ForgottenNll();
@@ -52,7 +54,6 @@ class ConditionedModel {
   const AttackContext context_;
   const std::vector<Sequence> forgotten_, control_;
   std::deque<Part> parts_;  // the first is the forgotten text, the others control
-  int64_t charged_;
 };
 
 }  // namespace lethe

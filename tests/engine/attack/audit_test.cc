@@ -55,10 +55,12 @@ TEST(ConditionedModel, ThePassIsChargedToItsFirstReader) {
   auto audit = MakeAudit(request);
   ASSERT_TRUE(audit.ok()) << audit.status();
   const Decoder model = RandomModel({.vocab = 64, .context = 64}, 3);
+  int64_t charged = 0;
   const auto forward_tokens = [&](ConditionedModel& target, AttackFunction attack) {
     audit->rows[0].attack = attack;
-    const auto part = target.Attack(audit->rows[0], nullptr);
+    const auto part = target.Attack(audit->rows[0], charged, nullptr);
     EXPECT_TRUE(part.ok()) << part.status();
+    charged += part->shared_tokens;
     return part->forward_tokens;
   };
   ConditionedModel target(model, *audit, WholeAim(request));
@@ -70,7 +72,7 @@ TEST(ConditionedModel, ThePassIsChargedToItsFirstReader) {
   EXPECT_EQ(forward_tokens(target, Reader), 0);
   EXPECT_EQ(forward_tokens(target, Counter), sequences);
   // What an earlier run charged is not charged again.
-  ConditionedModel resumed(model, *audit, WholeAim(request), pass);
+  ConditionedModel resumed(model, *audit, WholeAim(request));
   EXPECT_EQ(forward_tokens(resumed, Reader), 0);
 }
 
@@ -82,8 +84,8 @@ TEST(ConditionedModel, FiguresAreThoseOfTheAim) {
   const Decoder model = RandomModel({.vocab = 64, .context = 64}, 3);
   const Aim aim = {.forgotten = {2, 0}, .control = {5, 39, 7}};
   ConditionedModel all(model, *audit, WholeAim(request)), some(model, *audit, aim);
-  const auto whole = all.Attack(audit->rows[0], nullptr),
-             part = some.Attack(audit->rows[0], nullptr);
+  const auto whole = all.Attack(audit->rows[0], 0, nullptr),
+             part = some.Attack(audit->rows[0], 0, nullptr);
   ASSERT_TRUE(whole.ok() && part.ok());
   ASSERT_EQ(whole->control.size(), 40U);
   EXPECT_NEAR(part->forgotten[0], whole->forgotten[2], 1e-4);
@@ -108,9 +110,10 @@ TEST(Audit, WhatIsNotApplicableSomewhereIsLeftOutAsAWhole) {
     auto audit = MakeAudit(request);
     ASSERT_TRUE(audit.ok()) << audit.status();
     audit->rows[0].attack = candidate_alone ? Counter : Choosy;
-    ASSERT_TRUE(RunSide(*audit, Side::kBefore, nullptr).ok());
+    const ResumeFolder none({}, "");
+    ASSERT_TRUE(RunSide(*audit, Side::kBefore, none, nullptr).ok());
     audit->rows[0].attack = Choosy;
-    ASSERT_TRUE(RunSide(*audit, Side::kAfter, nullptr).ok());
+    ASSERT_TRUE(RunSide(*audit, Side::kAfter, none, nullptr).ok());
     const AttackReport report = TakeReport(*std::move(audit));
     ASSERT_EQ(report.attacks.size(), 1U);
     EXPECT_EQ(report.attacks[0].attack, "min_k");
