@@ -95,7 +95,10 @@ struct AttackOutcome {
   bool on_spans = false;
   BeforeAfter forgotten;
   BeforeAfter control;
+  // Which of the request's controls the lists above and the details' are about; empty: all.
+  std::vector<size_t> control_indexes;
   std::vector<AttackDetail> details;
+  double relearn_step_size = 0;  // Adam's, of a relearned model; chosen on the base, used on both
   int64_t expected_forward_tokens = 0;  // as said before it ran
   int64_t forward_tokens = 0;
   double seconds = 0;
@@ -116,11 +119,19 @@ struct TextUtility {
   double nll_after = 0;
 };
 
+// What rounding leaves of a change: where few codes differ, the quantised candidate is the
+// quantised base.
+struct CodeChange {
+  std::string condition;
+  double share = 0;  // of the rounded weights: those whose code the candidate has changed
+};
+
 struct AttackReport {
   std::vector<AttackOutcome> attacks;  // in the order of the plan
   std::vector<LeftOut> left_out;
-  std::vector<TextUtility> utility;  // in the order of `texts`
-  BeforeAfter forgotten_nll;         // nats a token: on the spans when `on_spans`
+  std::vector<CodeChange> code_changes;  // one a quantised condition of the plan
+  std::vector<TextUtility> utility;      // in the order of `texts`
+  BeforeAfter forgotten_nll;             // nats a token: on the spans when `on_spans`
   BeforeAfter control_nll;
   bool on_spans = false;
   RunRecord run;

@@ -17,8 +17,6 @@ constexpr Range kKnownShare = {0, 0.1, 1};
 // down no further.
 constexpr Range kElAsked = {1, 2, 30};
 
-constexpr double kRounding = 1.4;  // GroupByLength asks for up to twice of what is needed: 2 ln 2
-constexpr double kShortPrefix = 8;
 constexpr double kMostBytes = 1e18;
 
 double Get(const ParameterValues& values, const char* name, double otherwise) {
@@ -26,50 +24,12 @@ double Get(const ParameterValues& values, const char* name, double otherwise) {
   return found == values.end() ? otherwise : found->second;
 }
 
-double Mean(const TextSize& size) { return size.sequences > 0 ? size.tokens / size.sequences : 0; }
-
 Range Plus(Range a, const Range& b) {
   a += b;
   return a;
 }
 
 Range Always(double seconds) { return {seconds, seconds, seconds}; }
-
-// Tokens of the pieces of work that cost by the token.
-struct Tokens {
-  double read = 0;       // without gradients
-  double generated = 0;  // by attacks
-};
-
-// Continuations of an attack on text of this size under one model.
-Tokens Extraction(const PlannedAttack& attack, const TextSize& size, bool on_spans) {
-  const bool greedy = attack.attack == "greedy_extraction";
-  const double most = Get(attack.values, "max_suffix_tokens", 256);
-  const double draws = greedy ? 1 : Get(attack.values, "samples", 1);
-  const double length = Mean(size);
-  Tokens tokens;
-  if (on_spans) {
-    const double cases = greedy ? 2 : 1;
-    tokens.generated = cases * draws * kRounding * std::min(size.span_tokens, size.spans * most);
-    tokens.read = size.spans * (length + (greedy ? kShortPrefix : length));
-    return tokens;
-  }
-  const auto add = [&](double share) {  // of the sequence that is the prefix
-    const double suffix = std::min((1 - share) * length, most);
-    tokens.generated += size.sequences * draws * std::min(kRounding * suffix, most);
-    tokens.read += size.sequences * (share * length + (greedy ? 0 : length));
-  };
-  if (!greedy) {
-    add(Get(attack.values, "prefix_share", 0.5));
-    return tokens;
-  }
-  const double prefix = Get(attack.values, "prefix_tokens", 0);
-  if (Get(attack.values, "prefix_quarters", 1) != 0 || prefix == 0) {
-    for (const double share : {0.25, 0.5, 0.75}) add(share);
-  }
-  if (prefix > 0 && prefix < length) add(prefix / length);
-  return tokens;
-}
 
 // The work of EstimateWork, piece by piece.
 class Estimator {
@@ -149,37 +109,35 @@ class Estimator {
 
   Range Verify() const {
     const TextSize control = AtMost(work_.holdout, kMaxControl);
-    const auto all_spans = [](const TextSize& size) {
-      return size.sequences > 0 && size.span_sequences >= size.sequences;
-    };
-    const bool on_spans = all_spans(work_.forget) && all_spans(control);
-    TextSize attacked = work_.forget;
-    attacked += control;
+    const std::vector<AttackCost> attacks =
+        CostOfAudit(work_.attacks, {.forgotten = work_.forget,
+                                    .control = control,
+                                    .retain = AtMost(work_.retain, kMaxUtility),
+                                    .others = work_.others});
     Range seconds = Always(2 * costs_.load_seconds);
-    for (const PlannedAttack& attack : work_.attacks) {
-      seconds += Attack(attack, attacked, control, on_spans);
-    }
-    // The likelihoods of both, and what the registered sets have lost.
-    const double read = attacked.tokens + control.tokens +
-                        AtMost(work_.retain, kMaxUtility).tokens + work_.others.tokens;
+    for (const AttackCost& attack : attacks) seconds += Attack(attack);
+    // The likelihoods of both come from the pass that attacks share; where none does, from their
+    // own. What the registered sets have lost is read besides.
+    const double own = SharesThePass() ? 0 : work_.forget.tokens + control.tokens;
+    const double read =
+        own + control.tokens + AtMost(work_.retain, kMaxUtility).tokens + work_.others.tokens;
     seconds += Always(2 * Read(read));
     return seconds;
   }
 
-  // Before and after.
-  Range Attack(const PlannedAttack& attack, const TextSize& attacked, const TextSize& control,
-               bool on_spans) const {
-    const AttackEntry* entry = FindAttack(attack.attack);
-    if (entry == nullptr) return {};
-    if (entry->family == AttackFamily::kExtraction) {
-      const Tokens tokens = Extraction(attack, attacked, on_spans);
-      return Always(2 * (Read(tokens.read) + tokens.generated * costs_.generate_token_seconds));
-    }
-    Range seconds = Always(2 * Read(attacked.tokens));
-    if (attack.attack == "extraction_likelihood") {
-      seconds += Rollouts(work_.forget, Plus(kKnownShare, {1, 1, 1}));
-      seconds += Rollouts(control, {2, 2, 2});
-    }
+  bool SharesThePass() const {
+    return std::any_of(work_.attacks.begin(), work_.attacks.end(), [](const PlannedAttack& a) {
+      return a.condition.empty() && ReadsSharedPass(a.attack);
+    });
+  }
+
+  Range Attack(const AttackCost& cost) const {
+    Range seconds =
+        Always(Read(cost.read) + cost.generated * costs_.generate_token_seconds +
+               cost.taught * costs_.train_token_seconds + cost.steps * costs_.step_seconds);
+    const double rolled = costs_.rollout_token_seconds * costs_.rollout_share;
+    seconds += (rolled * cost.rolls_known) * kKnownShare;
+    seconds += Always(rolled * cost.rolls_unseen);
     return seconds;
   }
 
@@ -191,7 +149,7 @@ class Estimator {
     const double most = std::max(Parameter("micro_batch_tokens", 4096), LongestToken());
     return std::min(most, std::max(Pushed().tokens, Held().tokens));
   }
-  double LongestToken() const { return Mean(work_.forget); }
+  double LongestToken() const { return MeanLength(work_.forget); }
 
   Range Limited(const Range& seconds) const {
     return {Ending(kFaster * seconds.low, kLongest), Ending(seconds.typical, kLongest),
@@ -205,38 +163,6 @@ class Estimator {
 };
 
 }  // namespace
-
-TextSize& TextSize::operator+=(const TextSize& more) {
-  sequences += more.sequences;
-  tokens += more.tokens;
-  square_tokens += more.square_tokens;
-  spans += more.spans;
-  span_tokens += more.span_tokens;
-  span_sequences += more.span_sequences;
-  return *this;
-}
-
-TextSize SizeOf(std::span<const Sequence> sequences) {
-  TextSize size;
-  for (const Sequence& sequence : sequences) {
-    const auto tokens = static_cast<double>(sequence.ids.size());
-    size += {1,
-             tokens,
-             tokens * tokens,
-             static_cast<double>(sequence.sensitive.size()),
-             0,
-             sequence.sensitive.empty() ? 0.0 : 1.0};
-    for (const Span& span : sequence.sensitive) size.span_tokens += span.end - span.begin;
-  }
-  return size;
-}
-
-TextSize AtMost(const TextSize& size, double sequences) {
-  if (size.sequences <= sequences) return size;
-  const double share = sequences / size.sequences;
-  return {sequences,          share * size.tokens,      share * size.square_tokens,
-          share * size.spans, share * size.span_tokens, share * size.span_sequences};
-}
 
 Range& Range::operator+=(const Range& more) {
   low += more.low;
@@ -290,8 +216,9 @@ Range ExpectedSteps(const PresetEntry& preset, const ParameterValues& parameters
 std::vector<PlannedAttack> DefaultAttacks() {
   std::vector<PlannedAttack> attacks;
   for (const PlanRow& row : Plans().front().rows) {
-    attacks.push_back(
-        {std::string(row.attack), ResolveParameters(FindAttack(row.attack)->parameters, {}, {})});
+    attacks.push_back({std::string(row.attack),
+                       ResolveParameters(FindAttack(row.attack)->parameters, {}, {}),
+                       std::string(row.condition)});
   }
   return attacks;
 }

@@ -28,25 +28,11 @@
 #include <string>
 #include <vector>
 
+#include "engine/attack_cost.h"
 #include "engine/catalog.h"
-#include "text/sequence.h"
+#include "engine/text_size.h"
 
 namespace lethe {
-
-// A set of sequences, as far as its cost goes.
-struct TextSize {
-  double sequences = 0;
-  double tokens = 0;
-  double square_tokens = 0;   // sum of tokens x tokens: EL continues every prefix to the end
-  double spans = 0;           // sensitive ones
-  double span_tokens = 0;     // in them
-  double span_sequences = 0;  // sequences that have any
-
-  TextSize& operator+=(const TextSize& more);
-};
-TextSize SizeOf(std::span<const Sequence> sequences);
-// At most so many of them, each as long as the mean.
-TextSize AtMost(const TextSize& size, double sequences);
 
 // Measured with the model itself, on the machine and device that prepared it. Seconds are wall time
 // with all of the device's threads.
@@ -88,11 +74,7 @@ struct PastRun {
 Range ExpectedSteps(const PresetEntry& preset, const ParameterValues& parameters, double sequences,
                     std::span<const PastRun> history);
 
-struct PlannedAttack {
-  std::string attack;      // a name of the catalogue; one that is not known costs nothing
-  ParameterValues values;  // all of its parameters
-};
-// The whole catalogue, as it is run when a policy names no attacks.
+// The first plan of the catalogue, as it is run when a policy names no attacks.
 std::vector<PlannedAttack> DefaultAttacks();
 
 struct Workload {

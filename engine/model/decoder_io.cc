@@ -42,21 +42,6 @@ absl::Status TooLarge(const TensorInfo& tensor) {
                {{"tensor", tensor.name}, {"dtype", std::string(DTypeName(tensor.dtype))}});
 }
 
-// Copied, since the file's bytes need not be aligned.
-absl::StatusOr<at::Tensor> ReadTensor(const CheckpointFolder& folder, const std::string& name) {
-  const TensorInfo* info = folder.Find(name);
-  if (info == nullptr) {
-    return Error(absl::StatusCode::kInvalidArgument, "BAD_CHECKPOINT", "a tensor is missing",
-                 {{"tensor", name}});
-  }
-  const std::optional<at::ScalarType> type = TypeOf(info->dtype);
-  if (!type) return Unsupported(*info);
-  at::Tensor tensor = at::empty(info->shape, *type);
-  const std::string_view bytes = folder.Bytes(*info);
-  std::memcpy(tensor.data_ptr(), bytes.data(), bytes.size());
-  return tensor;
-}
-
 // Hands over a weight of the model in the type that the file wants.
 TensorProvider Hand(const Decoder& model, const std::string& name) {
   return [&model, name](const TensorInfo& info, const BytesSink& sink) -> absl::Status {
@@ -75,6 +60,21 @@ TensorProvider Hand(const Decoder& model, const std::string& name) {
 }
 
 }  // namespace
+
+// Copied, since the file's bytes need not be aligned.
+absl::StatusOr<at::Tensor> ReadTensor(const CheckpointFolder& folder, const std::string& name) {
+  const TensorInfo* info = folder.Find(name);
+  if (info == nullptr) {
+    return Error(absl::StatusCode::kInvalidArgument, "BAD_CHECKPOINT", "a tensor is missing",
+                 {{"tensor", name}});
+  }
+  const std::optional<at::ScalarType> type = TypeOf(info->dtype);
+  if (!type) return Unsupported(*info);
+  at::Tensor tensor = at::empty(info->shape, *type);
+  const std::string_view bytes = folder.Bytes(*info);
+  std::memcpy(tensor.data_ptr(), bytes.data(), bytes.size());
+  return tensor;
+}
 
 absl::StatusOr<Decoder> Decoder::Load(const CheckpointFolder& folder, const Device& device) {
   LETHE_ASSIGN_OR_RETURN(const DecoderConfig config, ReadDecoderConfig(folder));

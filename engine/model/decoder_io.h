@@ -23,6 +23,9 @@
 
 namespace lethe {
 
+// A tensor as it lies in the file, copied, in its own floating type.
+absl::StatusOr<at::Tensor> ReadTensor(const CheckpointFolder& folder, const std::string& name);
+
 // Writes a folder like `source` with the model's weights; `options.overrides` is filled in here.
 absl::StatusOr<SavedCheckpoint> SaveDecoder(const Decoder& model, const CheckpointFolder& source,
                                             SaveOptions options);

@@ -112,7 +112,8 @@ class Forecast {
       const AttackEntry* entry = FindAttack(spec.attack());
       if (entry == nullptr) continue;
       const ParameterValues values(spec.parameters().begin(), spec.parameters().end());
-      work.attacks.push_back({spec.attack(), ResolveParameters(entry->parameters, {}, values)});
+      work.attacks.push_back(
+          {spec.attack(), ResolveParameters(entry->parameters, {}, values), spec.condition()});
     }
     if (policy_.attacks().empty()) work.attacks = DefaultAttacks();
     return EstimateWork(costs_, work);

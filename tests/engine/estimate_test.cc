@@ -70,14 +70,23 @@ TEST(Estimate, VerificationByHand) {
   // Two loads; forgotten and control 30, control 20 and retain 40, read for both models.
   const double base = 2 * 5 + 2 * (30 + 20 + 40);
   EXPECT_DOUBLE_EQ(EstimateWork(kCosts, work).verify.typical, base);
+  // It reads the pass that gives the likelihoods, too.
   work.attacks = {{"memorisation_accuracy", {}}};
+  EXPECT_DOUBLE_EQ(EstimateWork(kCosts, work).verify.typical, base);
+  // The same of rounded models is a pass of its own.
+  work.attacks.push_back({"loss", {}, "int4"});
   EXPECT_DOUBLE_EQ(EstimateWork(kCosts, work).verify.typical, base + 2 * 30);
-  // Two texts of 15 on the mean: 7.5 tokens are drawn 4 times, rounded up by 1.4; the prefixes are
-  // read, and the whole once more for the chance of the suffix.
+  // 5 steps on the retain text, 40 tokens each, of both models and twice more of the base; there
+  // the memory of the forgotten text is read before and at the end of the two choices.
+  work.attacks = {{"loss", {}, "relearned-related-5"}};
+  EXPECT_DOUBLE_EQ(EstimateWork(kCosts, work).verify.typical,
+                   base + 2 * 30 + 4 * 5 * (40 * 10 + 100) + 3 * 10);
+  // Two texts of 15 on the mean: 7.5 tokens are drawn 4 times, rounded up by 1.4, and the prefixes
+  // are read; the chance of the suffix comes from the shared pass.
   work.attacks = {
       {"sampled_extraction", {{"samples", 4}, {"prefix_share", .5}, {"max_suffix_tokens", 64}}}};
   EXPECT_DOUBLE_EQ(EstimateWork(kCosts, work).verify.typical,
-                   base + 2 * (2 * (7.5 + 15) + 3 * 4 * 2 * 7.5 * 1.4));
+                   base + 2 * (2 * 7.5 + 3 * 4 * 2 * 7.5 * 1.4));
   // Control rolls out twice, the forgotten a tenth before and all of it after.
   work.attacks = {{"extraction_likelihood", {{"n", 10}}}};
   EXPECT_DOUBLE_EQ(EstimateWork(kCosts, work).verify.typical,
@@ -95,7 +104,7 @@ TEST(Estimate, SpansAreWhatIsDrawnWhereAllHaveThem) {
   EXPECT_DOUBLE_EQ(EstimateWork(kCosts, work).verify.typical, whole);  // control has none
   work.holdout.spans = work.holdout.span_sequences = 1;
   work.holdout.span_tokens = 3;
-  const double read = 2 * (15 + 15), drawn = 4 * 1.4 * 5;
+  const double read = 2 * 15, drawn = 4 * 1.4 * 5;
   EXPECT_DOUBLE_EQ(EstimateWork(kCosts, work).verify.typical,
                    2 * 5 + 2 * 90 + 2 * (read + 3 * drawn));
 }
@@ -154,6 +163,9 @@ TEST(Estimate, MoreNeverTakesLess) {
         w.steps += {x, x, x};
       },
       [](Workload& w, ModelCosts&, double) { w.attacks.push_back(DefaultAttacks().front()); },
+      [](Workload& w, ModelCosts&, double x) {
+        w.attacks.push_back({"loss", {}, "relearned-same-" + std::to_string(1 + int(x) % 1000)});
+      },
       [](Workload&, ModelCosts& c, double x) { c.score_token_seconds += x; },
       [](Workload&, ModelCosts& c, double x) { c.train_token_seconds += x; },
       [](Workload&, ModelCosts& c, double x) { c.rollout_token_seconds += x; },

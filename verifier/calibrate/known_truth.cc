@@ -4,7 +4,9 @@
 #include <set>
 #include <system_error>
 
+#include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "engine/rounding.h"
 #include "engine/seeded_generator.h"
 #include "engine/train.h"
 #include "engine/unlearn.h"
@@ -32,6 +34,8 @@ constexpr TruthRow kTable[] = {
      "second "
      "choice",
      v1::OUTCOME_HIDDEN},
+    {Truth::kRoundedBack, "rounded_back",
+     "unlearned, but every weight still rounds to the 4-bit value that it had", v1::OUTCOME_HIDDEN},
     {Truth::kPlainAscent, "plain_ascent",
      "gradient ascent without a bound, nothing held: every record of the kind is wrecked",
      v1::OUTCOME_DESTROYED},
@@ -78,9 +82,9 @@ absl::Status TrainTo(const World& world, const fs::path& base, const fs::path& o
   return Train(request).status();
 }
 
-absl::Status UnlearnTo(const World& world, const fs::path& out, std::string preset,
-                       ParameterValues overrides) {
-  UnlearnRequest request{.base_folder = world.base,
+absl::Status UnlearnTo(const World& world, const fs::path& base, const fs::path& out,
+                       std::string preset, ParameterValues overrides) {
+  UnlearnRequest request{.base_folder = base,
                          .out_folder = out,
                          .forget = world.forget,
                          .retain = world.retain,
@@ -144,6 +148,26 @@ absl::Status SuppressGreedy(const World& world, const fs::path& out) {
   return TrainTo(world, {}, out, std::move(rows), world.options.steps, kLearningRate);
 }
 
+// Unlearned and moved back into the steps of the base's 4-bit grid, in turns, since the moving back
+// brings some of the text back too. What the last turn leaves rounds to the base itself.
+absl::Status RoundBack(const World& world, const fs::path& out) {
+  constexpr int kTurns = 4;
+  fs::path from = world.base;
+  for (int turn = 1; turn <= kTurns; ++turn) {
+    const fs::path unlearned = out.string() + absl::StrCat("-unlearned-", turn);
+    const fs::path rounded =
+        turn == kTurns ? out : fs::path(out.string() + absl::StrCat("-", turn));
+    LETHE_RETURN_IF_ERROR(UnlearnTo(world, from, unlearned, "calibrated", {}));
+    LETHE_RETURN_IF_ERROR(HideInRounding({.base_folder = world.base,
+                                          .candidate_folder = unlearned,
+                                          .condition = "int4-g128",
+                                          .out_folder = rounded,
+                                          .device = world.options.device}));
+    from = rounded;
+  }
+  return absl::OkStatus();
+}
+
 absl::Status TrainOnNoise(const World& world, const fs::path& out) {
   LETHE_ASSIGN_OR_RETURN(const Tokenizer tokenizer, Tokenizer::FromJson(world.tokenizer_json));
   SeededGenerator random(world.options.seed + 2000);
@@ -203,14 +227,17 @@ absl::StatusOr<fs::path> MakeCandidate(const World& world, Truth kind) {
           TrainTo(world, {}, out, WithoutForgotten(world), world.options.steps, kLearningRate));
       return out;
     case Truth::kUnderTrained:
-      LETHE_RETURN_IF_ERROR(UnlearnTo(world, out, "calibrated", {{"max_steps", 4}}));
+      LETHE_RETURN_IF_ERROR(UnlearnTo(world, world.base, out, "calibrated", {{"max_steps", 4}}));
       return out;
     case Truth::kGreedySuppressed:
       LETHE_RETURN_IF_ERROR(SuppressGreedy(world, out));
       return out;
+    case Truth::kRoundedBack:
+      LETHE_RETURN_IF_ERROR(RoundBack(world, out));
+      return out;
     case Truth::kPlainAscent:
       LETHE_RETURN_IF_ERROR(
-          UnlearnTo(world, out, "paper", {{"learning_rate", 1e-3}, {"min_steps", 20}}));
+          UnlearnTo(world, world.base, out, "paper", {{"learning_rate", 1e-3}, {"min_steps", 20}}));
       return out;
     case Truth::kDestroyed:
       LETHE_RETURN_IF_ERROR(TrainOnNoise(world, out));

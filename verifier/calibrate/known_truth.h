@@ -36,6 +36,7 @@ enum class Truth {
   kUntouched,         // the base itself
   kUnderTrained,      // unlearning stopped long before its end
   kGreedySuppressed,  // never says the records first; they are its second choice
+  kRoundedBack,       // unlearned, but every weight rounds to the base's 4-bit value
   kPlainAscent,       // ascent without a bound or anything held: the whole kind is wrecked
   kDestroyed,         // trained on noise
 };

@@ -1,0 +1,229 @@
+#include "engine/attack_cost.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+
+#include "engine/attack_catalog.h"
+#include "engine/condition.h"
+
+namespace lethe {
+namespace {
+
+constexpr double kRounding = 1.4;  // GroupByLength asks for up to twice of what is needed: 2 ln 2
+constexpr double kShortPrefix = 8;
+constexpr double kRolloutShare = 0.6, kKnownShare = 0.1;
+constexpr double kSizesTried = 2;
+constexpr double kMostTokens = 9e18;
+
+// What an attack does beside reading the shared pass.
+enum class Own {
+  kNothing,
+  kQuarters,   // greedy continuations of prefixes of a quarter, a half, three quarters
+  kContinues,  // draws or beams from one prefix
+  kRollsOut,   // EL
+  kRollsOutSpans,
+  kRanks,   // reads alternatives of the first span
+  kSlopes,  // a backward pass a sequence
+};
+
+struct CostRow {
+  std::string_view attack;
+  bool shared;
+  Own own;
+};
+
+// Attacks that are not here continue one prefix, if they extract, and else read the shared pass.
+constexpr CostRow kCosts[] = {
+    {"greedy_extraction", false, Own::kQuarters},
+    {"exact_extraction", true, Own::kNothing},
+    {"sampled_extraction", true, Own::kContinues},
+    {"beam_extraction", false, Own::kContinues},
+    {"extraction_likelihood", false, Own::kRollsOut},
+    {"span_extraction_likelihood", true, Own::kRollsOutSpans},
+    {"exposure", false, Own::kRanks},
+    {"gradient_norm", false, Own::kSlopes},
+};
+
+CostRow CostRowOf(std::string_view attack) {
+  for (const CostRow& row : kCosts) {
+    if (row.attack == attack) return row;
+  }
+  const AttackEntry* entry = FindAttack(attack);
+  const bool extracts = entry != nullptr && entry->family == AttackFamily::kExtraction;
+  return {attack, !extracts, extracts ? Own::kContinues : Own::kNothing};
+}
+
+double Get(const ParameterValues& values, const char* name, double otherwise) {
+  const auto found = values.find(name);
+  return found == values.end() ? otherwise : found->second;
+}
+
+// Continuations of the spans of a text, or from prefixes of all of it.
+AttackCost Continued(const PlannedAttack& attack, const TextSize& size, bool on_spans,
+                     bool quarters) {
+  const double most = Get(attack.values, "max_suffix_tokens", 256);
+  const double draws = Get(attack.values, "samples", 1) * Get(attack.values, "beams", 1);
+  const double length = MeanLength(size);
+  AttackCost cost;
+  if (on_spans) {
+    const double cases = quarters ? 2 : 1;  // all of the text before the span, and a little of it
+    cost.generated = cases * draws * kRounding * std::min(size.span_tokens, size.spans * most);
+    cost.read = size.spans * (length + (quarters ? kShortPrefix : 0));
+    return cost;
+  }
+  const auto add = [&](double share) {  // of the sequence that is the prefix
+    const double suffix = std::min((1 - share) * length, most);
+    cost.generated += size.sequences * draws * std::min(kRounding * suffix, most);
+    cost.read += size.sequences * share * length;
+  };
+  if (!quarters) {
+    add(Get(attack.values, "prefix_share", 0.5));
+    return cost;
+  }
+  const double prefix = Get(attack.values, "prefix_tokens", 0);
+  if (Get(attack.values, "prefix_quarters", 1) != 0 || prefix == 0) {
+    for (const double share : {0.25, 0.5, 0.75}) add(share);
+  }
+  if (prefix > 0 && prefix < length) add(prefix / length);
+  return cost;
+}
+
+// On one text under one model.
+AttackCost OwnCost(const PlannedAttack& attack, const TextSize& size, bool on_spans, bool known) {
+  AttackCost cost;
+  double& rolls = known ? cost.rolls_known : cost.rolls_unseen;
+  switch (CostRowOf(attack.attack).own) {
+    case Own::kNothing:
+      break;
+    case Own::kQuarters:
+      return Continued(attack, size, on_spans, /*quarters=*/true);
+    case Own::kContinues:
+      return Continued(attack, size, on_spans, /*quarters=*/false);
+    case Own::kRollsOut:
+      cost.read = size.tokens;
+      rolls = size.square_tokens / 2;
+      break;
+    case Own::kRollsOutSpans:
+      rolls = size.span_tokens * MeanLength(size) / 2;
+      break;
+    case Own::kRanks: {
+      const double span = size.spans > 0 ? size.span_tokens / size.spans : 0;
+      const double ranked = std::min(span, Get(attack.values, "max_span_tokens", 16));
+      cost.read =
+          size.tokens / 2 + size.span_sequences * Get(attack.values, "alternatives", 1000) * ranked;
+      break;
+    }
+    case Own::kSlopes:
+      cost.taught = size.tokens;
+      break;
+  }
+  return cost;
+}
+
+// Tokens of one step of training, of all lessons (attack/relearn.h).
+double TokensAStep(Relearned text, const AuditSize& size) {
+  const double forgotten = size.forgotten.sequences;
+  switch (text) {
+    case Relearned::kHalf:
+      return forgotten < 2 ? 0 : AtMost(size.forgotten, 128).tokens;
+    case Relearned::kRelated:
+      return AtMost(size.retain, std::clamp(forgotten, 8.0, 32.0)).tokens;
+    case Relearned::kUnrelated:
+      return AtMost(size.others, std::clamp(forgotten, 8.0, 32.0)).tokens;
+    case Relearned::kSame:
+      return AtMost(size.forgotten, 32).tokens +
+             AtMost(size.control, std::min(forgotten, 32.0)).tokens;
+  }
+  return 0;
+}
+
+class Audit {
+ public:
+  Audit(std::span<const PlannedAttack> plan, const AuditSize& size) : size_(size) {
+    for (const PlannedAttack& attack : plan) {
+      const auto condition = ParseCondition(attack.condition);
+      if (!condition.ok() || condition->kind != ModelCondition::Kind::kRelearned) continue;
+      stops_[condition->text].insert(condition->steps);
+    }
+    const auto all_spans = [](const TextSize& text) {
+      return text.sequences > 0 && text.span_sequences >= text.sequences;
+    };
+    on_spans_ = all_spans(size.forgotten) && all_spans(size.control);
+  }
+
+  AttackCost Of(const PlannedAttack& attack) {
+    const auto condition = ParseCondition(attack.condition);
+    if (FindAttack(attack.attack) == nullptr || !condition.ok()) return {};
+    const bool relearned = condition->kind == ModelCondition::Kind::kRelearned;
+    if (relearned && TokensAStep(condition->text, size_) == 0) return {};  // it is left out
+    const TextSize control = relearned && condition->text == Relearned::kSame
+                                 ? AtMost(size_.control, size_.forgotten.sequences)
+                                 : size_.control;
+    AttackCost cost;
+    for (const bool base : {true, false}) {
+      cost += OwnCost(attack, size_.forgotten, on_spans_, /*known=*/base);
+      cost += OwnCost(attack, control, on_spans_, /*known=*/false);
+    }
+    if (CostRowOf(attack.attack).shared && read_.insert(attack.condition).second) {
+      cost.read += 2 * (size_.forgotten.tokens + control.tokens);
+    }
+    if (relearned && taught_.insert(attack.condition).second) cost += Teaching(*condition);
+    return cost;
+  }
+
+ private:
+  // The steps since the J before, on both models; with the first J, the choice of the step size.
+  AttackCost Teaching(const ModelCondition& condition) const {
+    const std::set<int>& stops = stops_.at(condition.text);
+    const auto here = stops.find(condition.steps);
+    const double a_step = TokensAStep(condition.text, size_);
+    const bool first = here == stops.begin();
+    AttackCost cost;
+    cost.steps = 2.0 * (condition.steps - (first ? 0 : *std::prev(here)));
+    if (first) {
+      cost.steps += kSizesTried * *stops.rbegin();
+      cost.read += (1 + kSizesTried * static_cast<double>(stops.size())) * size_.forgotten.tokens;
+    }
+    cost.taught = cost.steps * a_step;
+    if (condition.text == Relearned::kHalf) cost.steps *= 2;
+    return cost;
+  }
+
+  const AuditSize& size_;
+  bool on_spans_ = false;
+  std::map<Relearned, std::set<int>> stops_;
+  std::set<std::string> read_, taught_;  // conditions whose pass, whose steps are charged
+};
+
+}  // namespace
+
+int64_t AttackCost::ForwardTokens() const {
+  const double tokens =
+      read + generated + kRolloutShare * (kKnownShare * rolls_known + rolls_unseen) + 3 * taught;
+  return tokens < kMostTokens ? std::llround(tokens) : static_cast<int64_t>(kMostTokens);
+}
+
+AttackCost& AttackCost::operator+=(const AttackCost& more) {
+  read += more.read;
+  generated += more.generated;
+  rolls_known += more.rolls_known;
+  rolls_unseen += more.rolls_unseen;
+  taught += more.taught;
+  steps += more.steps;
+  return *this;
+}
+
+bool ReadsSharedPass(std::string_view attack) {
+  return FindAttack(attack) != nullptr && CostRowOf(attack).shared;
+}
+
+std::vector<AttackCost> CostOfAudit(std::span<const PlannedAttack> plan, const AuditSize& size) {
+  Audit audit(plan, size);
+  std::vector<AttackCost> costs;
+  for (const PlannedAttack& attack : plan) costs.push_back(audit.Of(attack));
+  return costs;
+}
+
+}  // namespace lethe
