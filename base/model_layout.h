@@ -6,6 +6,8 @@
 //   <model>/data/<checkpoint id>/         tokenised sets, made when the model was registered (that
 //                                         checkpoint's id)
 //   <model>/incoming/<job>-f<fence>/      work in progress of the lease (job, fence) alone
+//   <model>/incoming/<job>-kept/          figures that the verifiers of a job have found so far,
+//                                         whoever holds its lease; until the job is over
 //   <model>/current                       symbolic link to checkpoints/<checkpoint id>, switched by
 //                                         the server alone
 //
@@ -41,6 +43,10 @@ inline std::string DataFolder(const ModelId& model, const CheckpointId& register
 
 inline std::string IncomingFolder(const ModelId& model, const JobId& job, Fence fence) {
   return model.value + "/incoming/" + job.value + "-f" + std::to_string(fence.value);
+}
+
+inline std::string KeptWorkFolder(const ModelId& model, const JobId& job) {
+  return model.value + "/incoming/" + job.value + "-kept";
 }
 
 inline std::string CurrentLink(const ModelId& model) { return model.value + "/current"; }

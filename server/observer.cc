@@ -92,6 +92,11 @@ void ServerObserver::OnCommit(const storage::CommitEvent& event) {
 }
 
 void ServerObserver::OnJob(const Changed<JobRecord>& job) {
+  // What verifiers kept for each other has served.
+  if (job.after.kind() == static_cast<int>(storage::JobKind::kVerify) &&
+      storage::IsFinal(static_cast<JobState>(job.after.state()))) {
+    keeper_->Schedule(ModelId{job.after.model_id()});
+  }
   if (!Left(job, JobState::kLeased)) return;
   core_->hub->DropProgress(JobId{job.after.job_id()});
   const std::string_view outcome = LeaseOutcome(job);

@@ -51,6 +51,16 @@ absl::StatusOr<FolderPlan> PlanFolder(const Snapshot& snapshot, const ModelId& m
     }
   }
   plan.checkpoints = plan.required;
+  // What a verifier has kept serves the next one, until the job is over.
+  for (const JobState open : {JobState::kReady, JobState::kLeased}) {
+    LETHE_ASSIGN_OR_RETURN(std::vector<JobId> jobs, snapshot.JobsInState(open));
+    for (const JobId& id : jobs) {
+      LETHE_ASSIGN_OR_RETURN(JobRecord job, snapshot.GetJob(id));
+      if (job.model_id() != model.value) continue;
+      if (job.kind() != static_cast<int32_t>(JobKind::kVerify)) continue;
+      plan.incoming.insert(LastName(KeptWorkFolder(model, id)));
+    }
+  }
   // Whoever holds a lease may be writing, or have published what it has not yet handed in.
   LETHE_ASSIGN_OR_RETURN(std::vector<JobId> leased, snapshot.JobsInState(JobState::kLeased));
   for (const JobId& id : leased) {

@@ -7,6 +7,8 @@
 #include <system_error>
 #include <vector>
 
+#include "base/ids.h"
+#include "base/model_layout.h"
 #include "base/status.h"
 #include "workers/host/job_failure.h"
 #include "workers/host/job_input.h"
@@ -192,6 +194,10 @@ absl::StatusOr<AttackRequest> VerifyRunner::RequestOf(const v1::Job& job) const 
   }
   if (request.plan.empty()) request.plan = DefaultPlan();
   request.max_forward_tokens = work.max_forward_tokens();
+  // Of the job, not of the lease: whoever gets it next goes on from there.
+  LETHE_ASSIGN_OR_RETURN(
+      request.resume_folder,
+      UnderModels(models_, KeptWorkFolder(ModelId{job.model_id()}, JobId{job.job_id()})));
   request.seed = job.seed();
   request.digest_key = DigestKey(job);
   request.device = device_;

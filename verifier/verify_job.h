@@ -6,6 +6,9 @@
 //
 // Control    the registered holdout set: all of it, or as many as `max_control` says, evenly spread
 //            and the same every time.
+// Resumed    each attack on each model is kept below incoming/ when it is done (KeptWorkFolder of
+//            base/model_layout.h), so that after a crash the next verifier goes on where this one
+//            was. The server removes the folder when the job is over.
 // Bytes      measurements are serialised once, deterministically; their SHA-256 names the report.
 // Privacy    the text to forget stays in memory; measurements hold figures and lengths only.
 // Errors     what engine/attack.h says; FILE_ERROR for sets that are not where the job says.

@@ -137,7 +137,8 @@ class SideRun {
       std::optional<PartResult> part = Done(*row, station);
       if (!part.has_value()) {
         LETHE_ASSIGN_OR_RETURN(ConditionedModel * target, station.Target(audit_));
-        LETHE_ASSIGN_OR_RETURN(part, target->Attack(*row, station.charged, progress_));
+        const auto tell = [this](const EngineProgress&) { return Tell().ok(); };
+        LETHE_ASSIGN_OR_RETURN(part, target->Attack(*row, station.charged, tell));
         if (part->not_applicable.empty()) part->forward_tokens += taught;
         LETHE_RETURN_IF_ERROR(kept_.Keep(Piece(*row, station), KeptOf(*part)));
       }

@@ -146,6 +146,34 @@ TEST_F(FoldersTest, WorkOfALiveLeaseStaysThatOfALostOneGoes) {
   EXPECT_FALSE(fs::exists(FolderOf(CheckpointId{first.candidate_checkpoint_id()})));
 }
 
+// What a verifier has kept outlives its lease and serves the next one; with the job it goes.
+TEST_F(FoldersTest, WhatAVerifierKeptStaysUntilTheJobIsOver) {
+  Reconcile();
+  const JobRecord first = Candidate();
+  const fs::path kept = models_ / KeptWorkFolder(model_, JobId{first.job_id()});
+  fs::create_directories(kept);
+  fs::create_directories(models_ / KeptWorkFolder(model_, JobId{"j-unknown"}));
+  EXPECT_THAT(Findings(), UnorderedElementsAre("ORPHAN_FOLDER"));
+  EXPECT_EQ(Reconcile().folders_removed, 1);
+  EXPECT_TRUE(fs::exists(kept));
+
+  clock_.Advance(absl::Seconds(61));
+  world_->Must(ExpireLeases{"server"});
+  EXPECT_EQ(Reconcile().folders_removed, 0);  // nobody holds the job now
+  EXPECT_TRUE(fs::exists(kept));
+  EXPECT_THAT(Findings(), IsEmpty());
+  const JobRecord second = world_->Lease(first);
+  EXPECT_GT(second.fence(), first.fence());
+  EXPECT_EQ(Reconcile().folders_removed, 0);
+  EXPECT_TRUE(fs::exists(kept));
+
+  world_->Verify(second, {});
+  EXPECT_THAT(Findings(), UnorderedElementsAre("CURRENT_STALE", "ORPHAN_FOLDER"));
+  EXPECT_EQ(Reconcile().folders_removed, 1);
+  EXPECT_FALSE(fs::exists(kept));
+  EXPECT_THAT(Findings(), IsEmpty());
+}
+
 TEST_F(FoldersTest, LeftoversOfAnInterruptedSwitchGo) {
   Reconcile();
   fs::create_symlink("checkpoints/x", models_ / "m" / ".current.tmp-1-2");
