@@ -97,6 +97,8 @@ inline constexpr ParameterEntry kSpanElParameters[] = {
 inline constexpr ParameterEntry kElParameters[] = {
     {"n", 10, 1, 100,
      "length of the n-grams; a shorter sequence takes the largest of 5, 3, 2 that fits"}};
+inline constexpr ParameterEntry kLensParameters[] = {
+    {"k", 4, 1, 1000, "likeliest tokens of a layer that are candidates"}};
 inline constexpr ParameterEntry kMinKParameters[] = {
     {"k", 0.2, 0.01, 1, "share of the tokens that are averaged: the least likely ones"}};
 
@@ -147,10 +149,37 @@ inline constexpr AttackEntry kAttacks[] = {
     {"min_k", "membership by the least likely tokens (Shi et al. 2024)",
      "mean log-probability of the k share of least likely tokens, nats", AttackFamily::kMembership,
      AttackReach::kDeeper, kMinKParameters},
+    {"min_k_plus_plus",
+     "membership by the least likely tokens, against what else each might have been (Zhang et al. "
+     "2024)",
+     "mean standardised log-probability of the k share of least likely tokens, deviations",
+     AttackFamily::kMembership, AttackReach::kDeeper, kMinKParameters},
+    {"zlib",
+     "membership by likelihood, against what a compressor makes of the text (Carlini et al. 2021)",
+     "minus the NLL a token for each byte of the compressed text",
+     AttackFamily::kMembership,
+     AttackReach::kDeeper,
+     {}},
+    {"gradient_norm",
+     "membership by how little the model would learn from the text",
+     "minus the mean over the weights of the L2 norm of the loss's gradient",
+     AttackFamily::kMembership,
+     AttackReach::kDeeper,
+     {}},
+    {"reference",
+     "likelihood against that under the base",
+     "how much likelier than under the base, nats a token",
+     AttackFamily::kDiagnostic,
+     AttackReach::kDeeper,
+     {}},
     {"exposure",
      "rank of the first sensitive span among texts of the same format (Carlini et al. 2019)",
      "exposure in bits: log2 of how many there are, less log2 of the rank",
      AttackFamily::kMembership, AttackReach::kDeeper, kExposureParameters},
+    {"logit_lens",
+     "reads what each layer would say (nostalgebraist 2020; Patil et al. 2024, head projection)",
+     "share of the tokens that are among the k likeliest of some layer, 0 to 1",
+     AttackFamily::kMemorisation, AttackReach::kDeeper, kLensParameters},
 };
 
 // What costs next to nothing beside EL: greedy decoding and what one pass over the text gives.

@@ -20,7 +20,12 @@ constexpr Row kTable[] = {
     {"span_extraction_likelihood", SpanExtractionLikelihood},
     {"loss", LossMembership},
     {"min_k", MinKMembership},
+    {"min_k_plus_plus", MinKPlusPlusMembership},
+    {"zlib", ZlibMembership},
+    {"gradient_norm", GradientNormMembership},
+    {"reference", ReferenceMembership},
     {"exposure", ExposureMembership},
+    {"logit_lens", LogitLens},
 };
 
 }  // namespace

@@ -28,6 +28,9 @@ struct AttackContext {
   std::span<const Sequence> kept;        // other records of the kind: the retain set
   std::span<const Sequence> forgotten;   // all that is to be forgotten
   std::span<const Sequence> control;     // same kind, never trained on
+  // NLL of the input's sequences under the base, nats a token that counts, one each; empty: not
+  // known
+  std::span<const double> reference_nll;
 };
 
 struct AttackInput {
@@ -66,7 +69,12 @@ absl::StatusOr<AttackScores> SpanAccuracy(const AttackInput& input);
 absl::StatusOr<AttackScores> SpanExtractionLikelihood(const AttackInput& input);
 absl::StatusOr<AttackScores> LossMembership(const AttackInput& input);
 absl::StatusOr<AttackScores> MinKMembership(const AttackInput& input);
+absl::StatusOr<AttackScores> MinKPlusPlusMembership(const AttackInput& input);
+absl::StatusOr<AttackScores> ZlibMembership(const AttackInput& input);
+absl::StatusOr<AttackScores> GradientNormMembership(const AttackInput& input);
+absl::StatusOr<AttackScores> ReferenceMembership(const AttackInput& input);
 absl::StatusOr<AttackScores> ExposureMembership(const AttackInput& input);
+absl::StatusOr<AttackScores> LogitLens(const AttackInput& input);
 
 }  // namespace lethe
 
