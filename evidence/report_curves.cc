@@ -96,12 +96,6 @@ std::string StepsPhrase(const std::optional<double>& steps, double most) {
   return absl::StrFormat("after %.1f steps", *steps);
 }
 
-std::string ShortTitle(const ModelCondition& condition) {
-  if (condition.kind == ModelCondition::Kind::kAsIs) return "as it is";
-  return absl::StrCat(condition.bits, " bits",
-                      condition.group > 0 ? absl::StrCat(", by ", condition.group) : "");
-}
-
 }  // namespace
 
 std::vector<RelearnCurve> RelearnCurves(const v1::Measurements& m) {

@@ -220,6 +220,10 @@ std::vector<FamilyRow> FamilyRows(const ReportView& view) {
     row.standing = StandingOf(tally, row);
     const AttackView* telling = Telling(view, row);
     if (telling != nullptr) {
+      row.shown = telling->name;
+      if (telling->condition != ModelCondition{}) {
+        absl::StrAppend(&row.shown, ", ", ShortTitle(telling->condition));
+      }
       row.figure = FigureOf(*telling, m);
       row.before = telling->before;
       row.after = telling->after;

@@ -40,7 +40,9 @@ struct FamilyRow {
   std::string what;             // what that means, a few words
   std::vector<size_t> attacks;  // places in ReportView.attacks
   size_t left_out = 0;
-  std::string figure;  // what the figures are: "share that came out", "AUC"; empty without any
+  std::string
+      shown;  // the attempt that the figures are of: "Greedy extraction, 20 steps"; empty: none
+  std::string figure;  // what they are: "share or chance that came out"
   std::string before, after, control_after;
   Standing standing = Standing::kNotTried;
   std::string sentence;

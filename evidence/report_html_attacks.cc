@@ -132,20 +132,12 @@ struct Matrix {
   std::vector<const AttackView*> attacks;
 };
 
-std::string ColumnTitle(const ModelCondition& c) {
-  if (c.kind == ModelCondition::Kind::kAsIs) return "as it is";
-  if (c.kind == ModelCondition::Kind::kRelearned) {
-    return absl::StrCat(c.steps, c.steps == 1 ? " step" : " steps");
-  }
-  return absl::StrCat(c.bits, " bits", c.group > 0 ? absl::StrCat(", by ", c.group) : "");
-}
-
 void AddToMatrix(const AttackView& attack, Matrix& matrix) {
   const std::string condition = attack.condition.Name();
   const bool as_it_is = condition.empty();
   const auto known = [&](const Column& c) { return c.condition == attack.condition; };
   if (std::none_of(matrix.columns.begin(), matrix.columns.end(), known)) {
-    matrix.columns.push_back({attack.condition, ColumnTitle(attack.condition)});
+    matrix.columns.push_back({attack.condition, ShortTitle(attack.condition)});
   }
   if (std::find(matrix.names.begin(), matrix.names.end(), attack.name) == matrix.names.end()) {
     matrix.names.push_back(attack.name);

@@ -68,16 +68,17 @@ std::string ChanceCard(const v1::Measurements& m) {
   double lowest = 0;
   StripPlot plot;
   plot.title = "Chance of the exact text, before and now";
-  for (const auto& [label, list, css] : {std::tuple{"forgotten, before", &f.before(), "fb"},
-                                         std::tuple{"forgotten, now", &f.after(), "fa"},
-                                         std::tuple{"unseen, before", &c.before(), "cb"},
-                                         std::tuple{"unseen, now", &c.after(), "ca"}}) {
-    const Values values = ValuesOf(*list);
-    if (values.empty()) continue;
-    lowest = std::min(lowest, Smallest(values));
+  const auto add = [&](const char* label, const auto& list, const char* css) {
+    if (list.empty()) return;
     // The mean of logarithms with zeros in it says nothing: the median does.
-    plot.rows.push_back({label, values, css, false});
-  }
+    StripRow row{.label = label, .values = ValuesOf(list), .css = css, .mean = false};
+    lowest = std::min(lowest, Smallest(row.values));
+    plot.rows.push_back(std::move(row));
+  };
+  add("forgotten, before", f.before(), "fb");
+  add("forgotten, now", f.after(), "fa");
+  add("unseen, before", c.before(), "cb");
+  add("unseen, now", c.after(), "ca");
   plot.axis = ChanceAxis(lowest);
   plot.caption = "chance that one drawn answer is the exact text (log scale)";
   std::string medians = "Median chance: forgotten ";

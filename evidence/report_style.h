@@ -78,10 +78,10 @@ details{margin-top:10px;font-size:13px}summary{cursor:pointer;color:var(--soft);
 .facts td{width:100%;overflow-wrap:anywhere}.grid>div{min-width:0}td.num .what{white-space:nowrap}
 .card li .tag{min-width:52px;text-align:center}td.id{white-space:nowrap}td.id code{overflow-wrap:normal}
 footer{margin-top:40px;padding-top:14px;border-top:1px solid var(--line);color:var(--soft);font-size:12.5px}
-@media (max-width:820px){.grid,.pair{grid-template-columns:1fr}.small{grid-template-columns:repeat(2,1fr)}main{padding:22px 16px}}
+@media screen and (max-width:820px){.grid,.pair{grid-template-columns:1fr}.small{grid-template-columns:repeat(2,1fr)}main{padding:22px 16px}}
 @media print{:root{color-scheme:light;--bg:#fff;--card:#fff;--ink:#000;--soft:#444;--line:#ccc;--rail:#eee;--fb:#c2541b;--fa:#1f5fbf;--cb:#9aa2ab;
 --ca:#5d6670;--pass:#1a7f4b;--fail:#b3261e;--warn:#9a6700;--passbg:#eef7f2;--failbg:#fbeeec;--warnbg:#fdf6e3;--over:rgba(179,38,30,.055)}
-body{font-size:11.5px;-webkit-print-color-adjust:exact;print-color-adjust:exact}main{max-width:none;padding:0}h2,h3,h4{break-after:avoid}tr,.small>div{break-inside:avoid}details::details-content{content-visibility:visible;block-size:auto}.scroll{overflow:visible}}
+@page{margin:13mm}body{zoom:.74;-webkit-print-color-adjust:exact;print-color-adjust:exact}main{max-width:none;padding:0}h2,h3,h4{break-after:avoid}tr,.small>div,li{break-inside:avoid}details::details-content{content-visibility:visible;block-size:auto}.scroll{overflow:visible}}
 )css";
 
 }  // namespace lethe::evidence

@@ -206,6 +206,19 @@ std::string_view OutcomeWord(v1::Outcome outcome) {
   }
 }
 
+std::string ShortTitle(const ModelCondition& condition) {
+  switch (condition.kind) {
+    case ModelCondition::Kind::kAsIs:
+      return "as it is";
+    case ModelCondition::Kind::kRelearned:
+      return absl::StrCat(condition.steps, condition.steps == 1 ? " step" : " steps");
+    case ModelCondition::Kind::kQuantised:
+      return absl::StrCat(condition.bits, " bits",
+                          condition.group > 0 ? absl::StrCat(", by ", condition.group) : "");
+  }
+  return "";
+}
+
 std::string_view StandingWord(Standing standing) {
   switch (standing) {
     case Standing::kFail:

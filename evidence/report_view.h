@@ -70,6 +70,9 @@ std::string_view ResultWord(v1::GateResult result);
 // "pass", "fail", "no power", "not judged", "left out", "not tried".
 std::string_view StandingWord(Standing standing);
 
+// A condition as columns head it: "as it is", "4 bits, by 128", "20 steps".
+std::string ShortTitle(const ModelCondition& condition);
+
 // What an outcome means for whoever filed the ticket, two or three plain sentences.
 std::string_view OutcomeMeaning(v1::Outcome outcome);
 

@@ -58,8 +58,8 @@ std::string Meaning(const Comparison& c, v1::GateResult result) {
       if (!forgetting)
         return "The forgotten text was pushed so far that it can be recognised by it.";
       return c.greedy ? "The forgotten text still stands out from text the model never saw."
-                      : "Asking once may not show it, but the forgotten text still stands out from "
-                        "text the model never saw.";
+                      : "To a deeper look the forgotten text still stands out from text the model "
+                        "never saw.";
     default:
       return forgetting ? "What stood out before no longer stands out from unseen text."
                         : "The forgotten text was not pushed further than unseen text.";

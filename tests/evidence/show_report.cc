@@ -18,6 +18,7 @@ bool Write(const std::string& stem, const lethe::v1::Measurements& measurements)
     return false;
   }
   std::ofstream(stem + ".txt") << *lethe::ReportToText(*report);
+  std::ofstream(stem + ".all.txt") << *lethe::ReportToText(*report, {.all = true});
   std::ofstream(stem + ".json") << *lethe::ReportToJson(*report);
   std::ofstream(stem + ".html") << *lethe::ReportToHtml(*report);
   return true;
