@@ -212,8 +212,7 @@ void WriteAttack(const evidence::AttackView& attack, Writer& w) {
   if (attack.rows.empty()) {
     w.Line(Pad(subject, 26) + Pad(attack.control_after.empty() ? "AUC" : "mean", 19) +
            Pad(Arrow(attack.before, attack.after), 18) +
-           Pad(Arrow(attack.control_before, attack.control_after), 18) + Pad("", 11) +
-           "not judged");
+           Pad(Arrow(attack.control_before, attack.control_after), 18) + "not judged");
   }
   for (const GateRow& row : attack.rows) {
     w.Line(Pad(subject, 26) + Pad(row.figure, 19) +
