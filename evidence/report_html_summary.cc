@@ -44,7 +44,8 @@ std::vector<const v1::Gate*> FailedGates(const v1::Verdict& verdict) {
 std::string FailedList(const std::vector<const v1::Gate*>& gates) {
   std::string out = "<ul>";
   for (const v1::Gate* gate : gates) {
-    absl::StrAppend(&out, "<li>", Tag("fail", OutcomeWord(gate->failure())), "<span>",
+    const char* css = gate->failure() == v1::OUTCOME_INCONCLUSIVE ? "warn" : "fail";
+    absl::StrAppend(&out, "<li>", Tag(css, OutcomeWord(gate->failure())), "<span>",
                     Escape(gate->sentence()), " <code class=\"soft\">", Escape(gate->name()),
                     "</code></span></li>");
   }

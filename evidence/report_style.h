@@ -72,13 +72,15 @@ table .what,th .what{display:block;font-size:11.5px;font-weight:400;color:var(--
 .scroll{overflow-x:auto}h3.of{margin:20px 0 8px}h4{font-size:13px;margin:6px 0 2px}
 .note{font-size:12.5px;color:var(--soft);max-width:88ch}.mute{--c:var(--soft);--cbg:var(--rail)}code.soft{color:var(--soft);font-size:11.5px}
 .pair{display:grid;grid-template-columns:minmax(240px,2fr) 3fr;gap:22px;align-items:start}
+.pair>*,.small>*{min-width:0}.pair>div{overflow-x:auto}
 .small{display:grid;grid-template-columns:repeat(4,1fr);gap:18px}
 details{margin-top:10px;font-size:13px}summary{cursor:pointer;color:var(--soft);font-weight:600}details .inside{padding-top:4px}
 .card>h3+p+ul,.card>ul:first-child{margin-top:0}.card>ul:first-child>li:first-child{border-top:0;margin-top:0;padding-top:0}
 .facts td{width:100%;overflow-wrap:anywhere}.grid>div{min-width:0}td.num .what{white-space:nowrap}
 .card li .tag{min-width:52px;text-align:center}td.id{white-space:nowrap}td.id code{overflow-wrap:normal}
 footer{margin-top:40px;padding-top:14px;border-top:1px solid var(--line);color:var(--soft);font-size:12.5px}
-@media screen and (max-width:820px){.grid,.pair{grid-template-columns:1fr}.small{grid-template-columns:repeat(2,1fr)}main{padding:22px 16px}}
+@media screen and (max-width:820px){.grid,.pair{grid-template-columns:1fr}.small{grid-template-columns:repeat(2,1fr)}main{padding:22px 16px}
+.tile{min-width:150px}.tile .v{font-size:17px}.when{text-align:left}.families th{white-space:normal}.families td:last-child{min-width:230px;width:auto}.card li{flex-wrap:wrap;row-gap:4px}}
 @media print{:root{color-scheme:light;--bg:#fff;--card:#fff;--ink:#000;--soft:#444;--line:#ccc;--rail:#eee;--fb:#c2541b;--fa:#1f5fbf;--cb:#9aa2ab;
 --ca:#5d6670;--pass:#1a7f4b;--fail:#b3261e;--warn:#9a6700;--passbg:#eef7f2;--failbg:#fbeeec;--warnbg:#fdf6e3;--over:rgba(179,38,30,.055)}
 @page{margin:13mm}body{zoom:.74;-webkit-print-color-adjust:exact;print-color-adjust:exact}main{max-width:none;padding:0}h2,h3,h4{break-after:avoid}tr,.small>div,li{break-inside:avoid}details::details-content{content-visibility:visible;block-size:auto}.scroll{overflow:visible}}

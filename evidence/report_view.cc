@@ -267,9 +267,9 @@ std::string_view OutcomeMeaning(v1::Outcome outcome) {
              "saw.";
     case v1::OUTCOME_HIDDEN:
       return "The candidate must not take the place of the model. Asked plainly, it no longer says "
-             "the forgotten text, but the text is still in it: sampling, other prompts, rounding "
-             "of "
-             "the weights, a few steps of training or a look at its likelihoods bring it out.";
+             "the forgotten text, but whoever looks deeper still tells it from text that the model "
+             "never saw: by asking often or in other words, by rounding the weights, by a few "
+             "steps of training, or by its likelihoods. It was hidden, not forgotten.";
     case v1::OUTCOME_DESTROYED:
       return "The candidate must not take the place of the model. Unlearning went too far: either "
              "other text of the same kind, or text to keep, suffered, or the forgotten text became "
