@@ -9,6 +9,11 @@
 namespace lethe::evidence {
 namespace {
 
+// A title that goes on with a condition is closed by a comma before a verb.
+std::string Subject(const std::string& title) {
+  return title.find(", ") == std::string::npos ? title : title + ",";
+}
+
 // What was tried and found, up to the limit.
 std::string Found(const Comparison& c, const Finding& before, const Finding& after) {
   const std::string f0 = Figure(before.value);
@@ -17,7 +22,8 @@ std::string Found(const Comparison& c, const Finding& before, const Finding& aft
   const Shape& control1 = c.after.control;
   switch (c.rule) {
     case Rule::kMean:
-      return absl::StrCat(c.title, " got ", f0, " of the forgotten text on average before and ", f1,
+      return absl::StrCat(Subject(c.title), " got ", f0,
+                          " of the forgotten text on average before and ", f1,
                           " now; of unseen control text ", Figure(control0.mean), " and ",
                           Figure(control1.mean), ".");
     case Rule::kWorst:
@@ -25,10 +31,10 @@ std::string Found(const Comparison& c, const Finding& before, const Finding& aft
                           " before and gives ", f1, " now; 95 of 100 control sequences stay under ",
                           Figure(control1.p95), ".");
     case Rule::kMember:
-      return absl::StrCat(c.title, " told forgotten from unseen text with AUC ", f0,
+      return absl::StrCat(Subject(c.title), " told forgotten from unseen text with AUC ", f0,
                           " before and does with ", f1, " now (0.5: it cannot tell, 1: always).");
     case Rule::kNonmember:
-      return absl::StrCat(c.title, " has AUC ", f1,
+      return absl::StrCat(Subject(c.title), " has AUC ", f1,
                           " now; far below 0.5 the forgotten text would stand out as strangely "
                           "unfamiliar, which names the deleted.");
     case Rule::kLikely:
@@ -49,8 +55,11 @@ std::string Meaning(const Comparison& c, v1::GateResult result) {
     case v1::GATE_RESULT_NO_POWER:
       return "It would have held before unlearning too, so it says nothing about forgetting.";
     case v1::GATE_RESULT_FAIL:
-      return forgetting ? "The forgotten text still stands out from text the model never saw."
-                        : "The forgotten text was pushed so far that it can be recognised by it.";
+      if (!forgetting)
+        return "The forgotten text was pushed so far that it can be recognised by it.";
+      return c.greedy ? "The forgotten text still stands out from text the model never saw."
+                      : "To a deeper look the forgotten text still stands out from text the model "
+                        "never saw.";
     default:
       return forgetting ? "What stood out before no longer stands out from unseen text."
                         : "The forgotten text was not pushed further than unseen text.";
@@ -67,7 +76,7 @@ bool EndsWith(const std::string& name, std::string_view end) {
 std::string AttackIn(const std::string& name) {
   const size_t first = name.find('.');
   const size_t last = name.rfind('.');
-  return Title(name.substr(first + 1, last - first - 1));
+  return Subject(Title(name.substr(first + 1, last - first - 1)));
 }
 
 // A failed gate in a few plain words, without what is wanted.

@@ -186,10 +186,9 @@ class Judge {
     const evidence::Values control = ValuesOf(m_.control_reference_nll());
     const double share = EvenShare(evidence::Comparisons(m_).size());
     const double tail = share / 2;  // they may lie apart either way
-    const double chance = share < 1
-                              ? evidence::StudentQuantile(tail, control.size() - 1) *
-                                    evidence::MeanDifferenceError(forgotten.size(), control)
-                              : 0;
+    const double chance = share < 1 ? evidence::StudentQuantile(tail, control.size() - 1) *
+                                          evidence::MeanDifferenceError(forgotten.size(), control)
+                                    : 0;
     const double margin = p_.control_kind_sds() * evidence::StandardDeviation(control);
     return {std::abs(evidence::Mean(forgotten) - evidence::Mean(control)),
             std::max({margin, chance, p_.negligible_nats()})};

@@ -113,6 +113,121 @@ void AddConditions(v1::Measurements& m, const Truth& t) {
   }
 }
 
+// Where the whole plan has what the short one lacks.
+void AddExactChance(v1::Measurements& m, const Truth& t) {
+  AddScores(m, "exact_extraction", v1::ATTACK_FAMILY_EXTRACTION, t.forgotten_sampled,
+            t.control_extracted, 0);
+  v1::AttackResult* a = m.mutable_attacks(m.attacks_size() - 1);
+  (*a->mutable_parameters())["queries"] = 1000;
+  (*a->mutable_parameters())["p"] = 0.9;
+  const auto log10_p = [](double score) { return score < 0.02 ? -1e6 : -26 * (1 - score); };
+  AddQueries(a);
+  v1::AttackDetail* detail = a->add_details();
+  detail->set_name("log10_p");
+  for (const auto& [from, to] : {std::pair{&a->forgotten(), detail->mutable_forgotten()},
+                                 std::pair{&a->control(), detail->mutable_control()}}) {
+    for (double score : from->before()) to->add_before(log10_p(score));
+    for (double score : from->after()) to->add_after(log10_p(score));
+  }
+}
+
+void AddAttacksAsItIs(v1::Measurements& m, const Truth& t) {
+  constexpr auto kExtraction = v1::ATTACK_FAMILY_EXTRACTION;
+  constexpr auto kMemorisation = v1::ATTACK_FAMILY_MEMORISATION;
+  AddScores(m, "greedy_extraction", kExtraction, t.forgotten_extracted, t.control_extracted, 14200);
+  (*m.mutable_attacks(0)->mutable_parameters())["prefix_quarters"] = 1;
+  AddExactChance(m, t);
+  for (const char* name : {"sampled_extraction", "beam_extraction", "prefix_shift", "token_drop",
+                           "case_noise", "jailbreak_prompt", "few_shot"}) {
+    AddScores(m, name, kExtraction, t.forgotten_sampled, t.control_extracted, 41000);
+  }
+  for (const char* name : {"extraction_likelihood", "memorisation_accuracy"}) {
+    AddScores(m, name, kMemorisation, t.forgotten_ma, t.control_ma, 2100);
+    m.mutable_attacks(m.attacks_size() - 1)->set_reach(v1::ATTACK_REACH_GREEDY);
+  }
+  AddScores(m, "extraction_strength", kMemorisation, t.forgotten_sampled, t.control_extracted, 0);
+  double shift = 0;
+  for (const char* name : {"loss", "zlib", "min_k", "min_k_plus", "reference", "gradient_norm"}) {
+    AddLoss(m, name, 1 + shift, shift);
+    shift += 0.3;
+  }
+  AddScores(m, "logit_lens", v1::ATTACK_FAMILY_DIAGNOSTIC, t.forgotten_ma, t.control_ma, 2100);
+  AddScores(m, "cross_prompt", kExtraction, t.control_extracted, t.control_extracted, 14200);
+  m.mutable_attacks(m.attacks_size() - 1)->set_report_only(true);
+  for (const char* condition : {"", "int4-g128", "relearned-half-5"}) {
+    v1::LeftOut* left = m.add_left_out();
+    left->set_attack("exposure");
+    left->set_condition(condition);
+    left->set_reason("the sensitive spans have no format of their own");
+  }
+  v1::LeftOut* left = m.add_left_out();
+  left->set_attack("head_projection");
+  left->set_reason("BUDGET");
+  left->set_expected_forward_tokens(260000);
+}
+
+void SetCondition(v1::Measurements& m, const std::string& condition) {
+  v1::AttackResult* a = m.mutable_attacks(m.attacks_size() - 1);
+  a->set_condition(condition);
+  a->set_reach(v1::ATTACK_REACH_DEEPER);
+}
+
+void AddRoundings(v1::Measurements& m, const Truth& t) {
+  for (const char* condition : {"int8", "int8-g128", "int4", "int4-g128"}) {
+    const bool four = condition[3] == '4';
+    const Level& level = four ? t.forgotten_rounded : t.forgotten_extracted;
+    for (const char* name : {"greedy_extraction", "exact_extraction", "sampled_extraction"}) {
+      AddScores(m, name, v1::ATTACK_FAMILY_EXTRACTION, level, t.control_extracted, 14200);
+      SetCondition(m, condition);
+    }
+    AddScores(m, "memorisation_accuracy", v1::ATTACK_FAMILY_MEMORISATION, t.forgotten_ma,
+              t.control_ma, 2100);
+    SetCondition(m, condition);
+    AddLoss(m, "loss", 1, 0);
+    SetCondition(m, condition);
+    v1::CodeChange* change = m.add_code_changes();
+    change->set_condition(condition);
+    change->set_share(four ? t.code_change : std::min(1.0, 4 * t.code_change));
+  }
+}
+
+// Learned anew at the pace of unseen text, or as far as `forgotten_relearned` says.
+Level Taught(const Level& from, double to, int steps, bool same) {
+  Level level = from;
+  const double pace = same ? 12 : 60;
+  level.after += (to - from.after) * (1 - std::exp(-steps / pace * 3));
+  return level;
+}
+
+void AddLessons(v1::Measurements& m, const Truth& t) {
+  for (const std::string text : {"half", "related", "unrelated", "same"}) {
+    const bool same = text == "same";
+    for (const int steps : {1, 2, 5, 10, 20}) {
+      const auto add = [&](const char* name, v1::AttackFamily family, const Level& forgotten,
+                           const Level& control) {
+        const double to = text == "half" ? t.forgotten_relearned.after : same ? 1 : forgotten.after;
+        AddScores(m, name, family, Taught(forgotten, to, steps * (same ? 2 : 1), same),
+                  Taught(control, same ? 1 : control.after, steps, same), 14200);
+        SetCondition(m, absl::StrCat("relearned-", text, "-", steps));
+        v1::AttackResult* a = m.mutable_attacks(m.attacks_size() - 1);
+        if (!same) return;
+        a->set_report_only(true);
+        const int compared = std::min(m.forgotten_size(), m.control_tokens_size());
+        for (int i = 0; i < compared; ++i) {
+          a->add_control_indexes(i * m.control_tokens_size() / compared);
+        }
+        a->mutable_control()->mutable_before()->Truncate(compared);
+        a->mutable_control()->mutable_after()->Truncate(compared);
+      };
+      for (const char* name : {"greedy_extraction", "exact_extraction"}) {
+        add(name, v1::ATTACK_FAMILY_EXTRACTION, t.forgotten_extracted, t.control_extracted);
+      }
+      if (text == "unrelated") continue;
+      add("memorisation_accuracy", v1::ATTACK_FAMILY_MEMORISATION, t.forgotten_ma, t.control_ma);
+    }
+  }
+}
+
 void AddRecords(v1::Measurements& m) {
   v1::RunRecord* run = m.mutable_unlearn_run();
   run->set_method("gradient_ascent");
@@ -181,6 +296,21 @@ v1::Measurements Fabricate(const Truth& t) {
   AddUtility(m, "retain", v1::TEXT_ROLE_RETAIN, t.retain_before, t.retain_after);
   AddUtility(m, "wikitext", v1::TEXT_ROLE_OTHER, t.other_before, t.other_after);
   AddRecords(m);
+  return m;
+}
+
+v1::Measurements FabricateWholePlan(const Truth& t) {
+  v1::Measurements m = Fabricate(t);
+  m.clear_attacks();
+  m.clear_left_out();
+  m.clear_code_changes();
+  AddAttacksAsItIs(m, t);
+  AddRoundings(m, t);
+  AddLessons(m, t);
+  m.set_forward_tokens(0);
+  for (const v1::AttackResult& a : m.attacks()) {
+    m.set_forward_tokens(m.forward_tokens() + a.forward_tokens());
+  }
   return m;
 }
 
