@@ -135,8 +135,7 @@ absl::StatusOr<std::string> BindingOf(const Audit& audit, Side side) {
                          DigestOf(request.base_folder, request.base_digest));
   std::string candidate;
   if (side == Side::kAfter) {
-    LETHE_ASSIGN_OR_RETURN(candidate,
-                           DigestOf(request.candidate_folder, request.candidate_digest));
+    LETHE_ASSIGN_OR_RETURN(candidate, DigestOf(request.candidate_folder, request.candidate_digest));
   }
   std::string lines = "lethe " + std::string(LetheVersion()) + " " + request.device.libtorch +
                       "\ndevice " + request.device.name.substr(0, request.device.name.find(':')) +

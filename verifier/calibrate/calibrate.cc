@@ -34,6 +34,7 @@ struct Flags {
 };
 
 std::string OutcomeName(v1::Outcome outcome) {
+  if (outcome == v1::OUTCOME_UNSPECIFIED) return "(not known)";
   return v1::Outcome_Name(outcome).substr(sizeof("OUTCOME_") - 1);
 }
 
@@ -69,6 +70,8 @@ absl::StatusOr<Json> Audit(const World& world, const TruthRow& row, const fs::pa
       .control = world.holdout,
       .texts = {{"control", world.holdout}, {"retain", world.retain}, {"other", world.other}},
       .plan = PlanOf(flags.plan),
+      // The base is attacked once for all candidates of a seed.
+      .resume_folder = world.options.folder / "attacks",
       .seed = world.options.seed,
       .device = world.options.device};
   LETHE_ASSIGN_OR_RETURN(const AttackReport report, RunAttacks(request));
@@ -134,9 +137,13 @@ void PrintTable(const std::vector<Json>& lines) {
   }
 }
 
+bool AsWanted(const Json& line) {
+  return line["wanted"] == OutcomeName(v1::OUTCOME_UNSPECIFIED) ||
+         line["outcome"] == line["wanted"];
+}
+
 bool AllAsWanted(const std::vector<Json>& lines) {
-  return std::all_of(lines.begin(), lines.end(),
-                     [](const Json& line) { return line["outcome"] == line["wanted"]; });
+  return std::all_of(lines.begin(), lines.end(), [](const Json& line) { return AsWanted(line); });
 }
 
 absl::Status RunSeed(uint64_t seed, const Flags& flags, const Device& device,
@@ -159,7 +166,7 @@ absl::Status RunSeed(uint64_t seed, const Flags& flags, const Device& device,
     std::ofstream(flags.out, std::ios::app) << line.dump() << "\n";
     std::printf("seed %llu  %-18s %-14s %s\n", static_cast<unsigned long long>(seed),
                 std::string(row->name).c_str(), line["outcome"].get<std::string>().c_str(),
-                line["outcome"] == line["wanted"] ? "as wanted" : "NOT AS WANTED");
+                AsWanted(line) ? "as wanted" : "NOT AS WANTED");
     std::fflush(stdout);
   }
   if (!flags.keep) fs::remove_all(folder);

@@ -40,6 +40,9 @@ constexpr TruthRow kTable[] = {
      "gradient ascent without a bound, nothing held: every record of the kind is wrecked",
      v1::OUTCOME_DESTROYED},
     {Truth::kDestroyed, "destroyed", "trained on noise", v1::OUTCOME_DESTROYED},
+    {Truth::kCalibrated, "calibrated",
+     "gradient_ascent/calibrated, as a ticket's first rung: its truth is not known, only measured",
+     v1::OUTCOME_UNSPECIFIED},
 };
 
 absl::StatusOr<std::vector<Sequence>> Sequences(const Tokenizer& tokenizer,
@@ -151,7 +154,7 @@ absl::Status SuppressGreedy(const World& world, const fs::path& out) {
 // Unlearned and moved back into the steps of the base's 4-bit grid, in turns, since the moving back
 // brings some of the text back too. What the last turn leaves rounds to the base itself.
 absl::Status RoundBack(const World& world, const fs::path& out) {
-  constexpr int kTurns = 4;
+  constexpr int kTurns = 2;
   fs::path from = world.base;
   for (int turn = 1; turn <= kTurns; ++turn) {
     const fs::path unlearned = out.string() + absl::StrCat("-unlearned-", turn);
@@ -225,6 +228,9 @@ absl::StatusOr<fs::path> MakeCandidate(const World& world, Truth kind) {
     case Truth::kRetrained:
       LETHE_RETURN_IF_ERROR(
           TrainTo(world, {}, out, WithoutForgotten(world), world.options.steps, kLearningRate));
+      return out;
+    case Truth::kCalibrated:
+      LETHE_RETURN_IF_ERROR(UnlearnTo(world, world.base, out, "calibrated", {}));
       return out;
     case Truth::kUnderTrained:
       LETHE_RETURN_IF_ERROR(UnlearnTo(world, world.base, out, "calibrated", {{"max_steps", 4}}));

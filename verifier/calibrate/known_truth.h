@@ -39,13 +39,14 @@ enum class Truth {
   kRoundedBack,       // unlearned, but every weight rounds to the base's 4-bit value
   kPlainAscent,       // ascent without a bound or anything held: the whole kind is wrecked
   kDestroyed,         // trained on noise
+  kCalibrated,  // what the default method makes: no truth is known, it is shown beside the rest
 };
 
 struct TruthRow {
   Truth kind;
   std::string_view name;
   std::string_view what;
-  v1::Outcome wanted;
+  v1::Outcome wanted;  // unspecified where no truth is known
 };
 std::span<const TruthRow> KnownTruths();
 
