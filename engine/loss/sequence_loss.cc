@@ -186,34 +186,54 @@ std::vector<int64_t> LabelledPlaces(const Sequence& sequence, Labels labels) {
   return places;
 }
 
-// Rows `members` of the caller's sequences as one batch.
-LossBatch MakeBatch(std::span<const Sequence> sequences, std::vector<size_t> members, Labels labels,
-                    const at::Device& device) {
+// Rows `members` of the caller's sequences as one batch, in the host's memory.
+LossBatch MakeBatch(std::span<const Sequence> sequences, std::vector<size_t> members,
+                    const BatchOptions& options, int64_t context) {
+  const auto rounded = [&](int64_t size) { return options.in_buckets ? Bucket(size) : size; };
   int64_t longest = 0;
   for (const size_t m : members) {
     longest = std::max(longest, static_cast<int64_t>(sequences[m].ids.size()));
   }
-  const auto count = static_cast<int64_t>(members.size());
+  const int64_t width = std::min(rounded(longest), context);
+  const int64_t height = rounded(static_cast<int64_t>(members.size()));
   LossBatch batch;
-  batch.ids = at::zeros({count, longest}, at::kLong);
-  std::vector<int64_t> positions, targets, rows;
-  for (int64_t b = 0; b < count; ++b) {
+  batch.ids = at::zeros({height, width}, at::kLong);
+  std::vector<int64_t> positions, targets;
+  std::vector<float> lengths(height, 1.0F), counted;
+  for (size_t b = 0; b < members.size(); ++b) {
     const Sequence& sequence = sequences[members[b]];
+    const auto row = static_cast<int64_t>(b);
     std::copy(sequence.ids.begin(), sequence.ids.end(),
-              batch.ids.data_ptr<int64_t>() + b * longest);
-    const std::vector<int64_t> places = LabelledPlaces(sequence, labels);
+              batch.ids.data_ptr<int64_t>() + row * width);
+    const std::vector<int64_t> places = LabelledPlaces(sequence, options.labels);
     for (const int64_t t : places) {
-      positions.push_back(b * longest + t - 1);  // the shift by one: position t-1 predicts token t
+      positions.push_back(row * width + t - 1);  // the shift by one: position t-1 predicts token t
       targets.push_back(sequence.ids[t]);
-      rows.push_back(b);
     }
     batch.labelled.push_back(static_cast<int64_t>(places.size()));
+    lengths[b] = static_cast<float>(places.size());
   }
-  batch.ids = batch.ids.to(device);
-  batch.positions = at::tensor(positions, at::kLong).to(device);
-  batch.targets = at::tensor(targets, at::kLong).to(device);
-  batch.rows = at::tensor(rows, at::kLong).to(device);
+  if (options.in_buckets) {
+    counted.assign(positions.size(), 1.0F);
+    counted.resize(rounded(static_cast<int64_t>(positions.size())), 0.0F);
+    // A row's last place predicts nothing, so what does not count takes no label's place.
+    positions.resize(counted.size(), height * width - 1);
+    targets.resize(counted.size(), 0);
+    batch.counted = at::tensor(counted, at::kFloat);
+  }
+  batch.positions = at::tensor(positions, at::kLong);
+  batch.targets = at::tensor(targets, at::kLong);
+  batch.lengths = at::tensor(lengths, at::kFloat);
   batch.sequences = std::move(members);
+  return batch;
+}
+
+LossBatch OnDevice(LossBatch batch, const at::Device& device) {
+  if (device.is_cpu()) return batch;
+  for (at::Tensor* tensor :
+       {&batch.ids, &batch.positions, &batch.targets, &batch.lengths, &batch.counted}) {
+    if (tensor->defined()) *tensor = tensor->to(device);
+  }
   return batch;
 }
 
@@ -362,15 +382,41 @@ absl::StatusOr<std::vector<LossBatch>> MakeBatches(const Decoder& model,
     std::vector<LossBatch> batches;
     const std::vector<size_t> mine = MyShare(sequences, options.ranks);
     for (std::vector<size_t>& members : CutIntoBatches(sequences, mine, options.max_tokens)) {
-      batches.push_back(MakeBatch(sequences, std::move(members), options.labels, model.device()));
+      LossBatch batch = MakeBatch(sequences, std::move(members), options, model.config().context);
+      batches.push_back(options.on_host ? std::move(batch)
+                                        : OnDevice(std::move(batch), model.device()));
     }
     return batches;
   });
 }
 
+int64_t Bucket(int64_t size) {
+  int64_t grain = 1;
+  while (16 * grain <= size) grain *= 2;
+  return (size + grain - 1) / grain * grain;
+}
+
+std::vector<at::Tensor> LossBatch::Tensors() const {
+  std::vector<at::Tensor> tensors = {ids, positions, targets, lengths};
+  if (counted.defined()) tensors.push_back(counted);
+  return tensors;
+}
+
+LossBatch LossBatch::With(std::span<const at::Tensor> tensors) const {
+  LossBatch other = *this;
+  other.ids = tensors[0];
+  other.positions = tensors[1];
+  other.targets = tensors[2];
+  other.lengths = tensors[3];
+  if (counted.defined()) other.counted = tensors[4];
+  return other;
+}
+
 int64_t LabelledTokens(std::span<const LossBatch> batches) {
   int64_t total = 0;
-  for (const LossBatch& batch : batches) total += batch.positions.size(0);
+  for (const LossBatch& batch : batches) {
+    total += std::accumulate(batch.labelled.begin(), batch.labelled.end(), int64_t{0});
+  }
   return total;
 }
 
@@ -395,8 +441,10 @@ TokenLosses OutputLoss(const at::Tensor& hidden, const at::Tensor& weight,
 TokenLosses ComputeTokenLosses(const Decoder& model, const LossBatch& batch,
                                const LossOptions& options) {
   const at::Tensor hidden = model.Hidden(batch.ids).index_select(0, batch.positions);  // (N,D)
-  return OutputLoss(hidden, model.OutputWeight(), batch.targets, options,
-                    model.RoundedOutputWeight());
+  TokenLosses losses =
+      OutputLoss(hidden, model.OutputWeight(), batch.targets, options, model.RoundedOutputWeight());
+  if (batch.counted.defined()) losses.nll = losses.nll * batch.counted;
+  return losses;
 }
 
 at::Tensor SumByRow(const LossBatch& batch, const at::Tensor& values) {
@@ -409,8 +457,7 @@ at::Tensor SumByRow(const LossBatch& batch, const at::Tensor& values) {
 }
 
 at::Tensor MeanByRow(const LossBatch& batch, const at::Tensor& values) {
-  return SumByRow(batch, values) /
-         at::tensor(batch.labelled, values.options().requires_grad(false));
+  return SumByRow(batch, values) / batch.lengths;
 }
 
 absl::StatusOr<std::vector<SequenceScore>> ScoreSequences(const Decoder& model,
@@ -423,7 +470,9 @@ absl::StatusOr<std::vector<SequenceScore>> ScoreSequences(const Decoder& model,
     LETHE_RETURN_IF_ERROR(CatchTorchInHalves(
         "scoring sequences", std::span(members), [&](std::span<const size_t> some) {
           const LossBatch batch =
-              MakeBatch(sequences, {some.begin(), some.end()}, options.labels, model.device());
+              OnDevice(MakeBatch(sequences, {some.begin(), some.end()}, {.labels = options.labels},
+                                 model.config().context),
+                       model.device());
           ScoreBatch(model, batch, sequences, scores);
         }));
   }
