@@ -3,6 +3,7 @@
 #include "engine/train/device_step.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/dot.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/equal.h>
@@ -21,6 +22,7 @@
 #include "engine/train/rounded_adam.h"
 #include "tests/engine/random_families.h"
 #include "tests/engine/random_models.h"
+#include "tests/engine/tensor_ops.h"
 
 namespace lethe {
 namespace {
@@ -124,6 +126,38 @@ TEST(DeviceStep, RoundsWithoutTheHost) {
   StepRoundedLeafOnDevice({x, x, x, x}, {}, {number, number, number, number}, at::Generator());
 }
 
+double Cosine(const at::Tensor& a, const at::Tensor& b) {
+  const at::Tensor x = a.reshape({-1}).to(at::kDouble), y = b.reshape({-1}).to(at::kDouble);
+  return (at::dot(x, y) / (x.norm() * y.norm())).item<double>();
+}
+
+// What a GPU computes with beside our own loops, in the types that it trains in.
+TEST(DeviceStep, TensorOpsGiveTheLoopsSlopes) {
+  for (const FamilyCase& c : FamilyCases(50, {{"initializer_range", 0.1}, {"init_std", 0.1}})) {
+    SCOPED_TRACE(c.name);
+    for (const Precision precision : {Precision::kFp32, Precision::kBf16}) {
+      const Decoder model = RandomDecoder(c.config, 5), training = model.In(precision);
+      const auto slopes = [&] {
+        model.ZeroGradients();
+        const std::vector<StepPart> parts = PartsOf(training, true);
+        const PartLoss loss = parts[0].loss(parts[0].inputs);
+        loss.slope_of.backward();
+        return loss.value.item<double>();
+      };
+      const double loss = slopes();
+      std::vector<at::Tensor> wanted;
+      for (const at::Tensor& leaf : model.Leaves()) wanted.push_back(leaf.grad());
+      const TensorOps as_on_a_gpu;
+      const bool exact = precision == Precision::kFp32;
+      EXPECT_NEAR(slopes(), loss, (exact ? 1e-5 : 1e-2) * loss);
+      for (size_t i = 0; i < wanted.size(); ++i) {
+        if (wanted[i].abs().max().item<double>() < 1e-6) continue;  // nothing but rounding
+        EXPECT_GE(Cosine(model.Leaves()[i].grad(), wanted[i]), exact ? 1 - 1e-6 : 0.98) << i;
+      }
+    }
+  }
+}
+
 // Does the work each time on the CPU, and gives the numbers when they are asked for.
 class EachTime : public StepGraphs {
  public:
@@ -180,7 +214,7 @@ Trained Train(Precision precision, StepGraphs* graphs, bool in_buckets, bool not
                .micro_batch = micro_batch,
                .graphs = graphs});
   EXPECT_TRUE(result.ok()) << result.status();
-  if (result.ok()) EXPECT_EQ(result->steps, 12);
+  EXPECT_EQ(result.ok() ? result->steps : 0, 12);
   trained.weights = model.Snapshot();
   return trained;
 }
