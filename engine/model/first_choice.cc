@@ -47,7 +47,7 @@ double TieBound(double largest) { return Bound(largest, std::numeric_limits<floa
 std::vector<cpu::TopTwo> BestTwo(const at::Tensor& logits) {
   const int64_t rows = logits.size(0), vocabulary = logits.size(1);
   std::vector<cpu::TopTwo> best(rows);
-  if (!RunsOurLoops(logits)) {
+  if (!RunsOurLoops(logits) || logits.scalar_type() != at::kFloat) {
     // The largest twice, the first time's put aside meanwhile: sorting reads a row more often.
     constexpr double never = -std::numeric_limits<double>::infinity();
     const auto [largest, place] = logits.max(1);  // (n)
@@ -82,7 +82,10 @@ FirstChoices ChooseFirst(const Decoder& model, const at::Tensor& hidden, const T
   const int64_t chunk = std::max<int64_t>(1, bytes / (4 * vocabulary));
   FirstChoices made;
   for (int64_t row = 0; row < rows; row += chunk) {
-    const at::Tensor logits = model.Logits(hidden.narrow(0, row, std::min(chunk, rows - row)));
+    // A bf16 decoder's logits, too, are fp32: rounded ones would be ties.
+    const at::Tensor read = hidden.narrow(0, row, std::min(chunk, rows - row));
+    const at::Tensor logits =
+        model.Logits(read.scalar_type() == at::kBFloat16 ? read.to(at::kFloat) : read);
     const std::vector<cpu::TopTwo> best = BestTwo(logits);
     for (size_t n = 0; n < best.size(); ++n) {
       const cpu::TopTwo& two = best[n];
