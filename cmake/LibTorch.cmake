@@ -27,3 +27,21 @@ target_link_libraries(lethe_torch INTERFACE "${_torch}/lib/libtorch_cpu.so" "${_
 target_link_options(lethe_torch INTERFACE
   -Wl,--unresolved-symbols=ignore-in-shared-libs "-Wl,-rpath,${_torch}/lib")
 add_library(lethe::torch ALIAS lethe_torch)
+
+# lethe::cuda, what liblethe_cuda.so is compiled and linked with: the headers of three CUDA wheels
+# beside LibTorch (no toolkit, no driver) and its CUDA half. Absent where they are.
+find_path(LETHE_CUDA_INCLUDE cuda_runtime_api.h
+  HINTS "${_torch}/../nvidia/cu13/include" "${_torch}/../nvidia/cuda_runtime/include"
+  NO_DEFAULT_PATH)
+find_library(LETHE_CUDA_RUNTIME NAMES libcudart.so.13
+  HINTS "${LETHE_CUDA_INCLUDE}/../lib" NO_DEFAULT_PATH)
+if(LETHE_CUDA_INCLUDE AND LETHE_CUDA_RUNTIME AND EXISTS "${LETHE_CUDA_INCLUDE}/crt/host_config.h"
+   AND EXISTS "${_torch}/lib/libtorch_cuda.so")
+  add_library(lethe_cuda INTERFACE)
+  target_include_directories(lethe_cuda SYSTEM INTERFACE "${LETHE_CUDA_INCLUDE}")
+  target_link_libraries(lethe_cuda INTERFACE
+    "${_torch}/lib/libtorch_cuda.so" "${_torch}/lib/libc10_cuda.so" "${LETHE_CUDA_RUNTIME}")
+  add_library(lethe::cuda ALIAS lethe_cuda)
+else()
+  message(STATUS "CUDA's headers are not here: liblethe_cuda.so is left out, and GPUs with it")
+endif()

@@ -3,7 +3,6 @@
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
-#include <dlfcn.h>
 #include <malloc.h>
 #include <torch/version.h>
 #include <unistd.h>
@@ -12,23 +11,11 @@
 #include <cstdlib>
 #include <thread>
 
+#include "engine/cuda/cuda_library.h"
 #include "engine/torch_status.h"
 
 namespace lethe {
 namespace {
-
-// Loads the CUDA backend once; "" when it is there, else why not.
-const std::string& LoadCuda() {
-  static const std::string why = [] {
-    // Never unloaded: the backend registers itself with LibTorch's dispatcher.
-    if (dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) {
-      const char* reason = dlerror();
-      return std::string(reason != nullptr ? reason : "libtorch_cuda.so cannot be loaded");
-    }
-    return std::string(at::hasCUDA() ? "" : "no CUDA device is visible");
-  }();
-  return why;
-}
 
 // What torchrun says of this process among those on the machine; `otherwise` where it says nothing.
 int LocalNumber(const char* variable, int otherwise) {
@@ -85,7 +72,7 @@ absl::StatusOr<Device> OpenDevice(const DeviceOptions& options) {
     at::set_num_threads(device.threads);
     if (options.device == "cpu") return device;
 
-    device.cuda_unavailable = LoadCuda();
+    device.cuda_unavailable = OpenCuda();
     if (device.cuda_unavailable.empty()) {
       device.name = options.device == "auto" || options.device == "cuda"
                         ? "cuda:" + std::to_string(LocalNumber("LOCAL_RANK", 0))

@@ -13,6 +13,9 @@
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
+#include "engine/cuda/cuda_library.h"
+#include "engine/torch_status.h"
+
 namespace lethe {
 namespace {
 
@@ -256,6 +259,27 @@ absl::Status Ranks::CopyFromFirst(std::span<float> values) {
   return InPlace({.kind = Control::kCopy, .size = static_cast<int64_t>(values.size())}, values,
                  "rank 0 gave out its weights",
                  [&](std::vector<at::Tensor>& tensors) { return wire_->gloo->broadcast(tensors); });
+}
+
+absl::Status Ranks::JoinGpus(const Device& device) {
+  if (gpus_ != nullptr) return absl::OkStatus();
+  const CudaLibrary* cuda = device.name == "cpu" ? nullptr : OpenedCuda();
+  std::string word;
+  // What cannot be had is not an error: the word then is not what it should be.
+  if (cuda != nullptr && IsFirst()) {
+    CatchTorch("asking NCCL", [&] { word = cuda->MakeNcclWord(); }).IgnoreError();
+  }
+  const std::string mine = (cuda != nullptr ? "gpu " : "cpu ") + word;
+  LETHE_ASSIGN_OR_RETURN(const std::vector<std::string> all, Gather(mine));
+  word = all[0].substr(4);
+  const bool on_gpus = std::all_of(
+      all.begin(), all.end(), [](const std::string& other) { return other.starts_with("gpu "); });
+  if (!on_gpus || word.empty()) return absl::OkStatus();
+  absl::Status joined = CatchTorch("joining NCCL", [&] {
+    gpus_ = cuda->JoinNccl(word, index(), count(), at::Device(device.name));
+  });
+  if (!Agree(joined).ok()) gpus_.reset();
+  return failure_;
 }
 
 }  // namespace lethe

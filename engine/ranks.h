@@ -14,6 +14,9 @@
 // Wire       c10d with Gloo over TCP, found through rank 0's store at MASTER_ADDR:MASTER_PORT, or
 //            through torchrun's own. GLOO_SOCKET_IFNAME names the interface. Nothing is
 //            encrypted: the network between the ranks is to be one's own.
+// GPUs       where each rank has one for itself, tensors on it are summed by NCCL (JoinGpus), and what
+//            the ranks have to say to one another goes through Gloo as before. A rank that dies while
+//            NCCL is at work leaves the others waiting for it.
 // Threads    one at a time.
 // Errors     INVALID_ARGUMENT/BAD_ENVIRONMENT, RANKS_DIFFER (CheckSame); UNAVAILABLE/RANK_LOST when
 //            a rank does not answer or has gone; INTERNAL/RANKS_OUT_OF_STEP, a mistake in Lethe;
@@ -28,8 +31,11 @@
 #include <vector>
 
 #include "base/status.h"
+#include "engine/device.h"
 
 namespace lethe {
+
+class GpuRanks;  // engine/cuda/cuda_library.h
 
 // Where the ranks find one another.
 struct RanksOptions {
@@ -68,6 +74,11 @@ class Ranks {
   absl::Status Sum(std::span<float> values);            // in place, of as many in every rank
   absl::Status CopyFromFirst(std::span<float> values);  // what rank 0 has
 
+  // Where all ranks compute on GPUs, each on its own: gpus() is there from now on. Where one does
+  // not, or NCCL cannot, it stays null in all, and Gloo serves.
+  absl::Status JoinGpus(const Device& device);
+  GpuRanks* gpus() const { return gpus_.get(); }
+
  private:
   struct Wire;
   struct Control;
@@ -81,6 +92,7 @@ class Ranks {
                        const Collective& collective);
 
   std::unique_ptr<Wire> wire_;
+  std::unique_ptr<GpuRanks> gpus_;
   absl::Status failure_;
 };
 

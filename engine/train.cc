@@ -1,6 +1,7 @@
 #include "engine/train.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/scalar_tensor.h>
 
 #include <algorithm>
 #include <chrono>
@@ -75,23 +76,31 @@ class Descent {
         micro_batch_(micro_batch),
         ranks_(request.ranks) {}
 
-  absl::StatusOr<StepLoss> Accumulate(int64_t step) {
+  absl::StatusOr<std::vector<StepPart>> Parts(int64_t step) {
     if (drawn_ < step) {  // else memory ran out: the same rows again
       rows_ = source_.Next();
       drawn_ = step;
     }
-    LETHE_ASSIGN_OR_RETURN(
-        const auto batches,
-        MakeBatches(model_, rows_, {.max_tokens = micro_batch_.tokens(), .ranks = ranks_}));
-    const auto labelled = static_cast<double>(LabelledTokens(rows_));
-    double total = 0;
+    LETHE_ASSIGN_OR_RETURN(const auto batches,
+                           MakeBatches(model_, rows_,
+                                       {.max_tokens = micro_batch_.tokens(),
+                                        .ranks = ranks_,
+                                        .in_buckets = RepeatsSteps(model_.device(), ranks_),
+                                        .on_host = true}));
+    // The token mean over the whole step.
+    const at::Tensor labelled = at::scalar_tensor(LabelledTokens(rows_), at::kFloat);
+    std::vector<StepPart> parts;
     for (const LossBatch& batch : batches) {
-      const at::Tensor nll = ComputeTokenLosses(model_, batch).nll;
-      const at::Tensor loss = nll.sum() / labelled;  // the token mean over the whole step
-      loss.backward();
-      total += loss.item<double>();
+      StepPart part{.kind = "train", .inputs = batch.Tensors()};
+      part.inputs.push_back(labelled);
+      part.loss = [this, batch](std::span<const at::Tensor> inputs) {
+        const at::Tensor nll = ComputeTokenLosses(model_, batch.With(inputs)).nll;
+        const at::Tensor loss = nll.sum() / inputs.back();
+        return PartLoss{.slope_of = loss, .value = loss};
+      };
+      parts.push_back(std::move(part));
     }
-    return StepLoss{total, total};
+    return parts;
   }
 
   void Note(const StepReport& step) { losses_.push_back(step.loss); }
@@ -116,12 +125,13 @@ absl::StatusOr<LoopResult> TrainModel(const Decoder& model, const TrainRequest& 
                                       TrainResult& result, const ProgressCallback& progress) {
   MicroBatch micro_batch(request.micro_batch_tokens, LongestOf(request.sequences));
   Descent descent(model, request, micro_batch);
-  const LoopHooks hooks{.accumulate = [&](int64_t step) { return descent.Accumulate(step); },
+  const LoopHooks hooks{.parts = [&](int64_t step) { return descent.Parts(step); },
                         .judge =
                             [&](const StepReport& step) {
                               descent.Note(step);
                               return Judgement{};
-                            }};
+                            },
+                        .notes_only = true};
   LETHE_ASSIGN_OR_RETURN(
       LoopResult loop,
       RunLoop(model, hooks,

@@ -1,168 +1,18 @@
 #include "engine/loss/sequence_loss.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/_log_softmax.h>
-#include <ATen/ops/arange.h>
-#include <ATen/ops/empty.h>
-#include <ATen/ops/empty_like.h>
-#include <ATen/ops/max.h>
-#include <ATen/ops/mm.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
-#include <ATen/ops/zeros_like.h>
-#include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
 #include <numeric>
-#include <optional>
 
-#include "engine/model/cpu_kernels.h"
 #include "engine/model/first_choice.h"
-#include "engine/model/linear.h"
 #include "engine/torch_status.h"
 
 namespace lethe {
 namespace {
-
-using torch::autograd::AutogradContext;
-using torch::autograd::Function;
-using torch::autograd::variable_list;
-
-bool RunsOurLoops(const at::Tensor& x) { return x.is_cpu() && x.scalar_type() == at::kFloat; }
-
-// (n) bool for logits (n,V).
-at::Tensor CloseOnDevice(const at::Tensor& logits) {
-  const at::Tensor two = std::get<0>(logits.topk(std::min<int64_t>(2, logits.size(1)), 1));
-  const at::Tensor largest = two.select(1, 0), second = two.select(1, two.size(1) - 1);
-  if (two.size(1) < 2) return at::zeros_like(largest, at::kBool);
-  return (largest - second).lt(largest.abs().clamp_min(1).mul(TieBound(1)));
-}
-
-// logits (n,V) become probabilities; nll (n) and choice (n) are filled, and close (n) where it is
-// defined.
-void SoftmaxInPlace(at::Tensor& logits, const at::Tensor& targets, at::Tensor nll,
-                    at::Tensor choice, at::Tensor close = {}) {
-  const int64_t rows = logits.size(0), width = logits.size(1);
-  if (!RunsOurLoops(logits)) {
-    if (close.defined()) close.copy_(CloseOnDevice(logits));
-    const at::Tensor log_probabilities = at::_log_softmax(logits.to(at::kFloat), 1, false);
-    nll.copy_(log_probabilities.gather(1, targets.unsqueeze(1)).squeeze(1).neg_());
-    choice.copy_(std::get<1>(at::max(logits, 1)));
-    logits.copy_(log_probabilities.exp());
-    return;
-  }
-  float *data = logits.data_ptr<float>(), *losses = nll.data_ptr<float>();
-  const int64_t* wanted = targets.const_data_ptr<int64_t>();
-  int64_t* choices = choice.data_ptr<int64_t>();
-  bool* ties = close.defined() ? close.data_ptr<bool>() : nullptr;
-  const int64_t grain = std::max<int64_t>(1, 50'000 / width);  // some 30 microseconds
-  at::parallel_for(0, rows, grain, [&](int64_t begin, int64_t end) {
-    for (int64_t n = begin; n < end; ++n) {
-      const cpu::Choice made = cpu::Best().softmax_in_place(data + n * width, width, wanted[n]);
-      losses[n] = made.nll;
-      choices[n] = made.top.place;
-      if (ties) ties[n] = made.top.largest - made.top.second < TieBound(made.top.largest);
-    }
-  });
-}
-
-// Rows of the logits that are computed at a time, and what is to be kept of them.
-struct OutputPlan {
-  int64_t chunk = 1;
-  bool keep = false;
-  bool find_close = false;
-  at::ScalarType type = at::kFloat;  // of slopes and kept probabilities
-
-  OutputPlan(const at::Tensor& weight, int64_t rows, at::ScalarType slopes,
-             const LossOptions& options)
-      : find_close(options.find_close), type(slopes) {
-    const int64_t vocabulary = weight.size(0);
-    const auto row_bytes = vocabulary * static_cast<int64_t>(sizeof(float));
-    const auto kept_bytes = vocabulary * static_cast<int64_t>(c10::elementSize(slopes));
-    chunk = std::max<int64_t>(1, std::min(rows, options.logit_bytes / row_bytes));
-    keep = at::GradMode::is_enabled() && rows * kept_bytes <= options.kept_bytes;
-  }
-};
-
-// Probabilities (n,V) fp32 of some rows; nll (n) and choice (n) are filled, and close (n) where it
-// is defined.
-at::Tensor Probabilities(const at::Tensor& hidden, const at::Tensor& weight,
-                         const at::Tensor& targets, const at::Tensor& nll, const at::Tensor& choice,
-                         const at::Tensor& close = {}) {
-  at::Tensor logits = ProductWithTransposed(hidden.to(at::kFloat), weight);
-  SoftmaxInPlace(logits, targets, nll, choice, close);
-  return logits;
-}
-
-// dL/dlogits = grad (p - onehot(target)). p - 1 of a target comes from its loss: where p is nearly
-// 1, a rounded p has nothing left of the difference.
-at::Tensor Slopes(const at::Tensor& probabilities, const at::Tensor& targets, const at::Tensor& nll,
-                  const at::Tensor& grad) {
-  at::Tensor slope = probabilities.mul(grad.to(probabilities.scalar_type()).unsqueeze(1));
-  const at::Tensor of_target = nll.neg().expm1_().mul_(grad).to(slope.scalar_type());
-  return slope.scatter_(1, targets.unsqueeze(1), of_target.unsqueeze(1));
-}
-
-class OutputLossFunction : public Function<OutputLossFunction> {
- public:
-  static variable_list forward(AutogradContext* ctx, const at::Tensor& hidden,
-                               const at::Tensor& weight, const at::Tensor& targets,
-                               const std::optional<at::Tensor>& rounded, const OutputPlan& plan) {
-    const int64_t rows = hidden.size(0);
-    at::Tensor nll = at::empty({rows}, hidden.options().dtype(at::kFloat));
-    at::Tensor choice = at::empty({rows}, targets.options()), close, kept;
-    if (plan.find_close) close = at::empty({rows}, targets.options().dtype(at::kBool));
-    const at::Tensor wide = weight.to(at::kFloat);
-    if (plan.keep) kept = at::empty({rows, weight.size(0)}, hidden.options().dtype(plan.type));
-    for (int64_t row = 0; row < rows; row += plan.chunk) {
-      const int64_t count = std::min(plan.chunk, rows - row);
-      const auto some = [&](const at::Tensor& all) { return all.narrow(0, row, count); };
-      const at::Tensor p = Probabilities(some(hidden), wide, some(targets), some(nll), some(choice),
-                                         close.defined() ? some(close) : close);
-      if (plan.keep) some(kept).copy_(p);
-    }
-    ctx->save_for_backward({hidden, weight, targets, rounded.value_or(wide), nll, kept});
-    ctx->saved_data["chunk"] = plan.chunk;
-    variable_list out = {nll, choice};
-    if (close.defined()) out.push_back(close);
-    ctx->mark_non_differentiable({out.begin() + 1, out.end()});
-    return out;
-  }
-
-  static variable_list backward(AutogradContext* ctx, variable_list grads) {
-    const variable_list saved = ctx->get_saved_variables();
-    const at::Tensor &hidden = saved[0], &weight = saved[1], &targets = saved[2];
-    const at::Tensor &used = saved[3], &nll = saved[4], &kept = saved[5], none;
-    const bool weight_learns = ctx->needs_input_grad(1);
-    if (kept.defined()) {
-      const at::Tensor slope = Slopes(kept, targets, nll, grads[0]);
-      at::Tensor grad_weight;
-      if (weight_learns) {
-        grad_weight = ProductWithTransposed(slope.t(), hidden.t()).to(weight.scalar_type());
-      }
-      return {ProductWithTransposed(slope, used.t()), grad_weight, none, none, none};
-    }
-    const int64_t rows = hidden.size(0), chunk = ctx->saved_data["chunk"].toInt();
-    const at::Tensor wide = weight.to(at::kFloat);
-    at::Tensor grad_hidden = at::empty_like(hidden), grad_weight;
-    for (int64_t row = 0; row < rows; row += chunk) {
-      const int64_t count = std::min(chunk, rows - row);
-      const auto some = [&](const at::Tensor& all) { return all.narrow(0, row, count); };
-      const at::Tensor p = Probabilities(some(hidden), wide, some(targets),
-                                         at::empty_like(some(nll)), at::empty_like(some(targets)));
-      const at::Tensor slope =
-          Slopes(p.to(used.scalar_type()), some(targets), some(nll), some(grads[0]));
-      some(grad_hidden).copy_(ProductWithTransposed(slope, used.t()));
-      if (!weight_learns) continue;
-      const at::Tensor part = ProductWithTransposed(slope.t(), some(hidden).t());
-      if (!grad_weight.defined()) grad_weight = at::zeros_like(weight);
-      grad_weight.add_(part);
-    }
-    return {grad_hidden, grad_weight, none, none, none};
-  }
-};
 
 // The labelled tokens of a sequence, ascending.
 std::vector<int64_t> LabelledPlaces(const Sequence& sequence, Labels labels) {
@@ -186,34 +36,54 @@ std::vector<int64_t> LabelledPlaces(const Sequence& sequence, Labels labels) {
   return places;
 }
 
-// Rows `members` of the caller's sequences as one batch.
-LossBatch MakeBatch(std::span<const Sequence> sequences, std::vector<size_t> members, Labels labels,
-                    const at::Device& device) {
+// Rows `members` of the caller's sequences as one batch, in the host's memory.
+LossBatch MakeBatch(std::span<const Sequence> sequences, std::vector<size_t> members,
+                    const BatchOptions& options, int64_t context) {
+  const auto rounded = [&](int64_t size) { return options.in_buckets ? Bucket(size) : size; };
   int64_t longest = 0;
   for (const size_t m : members) {
     longest = std::max(longest, static_cast<int64_t>(sequences[m].ids.size()));
   }
-  const auto count = static_cast<int64_t>(members.size());
+  const int64_t width = std::min(rounded(longest), context);
+  const int64_t height = rounded(static_cast<int64_t>(members.size()));
   LossBatch batch;
-  batch.ids = at::zeros({count, longest}, at::kLong);
-  std::vector<int64_t> positions, targets, rows;
-  for (int64_t b = 0; b < count; ++b) {
+  batch.ids = at::zeros({height, width}, at::kLong);
+  std::vector<int64_t> positions, targets;
+  std::vector<float> lengths(height, 1.0F), counted;
+  for (size_t b = 0; b < members.size(); ++b) {
     const Sequence& sequence = sequences[members[b]];
+    const auto row = static_cast<int64_t>(b);
     std::copy(sequence.ids.begin(), sequence.ids.end(),
-              batch.ids.data_ptr<int64_t>() + b * longest);
-    const std::vector<int64_t> places = LabelledPlaces(sequence, labels);
+              batch.ids.data_ptr<int64_t>() + row * width);
+    const std::vector<int64_t> places = LabelledPlaces(sequence, options.labels);
     for (const int64_t t : places) {
-      positions.push_back(b * longest + t - 1);  // the shift by one: position t-1 predicts token t
+      positions.push_back(row * width + t - 1);  // the shift by one: position t-1 predicts token t
       targets.push_back(sequence.ids[t]);
-      rows.push_back(b);
     }
     batch.labelled.push_back(static_cast<int64_t>(places.size()));
+    lengths[b] = static_cast<float>(places.size());
   }
-  batch.ids = batch.ids.to(device);
-  batch.positions = at::tensor(positions, at::kLong).to(device);
-  batch.targets = at::tensor(targets, at::kLong).to(device);
-  batch.rows = at::tensor(rows, at::kLong).to(device);
+  if (options.in_buckets) {
+    counted.assign(positions.size(), 1.0F);
+    counted.resize(rounded(static_cast<int64_t>(positions.size())), 0.0F);
+    // A row's last place predicts nothing, so what does not count takes no label's place.
+    positions.resize(counted.size(), height * width - 1);
+    targets.resize(counted.size(), 0);
+    batch.counted = at::tensor(counted, at::kFloat);
+  }
+  batch.positions = at::tensor(positions, at::kLong);
+  batch.targets = at::tensor(targets, at::kLong);
+  batch.lengths = at::tensor(lengths, at::kFloat);
   batch.sequences = std::move(members);
+  return batch;
+}
+
+LossBatch OnDevice(LossBatch batch, const at::Device& device) {
+  if (device.is_cpu()) return batch;
+  for (at::Tensor* tensor :
+       {&batch.ids, &batch.positions, &batch.targets, &batch.lengths, &batch.counted}) {
+    if (tensor->defined()) *tensor = tensor->to(device);
+  }
   return batch;
 }
 
@@ -364,15 +234,41 @@ absl::StatusOr<std::vector<LossBatch>> MakeBatches(const Decoder& model,
     std::vector<LossBatch> batches;
     const std::vector<size_t> mine = MyShare(sequences, options.ranks);
     for (std::vector<size_t>& members : CutIntoBatches(sequences, mine, options.max_tokens)) {
-      batches.push_back(MakeBatch(sequences, std::move(members), options.labels, model.device()));
+      LossBatch batch = MakeBatch(sequences, std::move(members), options, model.config().context);
+      batches.push_back(options.on_host ? std::move(batch)
+                                        : OnDevice(std::move(batch), model.device()));
     }
     return batches;
   });
 }
 
+int64_t Bucket(int64_t size) {
+  int64_t grain = 1;
+  while (16 * grain <= size) grain *= 2;
+  return (size + grain - 1) / grain * grain;
+}
+
+std::vector<at::Tensor> LossBatch::Tensors() const {
+  std::vector<at::Tensor> tensors = {ids, positions, targets, lengths};
+  if (counted.defined()) tensors.push_back(counted);
+  return tensors;
+}
+
+LossBatch LossBatch::With(std::span<const at::Tensor> tensors) const {
+  LossBatch other = *this;
+  other.ids = tensors[0];
+  other.positions = tensors[1];
+  other.targets = tensors[2];
+  other.lengths = tensors[3];
+  if (counted.defined()) other.counted = tensors[4];
+  return other;
+}
+
 int64_t LabelledTokens(std::span<const LossBatch> batches) {
   int64_t total = 0;
-  for (const LossBatch& batch : batches) total += batch.positions.size(0);
+  for (const LossBatch& batch : batches) {
+    total += std::accumulate(batch.labelled.begin(), batch.labelled.end(), int64_t{0});
+  }
   return total;
 }
 
@@ -384,21 +280,13 @@ int64_t LabelledTokens(std::span<const Sequence> sequences, Labels labels) {
   return total;
 }
 
-TokenLosses OutputLoss(const at::Tensor& hidden, const at::Tensor& weight,
-                       const at::Tensor& targets, const LossOptions& options,
-                       const at::Tensor& rounded) {
-  const auto used = rounded.defined() ? std::optional<at::Tensor>(rounded) : std::nullopt;
-  const at::ScalarType type = rounded.defined() ? rounded.scalar_type() : at::kFloat;
-  const variable_list out = OutputLossFunction::apply(
-      hidden.to(type), weight, targets, used, OutputPlan(weight, hidden.size(0), type, options));
-  return {.nll = out[0], .choice = out[1], .close = options.find_close ? out[2] : at::Tensor()};
-}
-
 TokenLosses ComputeTokenLosses(const Decoder& model, const LossBatch& batch,
                                const LossOptions& options) {
   const at::Tensor hidden = model.Hidden(batch.ids).index_select(0, batch.positions);  // (N,D)
-  return OutputLoss(hidden, model.OutputWeight(), batch.targets, options,
-                    model.RoundedOutputWeight());
+  TokenLosses losses =
+      OutputLoss(hidden, model.OutputWeight(), batch.targets, options, model.RoundedOutputWeight());
+  if (batch.counted.defined()) losses.nll = losses.nll * batch.counted;
+  return losses;
 }
 
 at::Tensor SumByRow(const LossBatch& batch, const at::Tensor& values) {
@@ -411,8 +299,7 @@ at::Tensor SumByRow(const LossBatch& batch, const at::Tensor& values) {
 }
 
 at::Tensor MeanByRow(const LossBatch& batch, const at::Tensor& values) {
-  return SumByRow(batch, values) /
-         at::tensor(batch.labelled, values.options().requires_grad(false));
+  return SumByRow(batch, values) / batch.lengths;
 }
 
 absl::StatusOr<std::vector<SequenceScore>> ScoreSequences(const Decoder& model,
@@ -426,7 +313,9 @@ absl::StatusOr<std::vector<SequenceScore>> ScoreSequences(const Decoder& model,
     LETHE_RETURN_IF_ERROR(CatchTorchInHalves(
         "scoring sequences", std::span(members), [&](std::span<const size_t> some) {
           const LossBatch batch =
-              MakeBatch(sequences, {some.begin(), some.end()}, options.labels, model.device());
+              OnDevice(MakeBatch(sequences, {some.begin(), some.end()}, {.labels = options.labels},
+                                 model.config().context),
+                       model.device());
           ScoreBatch(model, batch, sequences, also, scores);
         }));
   }

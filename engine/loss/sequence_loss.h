@@ -17,6 +17,9 @@
 //            in bf16: a bf16 logit of 16 is off by up to 0.03. Slopes are the decoder's type.
 // Padding    sequences are sorted by length and cut into micro-batches of at most `max_tokens`,
 //            pads included.
+// Shapes     work that a device repeats (captured_step.h) is repeated for shapes that it has met
+//            before: `in_buckets` rounds rows, tokens and labelled tokens up to one of eight sizes a
+//            power of two. What is added counts for nothing.
 // Ranks      where several processes train together, MakeBatches gives this one's share, and the
 //            normaliser is LabelledTokens of all sequences; ScoreSequences shares the work and
 //            gives every rank all scores.
@@ -53,20 +56,31 @@ struct BatchOptions {
   Labels labels = Labels::kAnswer;
   // of a micro-batch, pads included; one longer sequence is a micro-batch of its own
   int64_t max_tokens = kMicroBatchTokens;
-  Ranks* ranks = nullptr;  // who shares the sequences; null: nobody
+  Ranks* ranks = nullptr;   // who shares the sequences; null: nobody
+  bool in_buckets = false;  // Shapes, above
+  bool on_host = false;     // the tensors stay in the host's memory, whatever the model's device
 };
 
 // Sequences of about the same length, on the model's device. B rows, T the longest; N labelled
-// tokens in all, row by row.
+// tokens in all, row by row. In buckets B, T and N are rounded up: rows of pads stand behind the
+// sequences, and labels that do not count behind the others.
 struct LossBatch {
   at::Tensor ids;  // (B,T) int64, padded on the right with 0
   // (N) int64: b*T + t - 1, the row of the hidden states that predicts labelled token t of row b
   at::Tensor positions;
   at::Tensor targets;             // (N) int64: the labelled tokens
-  at::Tensor rows;                // (N) int64: b
-  std::vector<size_t> sequences;  // (B): index of the caller's sequence
-  std::vector<int64_t> labelled;  // (B): labelled tokens of each row; their sum is N
+  at::Tensor lengths;             // (B) fp32: labelled tokens of each row; 1 for a row of pads
+  at::Tensor counted;             // (N) fp32: 1, and 0 for what was added; undefined: all count
+  std::vector<size_t> sequences;  // of each sequence: the caller's index
+  std::vector<int64_t> labelled;  // of each sequence: labelled tokens
+
+  // What the losses are computed of, in a fixed order; and the same batch of others of those shapes.
+  std::vector<at::Tensor> Tensors() const;
+  LossBatch With(std::span<const at::Tensor> tensors) const;
 };
+
+// The least of eight sizes a power of two that is not below `size`: 200 -> 208, 13 -> 13.
+int64_t Bucket(int64_t size);
 
 // Every sequence is in one batch, of one rank. The order depends on the lengths only.
 absl::StatusOr<std::vector<LossBatch>> MakeBatches(const Decoder& model,
@@ -83,7 +97,7 @@ struct LossOptions {
 };
 
 struct TokenLosses {
-  at::Tensor nll;  // (N) fp32, nats, carries grad
+  at::Tensor nll;  // (N) fp32, nats, carries grad; 0 where nothing counts
   // (N) int64: the model's first choice, the lowest id of equals. MA counts choice == targets.
   at::Tensor choice;
   // (N) bool: the choice is one that fp32 cannot make (first_choice.h). Undefined where it was not

@@ -122,6 +122,7 @@ void RunRollouts(const Decoder& model, KvCache& cache, std::span<Item> items,
       if (left > 0 && trackers[i].Alive(left)) live[kept++] = i;
     }
     live.resize(kept);
+    cache.Keep(live);
   }
 }
 
@@ -158,12 +159,13 @@ void RunAllRollouts(const Decoder& model, KvCache& cache, std::span<Item> items,
   };
   std::stable_sort(rollouts.begin(), rollouts.end(),
                    [&](const Rollout& a, const Rollout& b) { return steps_of(a) > steps_of(b); });
+  const int64_t at_a_time = cache.RowsAtATime(plan.cache_bytes);
   for (size_t begin = 0; begin < rollouts.size();) {
     int64_t bytes = 0;
     size_t end = begin;
     while (end < rollouts.size()) {
       bytes += cache.RowBytes(steps_of(rollouts[end]));
-      if (end > begin && bytes > plan.cache_bytes) break;
+      if (end > begin && bytes > at_a_time) break;
       ++end;
     }
     RunRollouts(model, cache, items, std::span(rollouts).subspan(begin, end - begin),

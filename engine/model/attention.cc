@@ -220,6 +220,7 @@ class NormHeadsFunction : public Function<NormHeadsFunction> {
 // The same for any device and type. x (N,heads,h), cos and sin (N,1,r/2)
 at::Tensor Rotated(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
   const int64_t half = cos.size(-1);
+  if (half == 0) return x;
   const at::Tensor a = x.narrow(-1, 0, half), b = x.narrow(-1, half, half);
   const at::Tensor rest = x.narrow(-1, 2 * half, x.size(-1) - 2 * half);
   return at::cat({a * cos - b * sin, b * cos + a * sin, rest}, -1).to(x.scalar_type());
@@ -247,11 +248,12 @@ at::Tensor Attend(const at::Tensor& queries_keys, const at::Tensor& values, cons
   const auto heads_first = [&](const at::Tensor& x) {  // (N,heads,h) -> (B,heads,T,h)
     return x.reshape({batch, tokens, x.size(1), s.head_dim}).transpose(1, 2);
   };
+  const std::vector<at::Tensor> parts =
+      queries_keys.split_with_sizes({s.heads, s.kv_heads}, 1);  // (N,H,h), (N,K,h)
   std::optional<at::Tensor> seen;
   if (s.window > 0 && s.window < tokens) seen = SeenInWindow(tokens, s.window, values.device());
   const at::Tensor out = at::scaled_dot_product_attention(
-      heads_first(queries_keys.narrow(1, 0, s.heads)),
-      heads_first(queries_keys.narrow(1, s.heads, s.kv_heads)), heads_first(values), seen, 0.0,
+      heads_first(parts[0]), heads_first(parts[1]), heads_first(values), seen, 0.0,
       /*is_causal=*/!seen.has_value(), s.Scale(), /*enable_gqa=*/s.heads != s.kv_heads);
   return out.transpose(1, 2).reshape({rows, s.heads * s.head_dim});
 }
@@ -268,9 +270,13 @@ at::Tensor RotateAndAttend(at::Tensor qkv, const at::Tensor& cos, const at::Tens
     return AttentionFunction::apply(qkv, cos, sin, shape, batch);
   }
   const int64_t rows = qkv.size(0), tokens = rows / batch;
+  // In one operation, whose backward pass is one too.
+  const std::vector<at::Tensor> parts =
+      qkv.view({rows, shape.heads + 2 * shape.kv_heads, shape.head_dim})
+          .split_with_sizes({shape.heads + shape.kv_heads, shape.kv_heads}, 1);
   const at::Tensor turned =
-      Rotated(QueriesAndKeys(qkv, shape), Repeated(cos, tokens, rows), Repeated(sin, tokens, rows));
-  return Attend(turned, Values(qkv, shape), shape, batch);
+      Rotated(parts[0], Repeated(cos, tokens, rows), Repeated(sin, tokens, rows));
+  return Attend(turned, parts[1], shape, batch);
 }
 
 void Rotate(at::Tensor& qkv, const at::Tensor& cos, const at::Tensor& sin,

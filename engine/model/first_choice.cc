@@ -4,8 +4,8 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mv.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
-#include <ATen/ops/topk.h>
 
 #include <algorithm>
 #include <cmath>
@@ -17,6 +17,7 @@ namespace lethe {
 namespace {
 
 constexpr int64_t kLogitBytes = int64_t{64} << 20;
+constexpr int64_t kDeviceLogitBytes = int64_t{512} << 20;  // where each pass costs launches
 constexpr int64_t kWeightRows = 4096;  // of the output weight that are in float64 at a time
 
 // Of the number type, at the best logit's size. A real model's largest error of a distance was 50
@@ -46,16 +47,21 @@ double TieBound(double largest) { return Bound(largest, std::numeric_limits<floa
 std::vector<cpu::TopTwo> BestTwo(const at::Tensor& logits) {
   const int64_t rows = logits.size(0), vocabulary = logits.size(1);
   std::vector<cpu::TopTwo> best(rows);
-  if (!RunsOurLoops(logits)) {
-    const int64_t count = std::min<int64_t>(2, vocabulary);
-    const auto [values, places] = logits.topk(count, 1);  // (n,2), the larger first
-    const at::Tensor value = values.to(at::kFloat).cpu().contiguous();
-    const at::Tensor place = places.cpu().contiguous();
+  if (!RunsOurLoops(logits) || logits.scalar_type() != at::kFloat) {
+    // The largest twice, the first time's put aside meanwhile: sorting reads a row more often.
+    constexpr double never = -std::numeric_limits<double>::infinity();
+    const auto [largest, place] = logits.max(1);  // (n)
+    const at::Tensor where = place.unsqueeze(1);
+    logits.scatter_(1, where, never);
+    const at::Tensor second = logits.amax(1);
+    logits.scatter_(1, where, largest.unsqueeze(1));
+    const at::Tensor told =
+        at::stack({largest.to(at::kDouble), second.to(at::kDouble), place.to(at::kDouble)}).cpu();
+    const double* value = told.const_data_ptr<double>();
     for (int64_t n = 0; n < rows; ++n) {
-      const float* two = value.const_data_ptr<float>() + n * count;
-      best[n] = {.place = place.const_data_ptr<int64_t>()[n * count],
-                 .largest = two[0],
-                 .second = count > 1 ? two[1] : -std::numeric_limits<float>::infinity()};
+      best[n] = {.place = static_cast<int64_t>(value[2 * rows + n]),
+                 .largest = static_cast<float>(value[n]),
+                 .second = static_cast<float>(value[rows + n])};
     }
     return best;
   }
@@ -72,10 +78,14 @@ std::vector<cpu::TopTwo> BestTwo(const at::Tensor& logits) {
 FirstChoices ChooseFirst(const Decoder& model, const at::Tensor& hidden, const TextBefore& text) {
   at::NoGradGuard no_grad;
   const int64_t rows = hidden.size(0), vocabulary = model.config().vocab_size;
-  const int64_t chunk = std::max<int64_t>(1, kLogitBytes / (4 * vocabulary));
+  const int64_t bytes = hidden.is_cpu() ? kLogitBytes : kDeviceLogitBytes;
+  const int64_t chunk = std::max<int64_t>(1, bytes / (4 * vocabulary));
   FirstChoices made;
   for (int64_t row = 0; row < rows; row += chunk) {
-    const at::Tensor logits = model.Logits(hidden.narrow(0, row, std::min(chunk, rows - row)));
+    // A bf16 decoder's logits, too, are fp32: rounded ones would be ties.
+    const at::Tensor read = hidden.narrow(0, row, std::min(chunk, rows - row));
+    const at::Tensor logits =
+        model.Logits(read.scalar_type() == at::kBFloat16 ? read.to(at::kFloat) : read);
     const std::vector<cpu::TopTwo> best = BestTwo(logits);
     for (size_t n = 0; n < best.size(); ++n) {
       const cpu::TopTwo& two = best[n];

@@ -235,8 +235,8 @@ at::Tensor GeluTanh(const at::Tensor& x) {
 
 at::Tensor SwiGlu(const at::Tensor& gate_up) {
   if (RunsOurLoops(gate_up)) return SwiGluFunction::apply(gate_up);
-  const int64_t width = gate_up.size(1) / 2;
-  return at::silu(gate_up.narrow(1, 0, width)) * gate_up.narrow(1, width, width);
+  const std::vector<at::Tensor> halves = gate_up.split(gate_up.size(1) / 2, 1);
+  return at::silu(halves[0]) * halves[1];
 }
 
 }  // namespace lethe

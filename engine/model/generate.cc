@@ -84,6 +84,7 @@ void WriteDrafts(const Decoder& model, KvCache& cache, const at::Tensor& last_hi
     live.resize(kept);
     writing.resize(kept);
     tokens.resize(kept);
+    cache.Keep(live);
     if (kept > 0 && step + 1 < options.max_new_tokens) hidden = cache.Step(live, tokens);
   }
 }

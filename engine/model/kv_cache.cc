@@ -4,19 +4,16 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/full_like.h>
-#include <ATen/ops/matmul.h>
-#include <ATen/ops/softmax.h>
 #include <ATen/ops/tensor.h>
-#include <ATen/ops/zeros.h>
+#include <c10/core/CachingDeviceAllocator.h>
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
+#include <numeric>
 
 #include "engine/model/cpu_kernels.h"
+#include "engine/model/row_tasks.h"
 
 namespace lethe {
 namespace {
@@ -54,7 +51,7 @@ KvCache::KvCache(const Decoder& model)
     : model_(model),
       shape_(model.Shape(0)),
       width_(RoundUp(shape_.head_dim)),
-      own_loops_(model.device().is_cpu()),
+      own_loops_(model.device().is_cpu() && !tensor_ops_for_test),
       layers_(model.config().num_layers) {}
 
 at::Tensor KvCache::ReadPrefixes(const at::Tensor& ids) {
@@ -96,6 +93,13 @@ void KvCache::KeepPrefix(Layer& layer, const at::Tensor& qkv) {
   }
 }
 
+int64_t KvCache::RowsAtATime(int64_t bytes) const {
+  if (!model_.device().is_cuda()) return bytes;
+  const auto free =
+      c10::getDeviceAllocator(model_.device().type())->getMemoryInfo(model_.device().index()).first;
+  return std::max(bytes, static_cast<int64_t>(free / 4));
+}
+
 int64_t KvCache::RowBytes(int64_t steps) const {
   const int64_t floats = shape_.kv_heads * (shape_.head_dim * RoundUp(steps) + width_ * steps) *
                          static_cast<int64_t>(layers_.size());
@@ -113,16 +117,19 @@ void KvCache::StartRows(std::span<const CacheRow> rows) {
     values += shape_.kv_heads * width_ * start.room;
     longest_room_ = std::max(longest_room_, start.room);
   }
-  for (Layer& layer : layers_) {
-    if (own_loops_) {
-      layer.tail_keys.assign(keys, 0.0f);
-      layer.tail_values.assign(values, 0.0f);
-    } else {
-      const std::vector<int64_t> sizes = {static_cast<int64_t>(rows.size()), shape_.kv_heads,
-                                          longest_room_, shape_.head_dim};
-      layer.own_keys = at::zeros(sizes, layer.keys.options());
-      layer.own_values = at::zeros(sizes, layer.values.options());
+  if (!own_loops_) {
+    std::vector<int64_t> all(rows.size());
+    std::iota(all.begin(), all.end(), 0);
+    for (Layer& layer : layers_) {
+      layer.own_keys.reset();
+      layer.own_values.reset();
     }
+    places_ = {};
+    return PlaceRows(all);
+  }
+  for (Layer& layer : layers_) {
+    layer.tail_keys.assign(keys, 0.0f);
+    layer.tail_values.assign(values, 0.0f);
   }
 }
 
@@ -163,14 +170,9 @@ void KvCache::ContinueAs(std::span<const int64_t> rows, std::span<const int64_t>
     steps = std::max(steps, rows_[row].taken);
   }
   const int64_t tail = shape_.kv_heads * (shape_.head_dim + width_) * steps;
-  std::vector<float> tails(own_loops_ ? tail * static_cast<int64_t>(moved.size()) : 0);
+  if (!own_loops_) return ContinuePlaces(moved, from);
+  std::vector<float> tails(tail * static_cast<int64_t>(moved.size()));
   for (Layer& layer : layers_) {
-    if (!own_loops_) {
-      const at::Tensor to = at::tensor(moved, at::kLong).to(layer.own_keys.device());
-      layer.own_keys.index_copy_(0, to, RowsOf(layer.own_keys, from));
-      layer.own_values.index_copy_(0, to, RowsOf(layer.own_values, from));
-      continue;
-    }
     // All are read before one is written: a row may be another's parent.
     for (size_t i = 0; i < moved.size(); ++i) {
       CopyTail(layer, rows_[from[i]], taken[i], tails.data() + i * tail);
@@ -189,6 +191,7 @@ void KvCache::ContinueAs(std::span<const int64_t> rows, std::span<const int64_t>
 
 at::Tensor KvCache::Step(std::span<const int64_t> rows, std::span<const int32_t> tokens) {
   at::NoGradGuard no_grad;
+  if (!own_loops_) return StepPlaces(rows, tokens);
   std::vector<int64_t> places;
   for (const int64_t row : rows) places.push_back(rows_[row].start.length + rows_[row].taken);
   const at::Tensor positions = at::tensor(places, at::kLong).to(model_.device());
@@ -198,7 +201,7 @@ at::Tensor KvCache::Step(std::span<const int64_t> rows, std::span<const int32_t>
   const at::Tensor sin = model_.RopeSin().index_select(0, positions);
   at::Tensor hidden = model_.Run(ids, positions, [&](int64_t layer, at::Tensor qkv) {
     Rotate(qkv, cos, sin, shape_, static_cast<int64_t>(rows.size()));
-    return own_loops_ ? AttendWithLoops(layer, qkv, rows) : AttendWithTensorOps(layer, qkv, rows);
+    return AttendWithLoops(layer, qkv, rows);
   });
   for (const int64_t row : rows) ++rows_[row].taken;
   return hidden;
@@ -251,55 +254,6 @@ at::Tensor KvCache::AttendWithLoops(int64_t layer, const at::Tensor& qkv,
         }
       });
   return out;
-}
-
-// The same in ATen: scores over the prefix and over the own tail, one softmax over both.
-at::Tensor KvCache::AttendWithTensorOps(int64_t index, const at::Tensor& qkv,
-                                        std::span<const int64_t> rows) {
-  Layer& layer = layers_[index];
-  const AttentionShape shape = model_.Shape(index);
-  const int64_t H = shape_.heads, K = shape_.kv_heads, h = shape_.head_dim, n = qkv.size(0);
-  std::vector<int64_t> slots(rows.begin(), rows.end()), prefixes, lengths, taken;
-  for (const int64_t row : rows) {
-    prefixes.push_back(rows_[row].start.prefix);
-    lengths.push_back(rows_[row].start.length);
-    taken.push_back(rows_[row].taken);
-  }
-  const auto on_device = [&](const std::vector<int64_t>& x) {
-    return at::tensor(x, at::kLong).to(qkv.device());
-  };
-  const at::Tensor slot = on_device(slots), step = on_device(taken);
-  const at::Tensor all = qkv.view({n, H + 2 * K, h});
-  layer.own_keys.index_put_({slot, at::Tensor(), step}, all.narrow(1, H, K));
-  layer.own_values.index_put_({slot, at::Tensor(), step}, all.narrow(1, H + K, K));
-  const int64_t steps = 1 + *std::max_element(taken.begin(), taken.end());
-  const at::Tensor own_keys = layer.own_keys.index_select(0, slot).narrow(2, 0, steps);
-  const at::Tensor own_values = layer.own_values.index_select(0, slot).narrow(2, 0, steps);
-  // One prefix is shared as it lies; of several, each row takes its own.
-  const bool one = prefixes_ == 1;
-  const at::Tensor keys = one ? layer.keys : layer.keys.index_select(0, on_device(prefixes));
-  const at::Tensor values = one ? layer.values : layer.values.index_select(0, on_device(prefixes));
-
-  const at::Tensor query = all.narrow(1, 0, H).reshape({n, K, H / K, h}) * shape.Scale();
-  const double never = -std::numeric_limits<double>::infinity();
-  // Seen are the positions below `limit` (n), and with a window none before its first.
-  const auto scores = [&](const at::Tensor& k, const at::Tensor& limit, const at::Tensor& first) {
-    const at::Tensor place = at::arange(k.size(2), qkv.options().dtype(at::kLong)).unsqueeze(0);
-    const at::Tensor unseen = (place >= limit.unsqueeze(1)).logical_or_(place < first.unsqueeze(1));
-    return at::matmul(query, k.transpose(2, 3))
-        .masked_fill(unseen.unsqueeze(1).unsqueeze(1), never);  // (n,K,G,keys)
-  };
-  const at::Tensor length = on_device(lengths);
-  const at::Tensor first_own =
-      shape.window > 0 ? step + 1 - shape.window : at::full_like(step, -prefix_tokens_);
-  const at::Tensor weights = at::softmax(
-      at::cat({scores(keys, length, first_own + length), scores(own_keys, step + 1, first_own)},
-              -1),
-      -1);
-  const int64_t split = keys.size(2);
-  return (at::matmul(weights.narrow(3, 0, split), values) +
-          at::matmul(weights.narrow(3, split, steps), own_values))
-      .reshape({n, H * h});
 }
 
 at::Tensor RowsOf(const at::Tensor& x, const std::vector<int64_t>& rows) {

@@ -6,33 +6,30 @@
 //   adam.Clip(norm, 1.0);
 //   adam.Step(5e-5);
 //
-// Leaves in bf16 have no fp32 master beside them: the new weight is worked out in fp32 and rounded
-// to one of its two bf16 neighbours by chance, the nearer the likelier, so that what is lost in one
-// step is made up for in others (Gupta et al. 2015); rounding to the nearest would lose every update
-// below 1/512 of its weight. The chance is a function of seed, leaf, step and place: the same on
-// every run and any number of threads. Moments are fp32.
-// A leaf without a gradient stays as it is. GradientNorm reads the device once; Clip and Step do
-// not.
+// Leaves in bf16 have no fp32 master beside them, and moments in bf16 too (rounded_adam.h). How they
+// are rounded is a function of seed, leaf, step and place: the same on every run and any number of
+// threads. On a GPU it is one of the seed and of the steps before.
+// A leaf without a gradient stays as it is.
+// Waiting    GradientNorm reads the device once; Clip and Step do not. Where nothing is to be read
+//            at all, and work is to be recorded (captured_step.h), NormOnDevice and StepOnDevice
+//            are the same in numbers that stay on the device. After a recording was done again,
+//            NoteChange() tells what the host has not seen.
 // Memory     Step takes little beside the moments. Where it runs out of memory after all, no leaf
 //            is half-stepped, and calling Step once more goes on with the leaves that were not
-//            stepped: what comes out is what one call would have given.
+//            stepped: what comes out is what one call would have given. So it is with StepOnDevice.
 // Threads    none. Errors: LibTorch's exceptions; callers end at CatchTorch.
 #ifndef LETHE_ENGINE_TRAIN_ADAM_H_
 #define LETHE_ENGINE_TRAIN_ADAM_H_
 
+#include <ATen/core/Generator.h>
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
 #include <vector>
 
-namespace lethe {
+#include "engine/train/adam_options.h"
 
-struct AdamOptions {
-  double beta1 = 0.9;
-  double beta2 = 0.999;
-  double epsilon = 1e-8;
-  uint64_t seed = 0;  // of the rounding of bf16 leaves
-};
+namespace lethe {
 
 class Adam {
  public:
@@ -41,6 +38,15 @@ class Adam {
   double GradientNorm() const;              // L2 over all leaves
   void Clip(double norm, double max_norm);  // scales the gradients when norm > max_norm; 0: never
   void Step(double learning_rate);
+
+  at::Tensor NormOnDevice() const;  // () float64
+  // Clips and steps; rate () fp32. A norm that is not finite lets all as it is.
+  void StepOnDevice(const at::Tensor& norm, double max_norm, const at::Tensor& rate);
+  void StartAnew() { stepped_ = 0; }  // a step that broke off was only recorded, not done
+  // LibTorch counts changes of a tensor on the host; rounded copies of the leaves go by the count.
+  void NoteChange() const;
+  // What StepOnDevice draws from; undefined where it draws nothing.
+  const at::Generator& generator() const { return generator_; }
 
   // Moments and step count, for taking a step back.
   struct State {
@@ -51,12 +57,13 @@ class Adam {
   void DropMomentum();  // the first moments: the next step follows its own gradient
 
  private:
-  const AdamOptions options_;
   void StepLeaves(size_t begin, size_t end, double learning_rate);
   void StepRounded(size_t leaf, double learning_rate);  // of a bf16 leaf
 
+  const AdamOptions options_;
   std::vector<at::Tensor> leaves_;
   std::vector<at::Tensor> first_, second_, steps_;  // one each a leaf
+  at::Generator generator_;
   size_t stepped_ = 0;  // leaves that a step has done which ran out of memory; else 0
 };
 

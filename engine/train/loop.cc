@@ -5,10 +5,13 @@
 #include <ATen/ops/stack.h>
 
 #include <algorithm>
+#include <deque>
+#include <memory>
 #include <utility>
 #include <vector>
 
 #include "engine/torch_status.h"
+#include "engine/train/device_step.h"
 #include "engine/train/reduce.h"
 
 namespace lethe {
@@ -107,71 +110,162 @@ class Loop {
         options_(options),
         adam_(model.Leaves(), options.adam),
         loss_band_(options.loss_band),
-        norm_band_(options.norm_band) {}
+        norm_band_(options.norm_band) {
+    if (hooks_.parts == nullptr || options_.ranks != nullptr) return;
+    if (options_.graphs == nullptr) own_graphs_ = MakeStepGraphs(model.device());
+    graphs_ = options_.graphs != nullptr ? options_.graphs : own_graphs_.get();
+    if (graphs_ != nullptr) {
+      device_step_.emplace(model_, adam_, options_.max_grad_norm, *graphs_);
+    }
+  }
 
   absl::StatusOr<LoopResult> Run(const ProgressCallback& progress) {
     for (int64_t step = 1; step <= options_.max_steps; ++step) {
-      LETHE_ASSIGN_OR_RETURN(const StepReport made, Step(step));
-      Judgement judgement;
-      if (hooks_.judge != nullptr) {
-        LETHE_ASSIGN_OR_RETURN(Judgement mine, hooks_.judge(made));
-        LETHE_ASSIGN_OR_RETURN(judgement, JudgementOfFirst(options_.ranks, std::move(mine)));
-      }
-      Follow(judgement);
-      judgement.figures["loss"] = made.loss;
-      judgement.figures["grad_norm"] = made.grad_norm;
-      if (const MicroBatch* used = options_.micro_batch; used != nullptr && used->halvings() > 0) {
-        judgement.figures["micro_batch_tokens"] = static_cast<double>(used->tokens());
-      }
-      LETHE_RETURN_IF_ERROR(
-          Report(progress, {options_.phase, step, options_.max_steps, judgement.figures}));
-      if (judgement.stop) {
-        return End(judgement.stop_reason);
-      }
-      if (scale_ < options_.stall_scale) {
-        best_.RestoreTo(model_);
-        return End("stalled");
-      }
+      LETHE_RETURN_IF_ERROR(Make(step));
+      const size_t late = device_step_.has_value() && hooks_.notes_only ? 1 : 0;
+      LETHE_ASSIGN_OR_RETURN(const bool ended, Settle(late, progress));
+      if (ended) return End();
     }
+    LETHE_ASSIGN_OR_RETURN(const bool ended, Settle(0, progress));
+    if (ended) return End();
     best_.RestoreTo(model_);
-    return End("max_steps");
+    result_.stop_reason = "max_steps";
+    return End();
   }
 
  private:
+  // A step that was made, or that the device was told to make.
+  struct Made {
+    StepReport report;
+    std::vector<StepPart> parts;
+    std::shared_ptr<LateNumbers> late;  // null: the report has its numbers
+  };
+
+  // Judges the steps that were made, but for the last `late` of them. True: the run has ended.
+  absl::StatusOr<bool> Settle(size_t late, const ProgressCallback& progress) {
+    while (made_.size() > late) {
+      Made made = std::move(made_.front());
+      made_.pop_front();
+      LETHE_RETURN_IF_ERROR(ReadLate(made));
+      LETHE_ASSIGN_OR_RETURN(const bool ended, JudgeStep(made.report, progress));
+      if (ended) return true;
+    }
+    return false;
+  }
+
+  absl::StatusOr<bool> JudgeStep(const StepReport& made, const ProgressCallback& progress) {
+    result_.steps = made.step;
+    result_.last_loss = made.loss;
+    Judgement judgement;
+    if (hooks_.judge != nullptr) {
+      LETHE_ASSIGN_OR_RETURN(Judgement mine, hooks_.judge(made));
+      LETHE_ASSIGN_OR_RETURN(judgement, JudgementOfFirst(options_.ranks, std::move(mine)));
+    }
+    Follow(judgement);
+    judgement.figures["loss"] = made.loss;
+    judgement.figures["grad_norm"] = made.grad_norm;
+    if (const MicroBatch* used = options_.micro_batch; used != nullptr && used->halvings() > 0) {
+      judgement.figures["micro_batch_tokens"] = static_cast<double>(used->tokens());
+    }
+    LETHE_RETURN_IF_ERROR(
+        Report(progress, {options_.phase, made.step, options_.max_steps, judgement.figures}));
+    if (judgement.stop) {
+      result_.stop_reason = judgement.stop_reason;
+      return true;
+    }
+    if (scale_ < options_.stall_scale) {
+      best_.RestoreTo(model_);
+      result_.stop_reason = "stalled";
+      return true;
+    }
+    return false;
+  }
+
   // Loss and gradient were judged before each step; what the last one did to the weights was not.
-  absl::StatusOr<LoopResult> End(const std::string& reason) {
+  absl::StatusOr<LoopResult> End() {
     if (!WeightsAreFinite(model_))
       return Diverged("a weight", BandVerdict::kNotFinite, result_.steps);
-    result_.stop_reason = reason;
+    if (graphs_ != nullptr) result_.not_recorded = graphs_->Refusal();
     return result_;
   }
 
-  absl::StatusOr<StepReport> Step(int64_t step) {
+  absl::Status Make(int64_t step) {
+    if (device_step_.has_value()) return Launch(step);
     LETHE_ASSIGN_OR_RETURN(const Slope slope, SlopeThatFits(step));
-    if (auto verdict = loss_band_.Judge(slope.loss.guarded); verdict != BandVerdict::kInside) {
-      return Diverged("the loss", verdict, step);
-    }
-    if (auto verdict = norm_band_.Judge(slope.norm); verdict != BandVerdict::kInside) {
-      return Diverged("the gradient", verdict, step);
-    }
+    LETHE_RETURN_IF_ERROR(Guard(slope.loss, slope.norm, step));
     const double rate = scale_ * options_.learning_rate(step);
     LETHE_RETURN_IF_ERROR(StepAdam(rate));
     model_.ZeroGradients();
-    result_.steps = step;
-    result_.last_loss = slope.loss.loss;
-    return StepReport{step, rate, slope.loss.loss, slope.loss.held, slope.norm};
+    made_.push_back({.report = {step, rate, slope.loss.loss, slope.loss.held, slope.norm}});
+    return absl::OkStatus();
   }
 
-  // With as large a micro-batch as memory allows. The weights are not touched, and what a try has
-  // left on the leaves goes before the next.
+  absl::Status Guard(const StepLoss& loss, double norm, int64_t step) {
+    if (auto verdict = loss_band_.Judge(loss.guarded); verdict != BandVerdict::kInside) {
+      return Diverged("the loss", verdict, step);
+    }
+    if (auto verdict = norm_band_.Judge(norm); verdict != BandVerdict::kInside) {
+      return Diverged("the gradient", verdict, step);
+    }
+    return absl::OkStatus();
+  }
+
+  // The whole step as work of the device, with as large a micro-batch as memory allows.
+  absl::Status Launch(int64_t step) {
+    const double rate = scale_ * options_.learning_rate(step);
+    for (;;) {
+      Made made{.report = {.step = step, .learning_rate = rate}};
+      const absl::Status status = CatchTorch("training", [&]() -> absl::Status {
+        LETHE_ASSIGN_OR_RETURN(made.parts, hooks_.parts(step));
+        KeepBefore();
+        made.late = device_step_->Launch(made.parts, rate);
+        return absl::OkStatus();
+      });
+      if (status.ok()) {
+        made_.push_back(std::move(made));
+        return status;
+      }
+      LETHE_RETURN_IF_ERROR(MayTryWithLess(status));
+      graphs_->Forget();
+    }
+  }
+
+  absl::Status ReadLate(Made& made) {
+    if (made.late == nullptr) return absl::OkStatus();
+    DeviceStep::Numbers read;
+    LETHE_RETURN_IF_ERROR(
+        CatchTorch("training", [&] { read = DeviceStep::Read(made.parts, *made.late); }));
+    made.report.loss = read.loss.loss;
+    made.report.held = read.loss.held;
+    made.report.grad_norm = read.norm;
+    return Guard(read.loss, read.norm, made.report.step);
+  }
+
+  // OK where memory ran out and less at a time may fit. The weights are not touched, and what a try
+  // has left on the leaves goes before the next.
+  absl::Status MayTryWithLess(const absl::Status& status) {
+    if (options_.micro_batch == nullptr || !IsOutOfMemory(status)) return status;
+    if (!options_.micro_batch->Halve()) return OneSequenceTooMany(*options_.micro_batch);
+    ForgetBefore();
+    model_.ZeroGradients();
+    return absl::OkStatus();
+  }
+
+  // With as large a micro-batch as memory allows.
   absl::StatusOr<Slope> SlopeThatFits(int64_t step) {
     for (;;) {
       model_.ZeroGradients();
       absl::StatusOr<Slope> slope = MakeSlope(step);
-      if (options_.micro_batch == nullptr || !IsOutOfMemory(slope.status())) return slope;
-      if (!options_.micro_batch->Halve()) return OneSequenceTooMany(*options_.micro_batch);
-      ForgetBefore();
+      if (slope.ok()) return slope;
+      LETHE_RETURN_IF_ERROR(MayTryWithLess(slope.status()));
     }
+  }
+
+  void KeepBefore() {
+    if (!options_.may_take_back) return;
+    ForgetBefore();  // first, so that two of each never stand in memory
+    weights_before_ = model_.Snapshot();
+    adam_before_ = adam_.Save();
   }
 
   // The copies are of the step before, which stands.
@@ -180,9 +274,23 @@ class Loop {
     adam_before_.moments.clear();
   }
 
+  absl::StatusOr<StepLoss> Accumulate(int64_t step) {
+    if (hooks_.parts == nullptr) return hooks_.accumulate(step);
+    LETHE_ASSIGN_OR_RETURN(const std::vector<StepPart> parts, hooks_.parts(step));
+    StepLoss sum;
+    for (const StepPart& part : parts) {
+      std::vector<at::Tensor> inputs;
+      for (const at::Tensor& input : part.inputs) inputs.push_back(input.to(model_.device()));
+      const PartLoss loss = part.loss(inputs);
+      loss.slope_of.backward();
+      part.AddTo(sum, loss.value.item<double>());
+    }
+    return sum;
+  }
+
   // Where memory runs out in one rank, it has run out in all: they cut alike.
   absl::StatusOr<Slope> MakeSlope(int64_t step) {
-    absl::StatusOr<StepLoss> mine = CatchTorch("training", [&] { return hooks_.accumulate(step); });
+    absl::StatusOr<StepLoss> mine = CatchTorch("training", [&] { return Accumulate(step); });
     LETHE_RETURN_IF_ERROR(Agree(options_.ranks, mine.status()));
     LETHE_ASSIGN_OR_RETURN(const StepLoss loss, SumLosses(options_.ranks, *mine));
     LETHE_RETURN_IF_ERROR(SumGradients(options_.ranks, model_));
@@ -190,10 +298,7 @@ class Loop {
     const absl::Status kept = CatchTorch("training", [&] {
       slope.norm = adam_.GradientNorm();
       adam_.Clip(slope.norm, options_.max_grad_norm);
-      if (!options_.may_take_back) return;
-      ForgetBefore();  // first, so that two of each never stand in memory
-      weights_before_ = model_.Snapshot();
-      adam_before_ = adam_.Save();
+      KeepBefore();
     });
     LETHE_RETURN_IF_ERROR(Agree(options_.ranks, kept));
     return slope;
@@ -230,6 +335,10 @@ class Loop {
   const LoopHooks& hooks_;
   const LoopOptions& options_;
   Adam adam_;
+  std::unique_ptr<StepGraphs> own_graphs_;
+  StepGraphs* graphs_ = nullptr;           // null: the host tells each operation
+  std::optional<DeviceStep> device_step_;  // with graphs_
+  std::deque<Made> made_;                  // that were not judged
   RunningBand loss_band_, norm_band_;
   Best best_;
   std::vector<at::Tensor> weights_before_;

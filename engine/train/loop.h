@@ -1,25 +1,29 @@
 // The one training loop: every method and the training from nothing run through it.
 //
-//   LoopHooks hooks{.accumulate = [&](int64_t step) { ... backward ...; return StepLoss{...}; },
+//   LoopHooks hooks{.parts = [&](int64_t step) { return PartsOf(batch); },   // step_part.h
 //                   .judge = [&](const StepReport& step) { return Judgement{.stop = done}; }};
 //   LETHE_ASSIGN_OR_RETURN(LoopResult result, RunLoop(model, hooks, options, progress));
 //
-// A step      accumulate() leaves gradients on the leaves; the loop measures their norm, asks the
-//             guard about loss and norm, clips, steps Adam, and lets judge() look at the model as
-//             it now is. judge() may stop the run, score the state (the best one is kept), or have
+// A step      parts() says what it is made of, or accumulate() leaves gradients on the leaves; the
+//             loop measures their norm, asks the guard about loss and norm, clips, steps Adam, and
+//             lets judge() look at the model as it now is. judge() may stop the run, score the state (the best one is kept), or have
 //             the step taken back: the weights return to what they were, the momentum is dropped
 //             and the step size halved.
 // Step size   learning_rate times a scale: halved when a step is taken back, grown again up to the
 //             whole by steps that stand, and beyond it while judge() says speed_up.
 // Memory      where it runs out before the weights are touched, the gradients are dropped, the
-//             micro-batch is halved and accumulate() asked again for the same step: it must not
-//             draw new data for it. Where it runs out while Adam steps, the step goes on with the
+//             micro-batch is halved and parts() or accumulate() asked again for the same step: it
+//             must not draw new data for it. Where it runs out while Adam steps, the step goes on with the
 //             leaves that are left. Progress then carries the figure "micro_batch_tokens".
 // Ends        stopped by judge()    the model is as judge() saw it
 //             max_steps or stalled  the model is the best state that judge() scored, or the last
 //                                   one where none was scored
 //             an error              the model is undefined: drop it
-// Ranks       accumulate() leaves the gradient of this rank's share; loss and gradient are summed,
+// On a GPU    that this process has for itself, a step with parts() is recorded once and then done
+//             again as a whole (device_step.h), and its numbers are read when it is done: the
+//             guard judges them behind the step, before judge() does. With notes_only they are read
+//             while the next step runs, and the host waits for nothing.
+// Ranks       what parts() or accumulate() gives is the gradient of this rank's share; loss and gradient are summed,
 //             so every rank makes the same step. judge() is asked in all and rank 0's answer is
 //             followed. Neither memory that runs out nor an error in one leaves the others waiting.
 // Same        inputs give the same bits on a CPU with the same number of threads.
@@ -34,22 +38,19 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/status.h"
 #include "engine/model/decoder.h"
 #include "engine/progress.h"
 #include "engine/ranks.h"
 #include "engine/train/adam.h"
+#include "engine/train/captured_step.h"
 #include "engine/train/guard.h"
 #include "engine/train/micro_batch.h"
+#include "engine/train/step_part.h"
 
 namespace lethe {
-
-struct StepLoss {
-  double loss = 0;
-  double guarded = 0;  // the part of it that must not rise, for the guard; all of it in training
-  double held = 0;     // the retain term before its weight, for the record
-};
 
 // A step that has been made, for judge().
 struct StepReport {
@@ -70,9 +71,15 @@ struct Judgement {
 };
 
 struct LoopHooks {
-  // Adds gradients to leaves that have none. A step may ask more than once (Memory, above).
+  // One of the two; a step may ask more than once (Memory, above).
+  // What the step is made of.
+  std::function<absl::StatusOr<std::vector<StepPart>>(int64_t step)> parts;
+  // Adds gradients to leaves that have none.
   std::function<absl::StatusOr<StepLoss>(int64_t step)> accumulate;
   std::function<absl::StatusOr<Judgement>(const StepReport&)> judge;  // may be empty
+  // judge() only notes numbers: it neither looks at the model nor stops the run, and may be told of
+  // a step while the next one runs.
+  bool notes_only = false;
 };
 
 struct LoopOptions {
@@ -87,7 +94,8 @@ struct LoopOptions {
   double max_scale = 1;   // ... up to this multiple of the whole
   double stall_scale = 1e-3;  // a step size below this share of the whole: stop reason "stalled"
   Ranks* ranks = nullptr;     // who shares the sequences; null: nobody
-  MicroBatch* micro_batch = nullptr;  // what accumulate() cuts by; null: nothing to be halved
+  MicroBatch* micro_batch = nullptr;  // what steps are cut by; null: nothing to be halved
+  StepGraphs* graphs = nullptr;       // null: the device's own, if it has any
   BandOptions loss_band{.floor = 0.1};
   BandOptions norm_band{.width = 50, .floor = 0.2};  // norms are spikier than losses
 };
@@ -97,6 +105,8 @@ struct LoopResult {
   int64_t steps = 0;        // made, those taken back included
   int64_t taken_back = 0;
   double last_loss = 0;
+  // Why a step could not be recorded and was told operation by operation; "" where none was to be.
+  std::string not_recorded;
 };
 
 absl::StatusOr<LoopResult> RunLoop(const Decoder& model, const LoopHooks& hooks,

@@ -6,7 +6,8 @@
 //   LETHE_RETURN_IF_ERROR(SumGradients(ranks, model));
 //
 // A leaf's sum is the same bits in every rank, so weights that began alike stay alike.
-// Memory     none beside the gradients on the CPU; on other devices one leaf's copy at a time.
+// Memory     none beside the gradients on the CPU and where NCCL serves; else one leaf's copy at a
+//            time.
 // Threads    none. Errors: those of Ranks; LibTorch's exceptions. A null `ranks` does nothing.
 #ifndef LETHE_ENGINE_TRAIN_REDUCE_H_
 #define LETHE_ENGINE_TRAIN_REDUCE_H_

@@ -33,6 +33,7 @@ struct Bounds {
     ceiling.push_back(static_cast<float>(aim == nullptr ? kNone : aim->Ceiling()));
     steep.push_back(static_cast<float>(aim == nullptr ? 0 : 4 / std::max(aim->allowance, 1e-3)));
   }
+  int64_t Count() const { return static_cast<int64_t>(target.size()); }
 };
 
 // What a micro-batch's rows and tokens are to reach.
@@ -83,10 +84,10 @@ class ChunkRun {
         // A bounded step that goes too far is taken back, whatever its norm was: the band is left
         // to refuse what no taking back can mend.
         .norm_band = {.width = bounded_ ? 1000.0 : 50.0, .floor = 0.2}};
-    LoopHooks hooks{.accumulate =
+    LoopHooks hooks{.parts =
                         [this](int64_t step) {
                           Begin(step);
-                          return bounded_ ? AccumulateBounded() : AccumulatePlain();
+                          return bounded_ ? BoundedParts() : PlainParts();
                         },
                     .judge = [this](const StepReport& step) { return Judge(step); }};
     return RunLoop(input_.training, hooks, options, input_.progress);
@@ -116,68 +117,90 @@ class ChunkRun {
   }
 
   BatchOptions Cutting() const {
-    return {.max_tokens = micro_batch_.tokens(), .ranks = input_.ranks};
+    return {.max_tokens = micro_batch_.tokens(),
+            .ranks = input_.ranks,
+            .in_buckets = RepeatsSteps(input_.model.device(), input_.ranks),
+            .on_host = true};
   }
 
-  absl::StatusOr<StepLoss> AccumulatePlain() {
+  absl::StatusOr<std::vector<StepPart>> PlainParts() {
     LETHE_RETURN_IF_ERROR(Cut());
     const int64_t labelled = LabelledTokens(chunk_);
-    double total = 0;
+    std::vector<StepPart> parts;
     for (const LossBatch& batch : batches_) {
-      const TokenLosses losses = ComputeTokenLosses(input_.training, batch);
-      const at::Tensor loss = AscentLoss(losses.nll, labelled);
-      loss.backward();
-      total += loss.item<double>();
+      StepPart part{.kind = "ascent", .inputs = batch.Tensors()};
+      part.loss = [this, &batch, labelled](std::span<const at::Tensor> inputs) {
+        const TokenLosses losses = ComputeTokenLosses(input_.training, batch.With(inputs));
+        const at::Tensor loss = AscentLoss(losses.nll, labelled);
+        return PartLoss{.slope_of = loss, .value = loss};
+      };
+      parts.push_back(std::move(part));
     }
-    LETHE_ASSIGN_OR_RETURN(const double hold, Hold());
-    total += Get("retain_weight") * hold;
-    return StepLoss{total, total, hold};
+    const double weight = HoldWeight();
+    return WithHold(std::move(parts), {.loss = weight, .guarded = weight, .held = 1});
   }
 
-  absl::StatusOr<StepLoss> AccumulateBounded() {
+  // The push comes and goes; it is what is held that must not run away.
+  absl::StatusOr<std::vector<StepPart>> BoundedParts() {
     LETHE_RETURN_IF_ERROR(Cut());
-    double total = 0;
+    std::vector<StepPart> parts;
     if (control_.MayPush()) {
-      for (const LossBatch& batch : batches_) total += PushTowardsTargets(batch);
+      for (const LossBatch& batch : batches_) parts.push_back(PushTowardsTargets(batch));
     }
-    LETHE_ASSIGN_OR_RETURN(const double hold, Hold());
-    total += Get("retain_weight") * control_.firmness() * hold;
-    return StepLoss{total, hold, hold};  // the push comes and goes; what is held must not run away
+    return WithHold(std::move(parts), {.loss = HoldWeight(), .guarded = 1, .held = 1});
   }
 
-  absl::StatusOr<double> Hold() {
-    const double weight = Get("retain_weight") * control_.firmness();
-    if (weight == 0 || !kept_.HasRetain()) return 0.0;
-    return kept_.AccumulateHold(input_.training, weight, Cutting());
+  double HoldWeight() const { return Get("retain_weight") * control_.firmness(); }
+
+  absl::StatusOr<std::vector<StepPart>> WithHold(std::vector<StepPart> parts,
+                                                 const StepLoss& share) const {
+    const double weight = HoldWeight();
+    if (weight == 0 || !kept_.HasRetain()) return parts;
+    LETHE_ASSIGN_OR_RETURN(std::vector<StepPart> hold,
+                           kept_.HoldParts(input_.training, weight, Cutting()));
+    for (StepPart& part : hold) {
+      part.share = share;
+      parts.push_back(std::move(part));
+    }
+    return parts;
   }
 
-  // Gradient of the calibrated loss of one micro-batch; returns its part of the loss.
-  double PushTowardsTargets(const LossBatch& batch) {
+  // The calibrated loss of one micro-batch.
+  StepPart PushTowardsTargets(const LossBatch& batch) const {
     // Unseen text has surprises far beyond a uniform guess; a cap at the guess itself would leave
     // the forgotten without any, and Min-K% would know them by that.
     const double guess = 1.5 * std::log(static_cast<double>(input_.model.config().vocab_size));
     const BatchAims aims = AimsOf(batch);
-    const auto tensor = [&](const std::vector<float>& values) {
-      return at::tensor(values, at::kFloat).to(input_.model.device());
+    StepPart part{.kind = "push", .inputs = batch.Tensors(), .share = {.loss = 1}};
+    const size_t own = part.inputs.size();
+    for (const auto* numbers :
+         {&aims.in_span, &aims.chosen, &aims.whole.target, &aims.whole.ceiling, &aims.whole.steep,
+          &aims.spans.target, &aims.spans.ceiling, &aims.spans.steep}) {
+      part.inputs.push_back(at::tensor(*numbers, at::kFloat));
+    }
+    part.loss = [this, &batch, guess, own](std::span<const at::Tensor> inputs) {
+      const at::Tensor loss = PushLoss(batch.With(inputs), inputs.subspan(own), guess);
+      return PartLoss{.slope_of = loss, .value = loss};
     };
-    const at::Tensor in_span = tensor(aims.in_span);  // (N)
+    return part;
+  }
+
+  // aims: in_span (N), chosen (N), then target, ceiling and steep (B) of the whole and of the spans
+  at::Tensor PushLoss(const LossBatch& batch, std::span<const at::Tensor> aims,
+                      double guess) const {
+    const at::Tensor& in_span = aims[0];
     const auto count = static_cast<int64_t>(chunk_.size());
     const TokenLosses losses = ComputeTokenLosses(input_.training, batch);
     const at::Tensor& nll = losses.nll;                                   // (N)
     const at::Tensor pushed = at::where(nll > guess, nll.detach(), nll);  // (N)
     // Spans have an aim of their own: what the whole still lacks is asked of the other tokens.
-    const at::Tensor outside = at::where(in_span > 0, nll.detach(), pushed);           // (N)
-    const at::Tensor chosen = tensor(aims.chosen) * (losses.choice == batch.targets);  // (N)
-    const at::Tensor loss =
-        CalibratedAscentLoss(MeanByRow(batch, outside), tensor(aims.whole.target), count) +
-        CalibratedAscentLoss(SumByRow(batch, pushed * in_span), tensor(aims.spans.target), count) +
-        AscentLoss(nll * chosen, count) +
-        LeadBackLoss(MeanByRow(batch, nll), tensor(aims.whole.ceiling), tensor(aims.whole.steep),
-                     count) +
-        LeadBackLoss(SumByRow(batch, nll * in_span), tensor(aims.spans.ceiling),
-                     tensor(aims.spans.steep), count);
-    loss.backward();
-    return loss.item<double>();
+    const at::Tensor outside = at::where(in_span > 0, nll.detach(), pushed);  // (N)
+    const at::Tensor chosen = aims[1] * (losses.choice == batch.targets);     // (N)
+    return CalibratedAscentLoss(MeanByRow(batch, outside), aims[2], count) +
+           CalibratedAscentLoss(SumByRow(batch, pushed * in_span), aims[5], count) +
+           AscentLoss(nll * chosen, count) +
+           LeadBackLoss(MeanByRow(batch, nll), aims[3], aims[4], count) +
+           LeadBackLoss(SumByRow(batch, nll * in_span), aims[6], aims[7], count);
   }
 
   BatchAims AimsOf(const LossBatch& batch) const {
@@ -199,6 +222,13 @@ class ChunkRun {
         aims.chosen[row + e] = state_.StillChosen(*target.spans) ? share : 0;
       }
     }
+    // What buckets have added has no aim.
+    for (int64_t b = aims.whole.Count(); b < batch.ids.size(0); ++b) {
+      aims.whole.Add(nullptr);
+      aims.spans.Add(nullptr);
+    }
+    aims.in_span.resize(batch.targets.size(0), 0.0F);
+    aims.chosen.resize(batch.targets.size(0), 0.0F);
     return aims;
   }
 

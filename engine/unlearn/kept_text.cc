@@ -1,5 +1,6 @@
 #include "engine/unlearn/kept_text.h"
 
+#include <ATen/ops/scalar_tensor.h>
 #include <ATen/ops/tensor.h>
 
 #include <algorithm>
@@ -83,26 +84,34 @@ void KeptText::Draw(size_t batch) {
   }
 }
 
-absl::StatusOr<double> KeptText::AccumulateHold(const Decoder& model, double weight,
-                                                const BatchOptions& options) {
+absl::StatusOr<std::vector<StepPart>> KeptText::HoldParts(const Decoder& model, double weight,
+                                                          BatchOptions options) const {
   std::vector<Sequence> chosen;
   for (const size_t i : drawn_) chosen.push_back(retain_[i]);
+  options.on_host = true;
   LETHE_ASSIGN_OR_RETURN(const auto batches, MakeBatches(model, chosen, options));
-  const int64_t labelled = LabelledTokens(chosen, options.labels);
-  double total = 0;
-  for (const LossBatch& part : batches) {
+  const at::Tensor labelled = at::scalar_tensor(LabelledTokens(chosen, options.labels), at::kFloat);
+  std::vector<StepPart> parts;
+  for (const LossBatch& batch : batches) {
     std::vector<float> reference;
-    for (const size_t s : part.sequences) {
+    for (const size_t s : batch.sequences) {
       const std::vector<float>& row = reference_[drawn_[s]];
       reference.insert(reference.end(), row.begin(), row.end());
     }
-    const at::Tensor nll_ref = at::tensor(reference, at::kFloat).to(model.device());
-    const TokenLosses losses = ComputeTokenLosses(model, part);
-    const at::Tensor hold = HoldLoss(losses.nll, nll_ref, labelled);
-    (hold * weight).backward();
-    total += hold.item<double>();
+    reference.resize(batch.targets.size(0), 0.0F);  // behind what counts: the loss there is 0 too
+    StepPart part{.kind = "hold", .inputs = batch.Tensors()};
+    const size_t own = part.inputs.size();
+    part.inputs.push_back(at::tensor(reference, at::kFloat));
+    part.inputs.push_back(labelled);
+    part.inputs.push_back(at::scalar_tensor(weight, at::kFloat));
+    part.loss = [&model, batch, own](std::span<const at::Tensor> inputs) {
+      const at::Tensor nll = ComputeTokenLosses(model, batch.With(inputs)).nll;
+      const at::Tensor hold = HoldLoss(nll, inputs[own], 1) / inputs[own + 1];
+      return PartLoss{.slope_of = hold * inputs[own + 2], .value = hold};
+    };
+    parts.push_back(std::move(part));
   }
-  return total;
+  return parts;
 }
 
 absl::Status KeptText::Probe(const Decoder& model) {

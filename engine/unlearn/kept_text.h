@@ -3,7 +3,7 @@
 //
 //   LETHE_ASSIGN_OR_RETURN(KeptText kept, KeptText::Make(model, retain, watch, seed));
 //   kept.Draw(16);                                                       // once a step
-//   LETHE_ASSIGN_OR_RETURN(double hold, kept.AccumulateHold(model, weight));  // gradients
+//   LETHE_ASSIGN_OR_RETURN(std::vector<StepPart> hold, kept.HoldParts(model, weight));
 //   LETHE_RETURN_IF_ERROR(kept.Probe(model));
 //   kept.Damage();   // 0.03: some text has 3 % more nats a token, or watched text 3 % less
 //
@@ -13,7 +13,7 @@
 // sequences of each set.
 // Threads    none.
 // Errors     as ScoreSequences; FAILED_PRECONDITION/METHOD_DIVERGED when a probe is not finite;
-//            CANCELLED/STOPPED from Make; LibTorch's exceptions from AccumulateHold.
+//            CANCELLED/STOPPED from Make; LibTorch's exceptions from the parts.
 #ifndef LETHE_ENGINE_UNLEARN_KEPT_TEXT_H_
 #define LETHE_ENGINE_UNLEARN_KEPT_TEXT_H_
 
@@ -27,6 +27,7 @@
 #include "engine/model/decoder.h"
 #include "engine/progress.h"
 #include "engine/seeded_generator.h"
+#include "engine/train/step_part.h"
 #include "text/sequence.h"
 
 namespace lethe {
@@ -45,10 +46,11 @@ class KeptText {
 
   // Takes the next `batch` retain sequences, epoch by epoch in a seeded order.
   void Draw(size_t batch);
-  // Adds the gradient of weight * HoldLoss over what was drawn last; returns the loss before its
-  // weight. With options.ranks both are this rank's share.
-  absl::StatusOr<double> AccumulateHold(const Decoder& model, double weight,
-                                        const BatchOptions& options = {});
+  // A step's parts with the gradient of weight * HoldLoss over what was drawn last; what they report
+  // is the loss before its weight. With options.ranks both are this rank's share. The model outlives
+  // them.
+  absl::StatusOr<std::vector<StepPart>> HoldParts(const Decoder& model, double weight,
+                                                  BatchOptions options = {}) const;
 
   absl::Status Probe(const Decoder& model);
   void Revert();  // to the probe before the last: the step was taken back

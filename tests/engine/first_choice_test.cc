@@ -55,6 +55,21 @@ TEST(TieBound, IsAsLargeAsTheNoiseOfEveryFamily) {
 }
 
 // What runs on other devices gives what the loops give.
+// A decoder that computes in bf16 chooses by fp32 logits.
+TEST(FirstChoice, OfABf16DecoderIsThatOfItsScores) {
+  const Decoder model = RandomModel({.vocab = 12}, 1), rounded = model.In(Precision::kBf16);
+  std::mt19937_64 random(3);
+  const std::vector<Sequence> text = {{.ids = RandomIds(random, 40, 12)}};
+  c10::InferenceMode inference;
+  const at::Tensor ids = at::tensor(std::vector<int64_t>(text[0].ids.begin(), text[0].ids.end()));
+  const FirstChoices made =
+      ChooseFirst(rounded, rounded.Hidden(ids.unsqueeze(0)), [](int64_t) { return TokenIds(); });
+  const std::vector<SequenceScore> scores = ScoreSequences(rounded, text).value();
+  for (size_t t = 0; t < scores[0].choice.size(); ++t) {
+    EXPECT_EQ(made.tokens[t], scores[0].choice[t]) << t;
+  }
+}
+
 TEST(BestTwo, IsTheSameInTensorOps) {
   const at::Tensor logits = at::randn({50, 33});
   logits[7].fill_(-INFINITY)[4] = 1;

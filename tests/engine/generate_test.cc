@@ -38,9 +38,10 @@ std::vector<FamilyCase> Models(int64_t vocab) {
 // give the hidden states of whole passes.
 TEST(KvCache, StepsEqualWholePasses) {
   c10::InferenceMode inference;
-  for (const bool tensor_ops : {false, true}) {
+  enum Mode { kLoops, kTensorOps, kTensorOpsThatMove, kRowsWait };
+  for (const Mode mode : {kLoops, kTensorOps, kTensorOpsThatMove, kRowsWait}) {
     for (const FamilyCase& c : Models(17)) {
-      SCOPED_TRACE(testing::Message() << c.name << ", tensor ops " << tensor_ops);
+      SCOPED_TRACE(testing::Message() << c.name << ", mode " << mode);
       const Decoder model = RandomDecoder(c.config, 4);
       const int64_t vocab = c.config.vocab_size;
       std::mt19937_64 random(TestSeed(3));
@@ -51,7 +52,7 @@ TEST(KvCache, StepsEqualWholePasses) {
         ids[p].narrow(0, 0, 21 - 4 * p).copy_(Row(prefixes[p])[0]);
       }
       KvCache cache(model);
-      if (tensor_ops) cache.UseTensorOpsForTest();
+      if (mode != kLoops) cache.UseTensorOpsForTest();
       const at::Tensor hidden = cache.ReadPrefixes(ids).view({3, 21, -1});
       for (int64_t p = 0; p < 3; ++p) {
         const at::Tensor want = model.Hidden(Row(prefixes[p]));
@@ -67,11 +68,14 @@ TEST(KvCache, StepsEqualWholePasses) {
         texts.emplace_back(prefixes[prefix].begin(), prefixes[prefix].begin() + rows.back().length);
       }
       cache.StartRows(rows);
+      std::vector<int64_t> left;
+      for (const CacheRow& row : rows) left.push_back(row.room);
       for (int64_t step = 0; step < 25; ++step) {
         std::vector<int64_t> live;
         std::vector<int32_t> tokens;
         for (int64_t i = 8; i >= 0; --i) {
-          if (step >= rows[i].room) continue;
+          if (left[i] == 0 || (mode == kRowsWait && random() % 3 == 0)) continue;
+          --left[i];
           live.push_back(i);
           tokens.push_back(static_cast<int32_t>(random() % vocab));
           texts[i].push_back(tokens.back());
@@ -82,6 +86,8 @@ TEST(KvCache, StepsEqualWholePasses) {
           ASSERT_LE((stepped[n] - want[want.size(0) - 1]).abs().max().item<double>(), 1e-4)
               << "row " << live[n] << " step " << step;
         }
+        std::erase_if(live, [&](int64_t row) { return left[row] == 0; });
+        if (mode == kTensorOpsThatMove) cache.Keep(live);
       }
     }
   }

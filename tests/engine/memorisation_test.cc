@@ -15,6 +15,7 @@
 #include "tests/engine/random_families.h"
 #include "tests/engine/random_models.h"
 #include "tests/engine/slow_memorisation.h"
+#include "tests/engine/tensor_ops.h"
 #include "tests/support/seeded_random.h"
 
 namespace lethe {
@@ -194,6 +195,27 @@ TEST(Memorisation, EqualsTheDefinitionInAThousandRandomCases) {
   EXPECT_GT(ties, 100);
   EXPECT_GT(values.size(), 200u);          // not all 0 or 1
   EXPECT_LT(rollouts, prefixes * 9 / 10);  // fewer than one a prefix
+}
+
+// As a GPU measures: rows in places, moved as others end.
+TEST(Memorisation, IsTheSameInTensorOps) {
+  std::mt19937_64 random(TestSeed(6));
+  for (const FamilyCase& c : FamilyCases(12)) {
+    SCOPED_TRACE(c.name);
+    const Decoder model = RandomDecoder(c.config, 4);
+    std::vector<Sequence> texts;
+    for (int64_t i = 0; i < 5; ++i) {
+      texts.push_back({.ids = HalfKnown(model, random, 20 + 7 * i, 12)});
+    }
+    const auto loops = MeasureMemorisation(model, texts, {.el_n = {2, 3}}).value();
+    const TensorOps as_on_a_gpu;
+    const auto measured = MeasureMemorisation(model, texts, {.el_n = {2, 3}}).value();
+    for (size_t i = 0; i < texts.size(); ++i) {
+      EXPECT_EQ(measured[i].ma, loops[i].ma);
+      EXPECT_EQ(measured[i].el, loops[i].el);
+      EXPECT_EQ(measured[i].forward_tokens, loops[i].forward_tokens);
+    }
+  }
 }
 
 TEST(Memorisation, TextThatTheModelSaysItselfNeedsNoRollout) {

@@ -2,6 +2,7 @@
 // weights as new as the weights; recomputation bit for bit; updates too small for bf16.
 #include "engine/precision.h"
 
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
@@ -10,6 +11,7 @@
 #include <ATen/ops/full.h>
 #include <ATen/ops/full_like.h>
 #include <ATen/ops/ones.h>
+#include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -18,6 +20,7 @@
 
 #include "engine/loss/sequence_loss.h"
 #include "engine/train/adam.h"
+#include "engine/train/rounded_adam.h"
 #include "tests/engine/random_families.h"
 #include "tests/engine/random_models.h"
 
@@ -158,6 +161,45 @@ TEST_F(SmallUpdates, AreTheSameAgainOnAnyNumberOfThreads) {
   at::set_num_threads(threads);
   EXPECT_TRUE(at::equal(one, two));
   EXPECT_FALSE(at::equal(one, other));
+}
+
+// The second moment forgets a thousandth of itself a step, a quarter of what would move a bf16 that
+// is rounded to the nearest.
+TEST(Bf16Pure, MomentsForgetAsThoseOfFp32) {
+  constexpr int64_t kNumbers = 1 << 14;
+  constexpr int kSteps = 400;
+  const double wanted = std::pow(0.999, kSteps);
+  at::Tensor nearest = at::ones({1}, at::kBFloat16);
+  for (int step = 0; step < kSteps; ++step) {
+    nearest = (nearest.to(at::kFloat) * 0.999).to(at::kBFloat16);
+  }
+  EXPECT_EQ(nearest.item<double>(), 1);
+
+  const auto bf16 = at::TensorOptions(at::kBFloat16);
+  const auto leaf = [&] {
+    return RoundedLeaf{at::zeros({kNumbers}, bf16), at::zeros({kNumbers}, bf16),
+                       at::ones({kNumbers}, bf16), at::ones({kNumbers}, bf16)};
+  };
+  const auto expect = [&](const RoundedLeaf& stepped) {
+    const at::Tensor second = stepped.second.to(at::kDouble);
+    const double spread = second.std().item<double>();
+    EXPECT_NEAR(second.mean().item<double>(), wanted, 5 * spread / std::sqrt(kNumbers));
+    EXPECT_LE(spread, 0.05 * wanted);  // what one weight's step size is off by: half of it
+    EXPECT_LE(stepped.first.abs().max().item<double>(), 1e-12);  // 0.9^400
+  };
+  const RoundedLeaf on_host = leaf(), on_device = leaf();
+  auto random = at::globalContext().defaultGenerator(at::kCPU).clone();
+  const auto number = [](double value) { return at::full({}, value, at::kFloat); };
+  for (int step = 1; step <= kSteps; ++step) {
+    StepRoundedLeaf(on_host, {}, 1e-3, step, static_cast<uint64_t>(step) << 40);
+    StepRoundedLeafOnDevice(on_device, {},
+                            {.rate = number(1e-3), .step = number(step), .stays = number(0)},
+                            random);
+  }
+  expect(on_host);
+  expect(on_device);
+  EXPECT_NEAR(on_host.weight.to(at::kDouble).mean().item<double>(),
+              on_device.weight.to(at::kDouble).mean().item<double>(), 1e-5);
 }
 
 TEST(Bf16Pure, TrainsWithoutMasters) {

@@ -1,0 +1,2 @@
+#pragma once  // see cmake/cuda/README.md
+using cublasLtHandle_t = struct cublasLtContext*;

@@ -1,0 +1,2 @@
+#pragma once  // see cmake/cuda/README.md
+enum cusolverStatus_t : int {};
