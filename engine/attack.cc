@@ -7,6 +7,8 @@
 #include "engine/attack/audit_side.h"
 #include "engine/attack/quantise.h"
 #include "engine/attack/resume.h"
+#include "engine/checkpoint/decoder_config.h"
+#include "engine/metric/ngram_reference.h"
 #include "engine/model/model_folder.h"
 #include "engine/torch_status.h"
 
@@ -38,6 +40,22 @@ absl::Status CompareCodes(Audit& audit) {
   return absl::OkStatus();
 }
 
+// How alike forgotten text and control are, to something that has seen neither.
+absl::Status AddReference(const AttackContext& context, AttackReport& report,
+                          const AttackRequest& request) {
+  if (context.kept.empty()) return absl::OkStatus();
+  LETHE_ASSIGN_OR_RETURN(const CheckpointFolder base, CheckpointFolder::Open(request.base_folder));
+  LETHE_ASSIGN_OR_RETURN(const DecoderConfig config, ReadDecoderConfig(base));
+  const NgramReference reference(context.kept, config.vocab_size);
+  for (const Sequence& s : context.forgotten) {
+    report.forgotten_reference_nll.push_back(reference.MeanNll(s, report.on_spans));
+  }
+  for (const Sequence& s : context.control) {
+    report.control_reference_nll.push_back(reference.MeanNll(s, report.on_spans));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<AttackReport> LoadAndAttack(const AttackRequest& request,
                                            const ProgressCallback& progress) {
   const auto start = SteadyClock::now();
@@ -54,6 +72,7 @@ absl::StatusOr<AttackReport> LoadAndAttack(const AttackRequest& request,
     LETHE_RETURN_IF_ERROR(RunSide(audit, side, kept, progress));
   }
   LETHE_RETURN_IF_ERROR(CompareCodes(audit));
+  LETHE_RETURN_IF_ERROR(AddReference(ContextOf(audit), audit.report, request));
   AttackReport report = TakeReport(std::move(audit));
   report.run = NewRunRecord(request.device);
   report.run.method = "attacks";
@@ -79,6 +98,19 @@ std::vector<AttackSpec> PlanOf(std::string_view name) {
 }
 
 std::vector<AttackSpec> DefaultPlan() { return PlanOf(Plans().front().name); }
+
+absl::StatusOr<std::vector<ExpectedAttack>> ExpectAttacks(const AttackRequest& request) {
+  LETHE_ASSIGN_OR_RETURN(Audit audit, MakeAudit(request));
+  SetBudget(audit);
+  std::vector<ExpectedAttack> expected;
+  for (const AuditRow& row : audit.rows) {
+    expected.push_back({.attack = row.outcome.attack,
+                        .condition = row.outcome.condition,
+                        .forward_tokens = row.outcome.expected_forward_tokens,
+                        .left_out = !row.left_out.empty()});
+  }
+  return expected;
+}
 
 absl::StatusOr<AttackReport> RunAttacks(const AttackRequest& request,
                                         const ProgressCallback& progress) {

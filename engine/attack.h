@@ -133,9 +133,23 @@ struct AttackReport {
   std::vector<TextUtility> utility;      // in the order of `texts`
   BeforeAfter forgotten_nll;             // nats a token: on the spans when `on_spans`
   BeforeAfter control_nll;
+  // Nats a token under a trigram model of the text named "retain" (metric/ngram_reference.h), which
+  // has seen neither; on the spans when `on_spans`. Empty without such a text.
+  std::vector<double> forgotten_reference_nll;
+  std::vector<double> control_reference_nll;
   bool on_spans = false;
   RunRecord run;
 };
+
+// What RunAttacks would do, and what each attack is expected to cost (attack_cost.h); reads no
+// model. Errors: INVALID_ARGUMENT as RunAttacks.
+struct ExpectedAttack {
+  std::string attack;
+  std::string condition;
+  int64_t forward_tokens = 0;
+  bool left_out = false;  // it would go beyond the budget
+};
+absl::StatusOr<std::vector<ExpectedAttack>> ExpectAttacks(const AttackRequest& request);
 
 absl::StatusOr<AttackReport> RunAttacks(const AttackRequest& request,
                                         const ProgressCallback& progress = nullptr);

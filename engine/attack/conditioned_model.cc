@@ -19,21 +19,27 @@ std::vector<Sequence> Chosen(const std::vector<Sequence>& all, const std::vector
   return chosen;
 }
 
-// What the plan draws by, so that one pass reads it all.
+// What the plan draws by, so that one pass reads it all. An attack that has both cuts looks at each
+// alone, and at none.
 std::vector<SamplingScheme> SchemesOf(const std::vector<AuditRow>& rows) {
   std::vector<SamplingScheme> schemes;
-  for (const AuditRow& row : rows) {
-    const ParameterValues& values = row.outcome.parameters;
-    const auto get = [&](const char* name, double otherwise) {
-      const auto found = values.find(name);
-      return found == values.end() ? otherwise : found->second;
-    };
-    if (values.find("temperature") == values.end()) continue;
-    const SamplingScheme scheme{.temperature = get("temperature", 1),
-                                .top_k = static_cast<int64_t>(get("top_k", 0)),
-                                .top_p = get("top_p", 1)};
+  const auto add = [&](const SamplingScheme& scheme) {
     if (std::find(schemes.begin(), schemes.end(), scheme) == schemes.end()) {
       schemes.push_back(scheme);
+    }
+  };
+  for (const AuditRow& row : rows) {
+    const ParameterValues& values = row.outcome.parameters;
+    const auto temperature = values.find("temperature");
+    if (temperature == values.end()) continue;
+    const auto top_k = values.find("top_k"), top_p = values.find("top_p");
+    const double t = temperature->second;
+    if (top_p != values.end()) {
+      add({.temperature = t});
+      add({.temperature = t, .top_p = top_p->second});
+    }
+    if (top_k != values.end()) {
+      add({.temperature = t, .top_k = static_cast<int64_t>(top_k->second)});
     }
   }
   return schemes;

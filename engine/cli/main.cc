@@ -14,7 +14,7 @@ constexpr char kFooter[] = R"(Examples:
   lethe-engine prepare --model model --holdout corpus/holdout.jsonl > thresholds.json
   lethe-engine unlearn --model model --forget corpus/forget.jsonl --retain corpus/retain.jsonl \
       --thresholds thresholds.json --out forgotten
-  lethe-engine attack --base model --candidate forgotten --forget corpus/forget.jsonl \
+  lethe-engine audit --base model --candidate forgotten --forget corpus/forget.jsonl \
       --control corpus/holdout.jsonl --text retain=corpus/retain.jsonl
 
 Exit codes: 0 done; 2 the command line is wrong; 3 an input was refused; 4 the work failed.)";
@@ -62,7 +62,7 @@ int main(int argc, char** argv) {
   cli::AddPrepare(app, common, action);
   cli::AddUnlearn(app, common, action);
   cli::AddMerge(app, common, action);
-  cli::AddAttack(app, common, action);
+  cli::AddAudit(app, common, action);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -1,8 +1,7 @@
-// unlearn and attack: make a candidate, and see what is left in it.
+// unlearn and merge: make a candidate.
 #include <cmath>
 #include <memory>
 
-#include "engine/attack.h"
 #include "engine/cli/command.h"
 #include "engine/cli/inputs.h"
 #include "engine/cli/output.h"
@@ -136,91 +135,6 @@ absl::Status RunUnlearn(const UnlearnFlags& flags, const Common& common, const D
   return absl::OkStatus();
 }
 
-struct AttackFlags {
-  std::string base, candidate, forget, control;
-  std::vector<std::string> texts, attacks;
-};
-
-double Mean(const std::vector<double>& values) {
-  double sum = 0;
-  for (const double v : values) sum += v;
-  return values.empty() ? 0 : sum / static_cast<double>(values.size());
-}
-
-Json BeforeAfterJson(const BeforeAfter& b) { return {{"before", b.before}, {"after", b.after}}; }
-
-Json DetailsJson(const AttackOutcome& outcome) {
-  Json details = Json::object();
-  for (const AttackDetail& detail : outcome.details) {
-    details[detail.name] = {{"forgotten", BeforeAfterJson(detail.forgotten)},
-                            {"control", BeforeAfterJson(detail.control)}};
-  }
-  return details;
-}
-
-void PrintReport(const AttackReport& report, bool json) {
-  std::vector<std::vector<std::string>> rows = {
-      {"attack (means)", "forgotten before", "after", "control before", "after", "seconds"}};
-  for (const AttackOutcome& a : report.attacks) {
-    if (json) {
-      PrintJson({{"attack", a.attack},
-                 {"parameters", a.parameters},
-                 {"on_spans", a.on_spans},
-                 {"forgotten", BeforeAfterJson(a.forgotten)},
-                 {"control", BeforeAfterJson(a.control)},
-                 {"details", DetailsJson(a)},
-                 {"forward_tokens", a.forward_tokens},
-                 {"seconds", a.seconds}});
-    }
-    rows.push_back({a.attack, Number(Mean(a.forgotten.before)), Number(Mean(a.forgotten.after)),
-                    Number(Mean(a.control.before)), Number(Mean(a.control.after)),
-                    Number(a.seconds, 2)});
-  }
-  rows.push_back({"NLL/token", Number(Mean(report.forgotten_nll.before)),
-                  Number(Mean(report.forgotten_nll.after)), Number(Mean(report.control_nll.before)),
-                  Number(Mean(report.control_nll.after)), ""});
-  std::vector<std::vector<std::string>> utility = {
-      {"text", "tokens", "NLL/token before", "after", "change"}};
-  for (const TextUtility& u : report.utility) {
-    if (json) {
-      PrintJson({{"text", u.name},
-                 {"tokens", u.tokens},
-                 {"nll_before", u.nll_before},
-                 {"nll_after", u.nll_after}});
-    }
-    utility.push_back({u.name, std::to_string(u.tokens), Number(u.nll_before), Number(u.nll_after),
-                       Number(100 * (u.nll_after / u.nll_before - 1), 2) + " %"});
-  }
-  if (json) return;
-  PrintTable(rows);
-  std::printf("\n");
-  PrintTable(utility);
-}
-
-absl::Status RunAttack(const AttackFlags& flags, const Common& common, const Device& device) {
-  AttackRequest request{.base_folder = flags.base,
-                        .candidate_folder = flags.candidate,
-                        .seed = common.seed,
-                        .device = device};
-  LETHE_ASSIGN_OR_RETURN(request.forgotten, ReadSet(flags.forget, flags.base));
-  LETHE_ASSIGN_OR_RETURN(request.control, ReadSet(flags.control, flags.base));
-  request.texts.push_back({"control", request.control});
-  for (const std::string& word : flags.texts) {
-    const size_t at = word.find('=');
-    if (at == std::string::npos) {
-      return Error(absl::StatusCode::kInvalidArgument, "BAD_PARAMETER", "--text wants NAME=FILE");
-    }
-    LETHE_ASSIGN_OR_RETURN(auto sequences, ReadSet(word.substr(at + 1), flags.base));
-    request.texts.push_back({word.substr(0, at), std::move(sequences)});
-  }
-  for (const std::string& name : flags.attacks) request.plan.push_back({name, {}});
-  if (request.plan.empty()) request.plan = DefaultPlan();
-  ProgressLine line;
-  LETHE_ASSIGN_OR_RETURN(const AttackReport report, RunAttacks(request, line.Callback()));
-  PrintReport(report, common.Json());
-  return absl::OkStatus();
-}
-
 std::string MethodHelp() {
   std::string help = "Presets and parameters:\n";
   for (const MethodEntry& method : Methods()) {
@@ -294,23 +208,6 @@ void AddMerge(CLI::App& app, const Common& common, Action& action) {
       }
       return absl::OkStatus();
     };
-  });
-}
-
-void AddAttack(CLI::App& app, const Common& common, Action& action) {
-  auto* command = app.add_subcommand(
-      "attack", "attacks a candidate and its base, on forgotten and on control text");
-  auto flags = std::make_shared<AttackFlags>();
-  command->add_option("--base", flags->base, "the folder before")->required();
-  command->add_option("--candidate", flags->candidate, "the folder after")->required();
-  command->add_option("--forget,--ids", flags->forget, "what was to be forgotten")->required();
-  command->add_option("--control", flags->control, "text of the kind that was never trained on")
-      ->required();
-  command->add_option("--text", flags->texts,
-                      "NAME=FILE, further text whose likelihood is measured");
-  command->add_option("--attack", flags->attacks, "only these attacks");
-  command->callback([=, &common, &action] {
-    action = [=, &common](const Device& device) { return RunAttack(*flags, common, device); };
   });
 }
 

@@ -3,8 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "engine/attack/audit_side.h"
 #include "engine/attack/conditioned_model.h"
+#include "engine/metric/ngram_reference.h"
 #include "tests/engine/random_models.h"
 #include "tests/engine/unlearn/tiny_people.h"
 
@@ -159,6 +162,25 @@ TEST(Audit, ABudgetCutsThePlansEnd) {
   EXPECT_EQ(report->left_out[0].expected_forward_tokens, all[3]);
   request.max_forward_tokens = 1;
   EXPECT_TRUE(costs().empty());
+}
+
+// Secrets are as unforeseeable to the reference in forgotten text as in control: one kind.
+TEST(RunAttacks, AReferenceOfTheRetainTextSaysWhetherItIsOneKind) {
+  AttackRequest request = Request();
+  request.plan = {{.attack = "loss"}};
+  const auto report = RunAttacks(request);
+  ASSERT_TRUE(report.ok()) << report.status();
+  ASSERT_TRUE(report->on_spans);
+  ASSERT_EQ(report->forgotten_reference_nll.size(), 3U);
+  ASSERT_EQ(report->control_reference_nll.size(), 40U);
+  const NgramReference reference(Tiny().retain, 64);
+  EXPECT_EQ(report->control_reference_nll[7], reference.MeanNll(Tiny().holdout[7], true));
+  // Six tokens of 32 that are equally likely: ln 32 = 3.47.
+  for (const double nll : report->control_reference_nll) EXPECT_NEAR(nll, std::log(32), 0.8);
+  request.texts.clear();
+  const auto without = RunAttacks(request);
+  ASSERT_TRUE(without.ok());
+  EXPECT_TRUE(without->forgotten_reference_nll.empty());
 }
 
 TEST(Audit, TheContextIsTheSameForAllParts) {

@@ -57,6 +57,38 @@ TEST(Command, TheWholeWay) {
   ASSERT_EQ(attacked.code, 0) << attacked.out;
   EXPECT_EQ(Lines(attacked.out)[0]["attack"], "loss");
   EXPECT_EQ(Lines(attacked.out)[0]["forgotten"]["before"].size(), 3U);
+
+  // The costs come first; a second call takes what the first has kept.
+  const std::string audit = threads + "audit --base " + f + "/m --candidate " + f + "/u --forget " +
+                            f + "/c/forget.jsonl --control " + f +
+                            "/c/holdout.jsonl --text retain=" + f +
+                            "/c/retain.jsonl --attack loss --attack min_k@int4 --attack "
+                            "extraction_likelihood ";
+  const auto costs = Lines(RunTool(audit + "--costs-only").out);
+  ASSERT_EQ(costs.size(), 1U);
+  ASSERT_EQ(costs[0]["plan"].size(), 3U);
+  const int64_t all = costs[0]["expected_forward_tokens"];
+  const std::string rest =
+      "--resume " + f + "/kept --max-forward-tokens " + std::to_string(all - 1);
+  std::vector<nlohmann::ordered_json> once;
+  for (int i = 0; i < 2; ++i) {
+    const Ran audited = RunTool(audit + rest);
+    ASSERT_EQ(audited.code, 0) << audited.out;
+    const auto lines = Lines(audited.out);
+    ASSERT_EQ(lines.size(), 8U) << audited.out;
+    EXPECT_EQ(lines[1]["attack"], "loss");
+    EXPECT_EQ(lines[1]["expected_forward_tokens"], costs[0]["plan"][0]["expected_forward_tokens"]);
+    EXPECT_GT(lines[1]["forward_tokens"], 0);
+    EXPECT_EQ(lines[2]["condition"], "int4");
+    EXPECT_EQ(lines[3]["left_out"], "extraction_likelihood");
+    EXPECT_EQ(lines[3]["reason"], "BUDGET");
+    EXPECT_EQ(lines[4]["text"], "control");
+    EXPECT_EQ(lines[6]["condition"], "int4");
+    EXPECT_EQ(lines[7]["reference_nll"]["forgotten"].size(), 3U);
+    if (i == 0) once = lines;
+    EXPECT_EQ(lines, once);  // to the second in which it was measured
+  }
+  EXPECT_EQ(RunTool(audit + "--plan wish").code, 3);
 }
 
 // The formats that scripts rely on, against golden values of the real model.
