@@ -57,11 +57,17 @@ using AttackFunction = absl::StatusOr<AttackScores> (*)(const AttackInput&);
 // The function behind a name; null where there is none.
 AttackFunction FindAttackFunction(std::string_view name);
 
-// One file each.
+// In files of their families.
 absl::StatusOr<AttackScores> GreedyExtraction(const AttackInput& input);
 absl::StatusOr<AttackScores> ExactExtraction(const AttackInput& input);
 absl::StatusOr<AttackScores> SampledExtraction(const AttackInput& input);
 absl::StatusOr<AttackScores> BeamExtraction(const AttackInput& input);
+absl::StatusOr<AttackScores> ShiftedPrefix(const AttackInput& input);
+absl::StatusOr<AttackScores> DroppedTokens(const AttackInput& input);
+absl::StatusOr<AttackScores> NoisyPrompt(const AttackInput& input);
+absl::StatusOr<AttackScores> JailbreakPrefix(const AttackInput& input);
+absl::StatusOr<AttackScores> FewShot(const AttackInput& input);
+absl::StatusOr<AttackScores> CrossPrompt(const AttackInput& input);
 absl::StatusOr<AttackScores> ExtractionStrength(const AttackInput& input);
 absl::StatusOr<AttackScores> ExtractionLikelihood(const AttackInput& input);
 absl::StatusOr<AttackScores> MemorisationAccuracy(const AttackInput& input);
