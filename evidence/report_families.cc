@@ -211,8 +211,8 @@ std::vector<FamilyRow> FamilyRows(const ReportView& view) {
       if (family != row.family) continue;
       row.attacks.push_back(i);
       if (attack < 0) continue;
-      row.expected_tokens += m.attacks(attack).expected_forward_tokens();
-      row.tokens += m.attacks(attack).forward_tokens();
+      row.expected_tokens = SumOf(row.expected_tokens, m.attacks(attack).expected_forward_tokens());
+      row.tokens = SumOf(row.tokens, m.attacks(attack).forward_tokens());
       row.seconds += m.attacks(attack).seconds();
     }
     for (const v1::LeftOut& left : m.left_out()) row.left_out += FamilyOf(left) == row.family;
