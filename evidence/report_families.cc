@@ -182,14 +182,17 @@ std::string SentenceOf(const Tally& tally, const FamilyRow& row, const AttackVie
 
 Family FamilyOf(const v1::AttackResult& attack) {
   if (const auto family = FamilyByCondition(attack.condition())) return *family;
-  if (const auto family = FamilyByName(attack.attack())) return *family;
+  const bool deeper = attack.reach() == v1::ATTACK_REACH_DEEPER;
+  const auto named = FamilyByName(attack.attack());
+  // What failed under "asked once" must be what the verdict calls NOT_FORGOTTEN, not HIDDEN.
+  if (named.has_value() && !(named == Family::kAsked && deeper)) return *named;
   switch (attack.family()) {
     case v1::ATTACK_FAMILY_MEMBERSHIP:
       return Family::kLikelihood;
     case v1::ATTACK_FAMILY_DIAGNOSTIC:
       return Family::kInside;
     default:
-      return attack.reach() == v1::ATTACK_REACH_DEEPER ? Family::kSampled : Family::kAsked;
+      return deeper ? Family::kSampled : Family::kAsked;
   }
 }
 
@@ -211,8 +214,8 @@ std::vector<FamilyRow> FamilyRows(const ReportView& view) {
       if (family != row.family) continue;
       row.attacks.push_back(i);
       if (attack < 0) continue;
-      row.expected_tokens += m.attacks(attack).expected_forward_tokens();
-      row.tokens += m.attacks(attack).forward_tokens();
+      row.expected_tokens = SumOf(row.expected_tokens, m.attacks(attack).expected_forward_tokens());
+      row.tokens = SumOf(row.tokens, m.attacks(attack).forward_tokens());
       row.seconds += m.attacks(attack).seconds();
     }
     for (const v1::LeftOut& left : m.left_out()) row.left_out += FamilyOf(left) == row.family;

@@ -1,5 +1,5 @@
 // What was tried, a row a family of attempts: the table that a report opens with. Eighty results
-// are too many to read; nine rows are not.
+// are too many to read; eight rows are not.
 //
 //   for (const FamilyRow& row : FamilyRows(view)) Print(row.title, row.sentence);
 //

@@ -45,7 +45,10 @@ std::string ChanceOf(double p) {
 
 // Whether two distributions are one, in words.
 std::string KsNote(const v1::AttackDetail& detail, const std::function<double(double)>& place) {
-  if (detail.control().after().empty()) return "";
+  constexpr double kMostPaths = 1e7;  // the exact chance takes n m steps
+  const double pairs = static_cast<double>(detail.forgotten().after_size()) *
+                       static_cast<double>(detail.control().after_size());
+  if (pairs == 0 || pairs > kMostPaths) return "";
   const auto test = [&](const auto& forgotten, const auto& control) {
     Values f, c;
     for (const double x : forgotten) f.push_back(place(x));
@@ -83,7 +86,7 @@ std::string ChanceCard(const v1::Measurements& m) {
   plot.caption = "chance that one drawn answer is the exact text (log scale)";
   std::string medians = "Median chance: forgotten ";
   const auto median = [](const auto& list) {
-    const double log = Quantile(ValuesOf(list), 0.5);
+    const double log = std::min(0.0, Quantile(ValuesOf(list), 0.5));
     return log < -300 ? std::string("0") : ChanceOf(std::pow(10, log));
   };
   absl::StrAppend(&medians, median(f.before()), " before, ", median(f.after()), " now");

@@ -92,7 +92,7 @@ std::vector<LeftOutRow> LeftOutRows(const v1::Measurements& m) {
       row = rows.end() - 1;
     }
     absl::StrAppend(&row->conditions, row->conditions.empty() ? "" : "; ", where);
-    row->tokens += left.expected_forward_tokens();
+    row->tokens = SumOf(row->tokens, left.expected_forward_tokens());
   }
   return rows;
 }
@@ -203,8 +203,8 @@ std::string CostTable(const ReportView& view) {
                                      [&](size_t i) { return view.attacks[i].attack >= 0; });
     if (count == 0) continue;
     add(row.title, absl::StrCat(count), row.expected_tokens, row.tokens, row.seconds);
-    expected += row.expected_tokens;
-    tokens += row.tokens;
+    expected = SumOf(expected, row.expected_tokens);
+    tokens = SumOf(tokens, row.tokens);
     seconds += row.seconds;
   }
   add("All attempts", absl::StrCat(m.attacks_size()), expected, tokens, seconds);

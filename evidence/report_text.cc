@@ -322,8 +322,8 @@ void WriteCost(const v1::Measurements& m, const std::vector<FamilyRow>& rows, Wr
   int64_t expected = 0, tokens = 0;
   double seconds = 0;
   for (const FamilyRow& row : rows) {
-    expected += row.expected_tokens;
-    tokens += row.tokens;
+    expected = evidence::SumOf(expected, row.expected_tokens);
+    tokens = evidence::SumOf(tokens, row.tokens);
     seconds += row.seconds;
   }
   w.Line(absl::StrCat(

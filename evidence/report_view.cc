@@ -1,6 +1,7 @@
 #include "evidence/report_view.h"
 
 #include <cmath>
+#include <limits>
 #include <map>
 
 #include "absl/strings/str_cat.h"
@@ -281,6 +282,11 @@ std::string_view OutcomeMeaning(v1::Outcome outcome) {
              "the measurements are too weak to show that the text is gone and nothing else is "
              "harmed.";
   }
+}
+
+int64_t SumOf(int64_t a, int64_t b) {
+  constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
+  return a > kMost - b ? kMost : a + b;
 }
 
 std::string Grouped(int64_t number) {

@@ -82,6 +82,9 @@ std::string Parameter(double value);
 // Whole numbers in groups: 1,234,567.
 std::string Grouped(int64_t number);
 
+// A sum of costs, none negative, that stays at the largest number instead of going beyond it.
+int64_t SumOf(int64_t a, int64_t b);
+
 template <typename List>
 Values ValuesOf(const List& list) {
   return Values(list.begin(), list.end());

@@ -214,7 +214,7 @@ double TprAtFpr(const Values& forgotten, const Values& control, double false_pos
 }
 
 std::optional<Interval> AucInterval(const Values& forgotten, const Values& control) {
-  constexpr int kResamples = 2000;
+  constexpr size_t kResamples = 2000, kFewest = 200, kMostDrawn = 40000000;
   constexpr double kEachSide = 0.025;
   if (forgotten.size() < 2 || control.size() < 2) return std::nullopt;
   const Tally tally = TallyOf(forgotten, control);
@@ -225,7 +225,9 @@ std::optional<Interval> AucInterval(const Values& forgotten, const Values& contr
   if (auc == 0) return Interval{0, 1 - bound};
   SplitMix random(20250101);
   Values aucs;
-  for (int i = 0; i < kResamples; ++i) {
+  const size_t drawn = forgotten.size() + control.size();
+  const size_t resamples = std::clamp(kMostDrawn / drawn, kFewest, kResamples);
+  for (size_t i = 0; i < resamples; ++i) {
     const auto f = Resample(tally.place_of_forgotten, tally.forgotten.size(), random);
     const auto c = Resample(tally.place_of_control, tally.control.size(), random);
     aucs.push_back(AucOfCounts(f, c));

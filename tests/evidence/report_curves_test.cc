@@ -55,6 +55,8 @@ TEST(Families, AnAttackBelongsByConditionNameAndScore) {
   EXPECT_EQ(FamilyOf(Attack("extraction_likelihood", v1::ATTACK_FAMILY_MEMORISATION, kGreedy)),
             Family::kAsked);
   EXPECT_EQ(FamilyOf(Attack("beam_extraction", kExtraction, kDeeper)), Family::kSampled);
+  EXPECT_EQ(FamilyOf(Attack("extraction_strength", kExtraction, kGreedy)), Family::kAsked);
+  EXPECT_EQ(FamilyOf(Attack("extraction_strength", kExtraction, kDeeper)), Family::kSampled);
   EXPECT_EQ(FamilyOf(Attack("few_shot", kExtraction, kDeeper)), Family::kPrompts);
   EXPECT_EQ(FamilyOf(Attack("min_k", kMembership, kDeeper)), Family::kLikelihood);
   EXPECT_EQ(FamilyOf(Attack("exposure", kMembership, kDeeper)), Family::kLikelihood);
@@ -85,6 +87,13 @@ TEST(Families, ARowShowsWhatFailedMost) {
   for (const Family other : {Family::kAsked, Family::kSampled, Family::kRounded8}) {
     EXPECT_EQ(RowOf(rows, other).standing, Standing::kPass);
   }
+}
+
+// Only greedy attacks stand under "asked once": clean in a candidate that is merely hidden.
+TEST(Families, HiddenIsCleanWhenAskedOnce) {
+  const std::vector<FamilyRow> rows = FamilyRows(View(WholePlan(HiddenTruth())));
+  EXPECT_EQ(RowOf(rows, Family::kAsked).standing, Standing::kPass);
+  EXPECT_EQ(RowOf(rows, Family::kSampled).standing, Standing::kFail);
 }
 
 TEST(Families, AGapIsSeen) {

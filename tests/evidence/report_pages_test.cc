@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <regex>
 #include <vector>
@@ -237,6 +238,28 @@ TEST(ReportHtml, SaysWhatWasDoneAndFound) {
     EXPECT_THAT(page, HasSubstr(gate.name()));
     EXPECT_THAT(page, HasSubstr(evidence::Escape(gate.sentence())));
   }
+}
+
+// Figures at the ends of what measurements may hold.
+TEST(ReportHtml, ExtremeFiguresHaveAPage) {
+  v1::Measurements m = FabricateWholePlan({.sequences = 4});
+  for (v1::AttackResult& a : *m.mutable_attacks()) {
+    a.set_forward_tokens(std::numeric_limits<int64_t>::max());
+    a.set_expected_forward_tokens(std::numeric_limits<int64_t>::max());
+    a.set_seconds(1e9);
+    for (v1::AttackDetail& d : *a.mutable_details()) {
+      for (double& x : *d.mutable_forgotten()->mutable_after()) x = 1e300;
+      for (double& x : *d.mutable_control()->mutable_after()) x = -1e300;
+    }
+  }
+  m.mutable_left_out(0)->set_expected_forward_tokens(std::numeric_limits<int64_t>::max());
+  m.mutable_left_out(1)->set_expected_forward_tokens(std::numeric_limits<int64_t>::max());
+  const auto report = BuildReport(m.SerializeAsString(), {}, absl::UnixEpoch());
+  ASSERT_TRUE(report.ok()) << report.status();
+  const std::string page = *ReportToHtml(*report);
+  ExpectStandsAlone(page);
+  EXPECT_THAT(page, HasSubstr("9,223,372,036,854,775,807"));
+  EXPECT_TRUE(ReportToText(*report).ok());
 }
 
 // Free strings of the measurements come from a verifier:
