@@ -142,6 +142,11 @@ v1::Measurements MeasurementsOf(const v1::Job& job, const AttackRequest& request
     forward_tokens += outcome.forward_tokens;
     out.set_relearning_rate(std::max(out.relearning_rate(), outcome.relearn_step_size));
   }
+  const auto fill = [](const std::vector<double>& from, auto* to) {
+    to->Add(from.begin(), from.end());
+  };
+  fill(report.forgotten_reference_nll, out.mutable_forgotten_reference_nll());
+  fill(report.control_reference_nll, out.mutable_control_reference_nll());
   for (const CodeChange& change : report.code_changes) {
     v1::CodeChange* entry = out.add_code_changes();
     entry->set_condition(change.condition);

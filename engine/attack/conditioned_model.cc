@@ -58,12 +58,18 @@ ConditionedModel::ConditionedModel(const Decoder& model, const Audit& audit, con
       forgotten_(Chosen(audit.request.forgotten, aim.forgotten)),
       control_(Chosen(audit.request.control, aim.control)) {
   const std::vector<SamplingScheme> schemes = SchemesOf(audit.rows);
-  const auto add = [&](std::span<const Sequence> sequences) {
-    parts_.push_back({sequences, TeacherForced(model_, sequences, schemes)});
+  const auto add = [&](std::span<const Sequence> sequences, const std::vector<double>& base,
+                       std::span<const size_t> indexes) {
+    Part& part = parts_.emplace_back(
+        Part{sequences, TeacherForced(model_, sequences, schemes), std::vector<double>()});
+    if (base.empty()) return;
+    for (const size_t i : indexes) part.base_nll.push_back(base[i]);
   };
-  add(forgotten_);
+  add(forgotten_, audit.report.forgotten_nll.before, aim.forgotten);
   for (size_t begin = 0; begin < control_.size(); begin += kPart) {
-    add(std::span(control_).subspan(begin, std::min(kPart, control_.size() - begin)));
+    const size_t count = std::min(kPart, control_.size() - begin);
+    add(std::span(control_).subspan(begin, count), audit.report.control_nll.before,
+        std::span(aim.control).subspan(begin, count));
   }
 }
 
@@ -74,8 +80,14 @@ int64_t ConditionedModel::ReadTokens() const {
 }
 
 absl::StatusOr<AttackScores> ConditionedModel::Run(const AuditRow& row, Part& part) {
+  // While the base itself is attacked, it is its own reference.
+  if (part.base_nll.empty() && row.outcome.attack == "reference") {
+    LETHE_RETURN_IF_ERROR(AddNll(part, part.base_nll));
+  }
+  AttackContext context = context_;
+  context.reference_nll = part.base_nll;
   return row.attack({model_, part.sequences, row.outcome.parameters, audit_.report.on_spans,
-                     audit_.request.seed, part.forced, context_});
+                     audit_.request.seed, part.forced, context});
 }
 
 absl::StatusOr<AttackScores> ConditionedModel::RunOnControl(const AuditRow& row,

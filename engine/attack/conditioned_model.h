@@ -44,6 +44,7 @@ class ConditionedModel {
   struct Part {
     std::span<const Sequence> sequences;
     TeacherForced forced;
+    std::vector<double> base_nll;  // of each sequence, as ForgottenNll; empty: not known yet
   };
   absl::StatusOr<AttackScores> Run(const AuditRow& row, Part& part);
   absl::StatusOr<AttackScores> RunOnControl(const AuditRow& row, const ProgressCallback& progress);
