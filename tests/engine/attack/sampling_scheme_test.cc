@@ -1,4 +1,6 @@
 // p_z and n(p) against values by hand and against drawing; what attacks share.
+#include "engine/attack/sampling_scheme.h"
+
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
@@ -9,7 +11,6 @@
 
 #include "engine/attack/attack_table.h"
 #include "engine/attack/min_k.h"
-#include "engine/attack/sampling_scheme.h"
 #include "engine/metric/bounds.h"
 #include "engine/model/generate.h"
 #include "tests/engine/random_models.h"
