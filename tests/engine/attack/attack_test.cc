@@ -187,8 +187,8 @@ TEST(AttacksOnRecords, TheShortestSpansGetAScoreFromEveryAttack) {
   }
 }
 
-// Prompts and answers, spans, in any company: the score is a sequence's own. Rounding may differ with
-// the shape of a batch, draws and choices may not.
+// Prompts and answers, spans, in any company: the score is a sequence's own. Rounding may differ
+// with the shape of a batch, draws and choices may not.
 TEST_F(Attacks, AScoreDependsOnItsSequenceAlone) {
   std::mt19937_64 random(5);
   std::vector<Sequence> sequences;

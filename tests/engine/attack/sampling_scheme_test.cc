@@ -149,8 +149,8 @@ TEST(ExactChance, LiesInTheIntervalOfTheRateOfDrawing) {
   }
 }
 
-// One pass serves all, gives what ScoreSequences gives, and is counted once; where the hidden states
-// are not kept, a late scheme costs another pass and gives the same.
+// One pass serves all, gives what ScoreSequences gives, and is counted once; where the hidden
+// states are not kept, a late scheme costs another pass and gives the same.
 TEST(TeacherForced, IsOnePass) {
   const Decoder model = RandomModel({.vocab = 20, .context = 48}, 8);
   std::mt19937_64 random(1);
