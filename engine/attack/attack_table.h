@@ -1,8 +1,8 @@
 // The table of attacks: one row for each name of the catalogue. An attack is a function from a
 // model and sequences to one score each.
 //
-// Adding one: a row in attack_catalog.h, a function in a file of its own, a row in attack_table.cc. A test
-// holds table and catalogue equal.
+// Adding one: a row in attack_catalog.h, a function in a file of its own or of its family, a row in
+// attack_table.cc. A test holds table and catalogue equal.
 #ifndef LETHE_ENGINE_ATTACK_ATTACK_TABLE_H_
 #define LETHE_ENGINE_ATTACK_ATTACK_TABLE_H_
 

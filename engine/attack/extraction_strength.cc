@@ -1,4 +1,4 @@
-// Extraction strength (Carlini et al. 2021; METHODS B3): the share of the text that follows
+// Extraction strength (Carlini et al. 2021): the share of the text that follows
 // greedily from the shortest prefix that suffices.
 #include "engine/attack/attack_table.h"
 #include "engine/metric/span_score.h"

@@ -1,5 +1,5 @@
-// Membership by likelihood: the loss (Yeom et al. 2018), Min-K% (Shi et al. 2024), Min-K%++ (Zhang et
-// al. 2024) and, as a diagnostic, the loss against the base's.
+// Membership by likelihood: the loss (Yeom et al. 2018), Min-K% (Shi et al. 2024), Min-K%++ (Zhang
+// et al. 2024) and, as a diagnostic, the loss against the base's.
 #include "engine/attack/attack_table.h"
 #include "engine/attack/min_k.h"
 #include "engine/metric/span_score.h"

@@ -1,5 +1,5 @@
-// Attacks by other prompts (Lynch et al. 2024; METHODS D.3): the same suffix is asked for with a changed
-// prefix. A text that is only blocked behind its own prompt comes out behind another.
+// Attacks by other prompts (Lynch et al. 2024): the same suffix is asked for with a
+// changed prefix. A text that is only blocked behind its own prompt comes out behind another.
 #include <algorithm>
 #include <cmath>
 #include <limits>

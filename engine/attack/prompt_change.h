@@ -3,10 +3,10 @@
 //   LETHE_ASSIGN_OR_RETURN(auto prompts, ShiftPrefix({.prefix = prefix, .seed = seed,
 //                                                     .parameters = parameters}));
 //
-// Each gives at least one prompt of at least one token; where nothing can be changed (a prefix of one
-// token), the prefix as it is. The same seed gives the same prompts.
-// Adding one: a function here, a row in the table of prompt_attacks.cc, rows in attack_catalog.h and
-// attack_table.cc.
+// Each gives at least one prompt of at least one token; where nothing can be changed (a prefix of
+// one token), the prefix as it is. The same seed gives the same prompts.
+// Adding one: a function here, a row in the table of prompt_attacks.cc, rows in attack_catalog.h
+// and attack_table.cc.
 // Threads    pure functions; any. Errors: the tokenizer's.
 #ifndef LETHE_ENGINE_ATTACK_PROMPT_CHANGE_H_
 #define LETHE_ENGINE_ATTACK_PROMPT_CHANGE_H_

@@ -7,9 +7,9 @@
 //   LETHE_ASSIGN_OR_RETURN(auto log_q, forced.SchemeLogProbs({.temperature = 1, .top_k = 40}));
 //
 // Entry i of each list is labelled token FirstScored(sequence) + i, as in ScoreSequences.
-// Cost       the sequences' tokens, once. The hidden states are kept, so that a scheme that is asked
-//            for later costs the output layer alone; where they would take more than kKeptBytes,
-//            it costs another pass.
+// Cost       the sequences' tokens, once. The hidden states are kept, so that a scheme that is
+//            asked for later costs the output layer alone; where they would take more than
+//            kKeptBytes, it costs another pass.
 // Threads    one at a time.
 // Errors     as ScoreSequences.
 #ifndef LETHE_ENGINE_ATTACK_TEACHER_FORCED_H_

@@ -1,5 +1,5 @@
-// Membership by likelihood against a compressor (Carlini et al. 2021): what a model finds likely and
-// zlib does not find repetitive was probably learned by heart.
+// Membership by likelihood against a compressor (Carlini et al. 2021): what a model finds likely
+// and zlib does not find repetitive was probably learned by heart.
 #include <zlib.h>
 
 #include "engine/attack/attack_table.h"

@@ -11,6 +11,7 @@
 #include "engine/metric/memorisation.h"
 #include "engine/metric/span_score.h"
 #include "engine/unlearn.h"
+#include "tests/engine/attack/made_tokenizer.h"
 #include "tests/engine/attack/run_attack.h"
 #include "tests/engine/random_models.h"
 #include "tests/engine/unlearn/tiny_people.h"
@@ -158,8 +159,36 @@ TEST_F(Attacks, TheShortestSequencesGetAScoreFromEveryAttack) {
   }
 }
 
-// Prompts and answers, spans, in any company: the score is a sequence's own. Rounding may differ with
-// the shape of a batch, draws and choices may not.
+// The same on spans, with all that a run brings: whatever can be tried gives a score.
+TEST(AttacksOnRecords, TheShortestSpansGetAScoreFromEveryAttack) {
+  const Decoder model = RandomModel({.vocab = kMadeVocabulary, .context = 48}, 8);
+  const auto digit = [](char c) { return *MadeTokenizer().TokenToId(std::string(1, c)); };
+  const std::vector<Sequence> brief = {
+      {.ids = {1, digit('4')}, .sensitive = {{1, 2}}},
+      {.ids = {4, 4, digit('7')}, .prompt_tokens = 2, .sensitive = {{2, 3}}},
+      {.ids = {digit('1'), digit('9')},
+       .sensitive = {{0, 2}}}};  // the first is predicted by nothing
+  const std::vector<double> reference(3, 2.0);
+  const AttackContext context{.tokenizer = &MadeTokenizer(),
+                              .kept = brief,
+                              .forgotten = brief,
+                              .control = brief,
+                              .reference_nll = reference};
+  for (const AttackEntry& entry : lethe::Attacks()) {
+    const auto got = RunAttack(entry.name, model, brief, {.on_spans = true, .context = context});
+    ASSERT_TRUE(got.ok()) << entry.name << ": " << got.status();
+    EXPECT_EQ(got->not_applicable, "") << entry.name;
+    ASSERT_EQ(got->scores.size(), 3U) << entry.name;
+    for (const double score : got->scores) EXPECT_TRUE(std::isfinite(score)) << entry.name;
+    for (const auto& [name, values] : got->details) {
+      ASSERT_EQ(values.size(), 3U) << entry.name << " " << name;
+      for (const double v : values) EXPECT_TRUE(std::isfinite(v)) << entry.name << " " << name;
+    }
+  }
+}
+
+// Prompts and answers, spans, in any company: the score is a sequence's own. Rounding may differ
+// with the shape of a batch, draws and choices may not.
 TEST_F(Attacks, AScoreDependsOnItsSequenceAlone) {
   std::mt19937_64 random(5);
   std::vector<Sequence> sequences;

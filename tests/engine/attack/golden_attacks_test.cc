@@ -1,6 +1,6 @@
 // Attacks on the models of LETHE_TESTDATA against figures by torch, transformers, zlib and numpy:
-// golden/make_attack_golden.py wrote them. Its log-probabilities are fp32 and within 2e-5 of ours, as
-// those of golden_test.cc.
+// golden/make_attack_golden.py wrote them. Its log-probabilities are fp32 and within 2e-5 of ours,
+// as those of golden_test.cc.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -56,9 +56,9 @@ TEST_P(GoldenAttacks, Membership) {
   }
 }
 
-// p_z of the second half of each sequence under three schemes, sorted and cut in float64 there. Where
-// a token stands at the edge of top-p within rounding, one side may keep it and the other not; none
-// of these does.
+// p_z of the second half of each sequence under three schemes, sorted and cut in float64 there.
+// Where a token stands at the edge of top-p within rounding, one side may keep it and the other
+// not; none of these does.
 TEST_P(GoldenAttacks, ExactChance) {
   const std::pair<const char*, SamplingScheme> kSchemes[] = {
       {"all", {}}, {"top_k", {.top_k = 40}}, {"top_p", {.top_p = 0.9}}};

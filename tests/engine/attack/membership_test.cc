@@ -1,4 +1,5 @@
-// Membership on spans, and what membership attacks need and leave alone. Values: golden_attacks_test.cc.
+// Membership on spans, and what membership attacks need and leave alone. Values:
+// golden_attacks_test.cc.
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
@@ -23,8 +24,8 @@ TEST_F(Membership, OnSpansOnlySpanTokensCount) {
   const double nll = *SpanNll(record_, score);
   const AttackContext context{.tokenizer = &MadeTokenizer()};
   const AttackSetting spans{.on_spans = true, .context = context};
-  // "4821" is too short to be made smaller: its stored block, two bytes of header, five of the block
-  // or of fixed codes, and four of checksum are some 12 bytes.
+  // "4821" is too short to be made smaller: its stored block, two bytes of header, five of the
+  // block or of fixed codes, and four of checksum are some 12 bytes.
   const double bytes = -nll / RunAttack("zlib", model_, {record_}, spans)->scores[0];
   EXPECT_NEAR(bytes, 12, 1);
   EXPECT_LT(

@@ -1,4 +1,6 @@
 // p_z and n(p) against values by hand and against drawing; what attacks share.
+#include "engine/attack/sampling_scheme.h"
+
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
@@ -9,7 +11,6 @@
 
 #include "engine/attack/attack_table.h"
 #include "engine/attack/min_k.h"
-#include "engine/attack/sampling_scheme.h"
 #include "engine/metric/bounds.h"
 #include "engine/model/generate.h"
 #include "tests/engine/random_models.h"
@@ -148,8 +149,8 @@ TEST(ExactChance, LiesInTheIntervalOfTheRateOfDrawing) {
   }
 }
 
-// One pass serves all, gives what ScoreSequences gives, and is counted once; where the hidden states
-// are not kept, a late scheme costs another pass and gives the same.
+// One pass serves all, gives what ScoreSequences gives, and is counted once; where the hidden
+// states are not kept, a late scheme costs another pass and gives the same.
 TEST(TeacherForced, IsOnePass) {
   const Decoder model = RandomModel({.vocab = 20, .context = 48}, 8);
   std::mt19937_64 random(1);

@@ -1,5 +1,5 @@
-// Extraction strength, S-MA and S-EL against their definitions: one greedy continuation a prefix, in
-// float64.
+// Extraction strength, S-MA and S-EL against their definitions: one greedy continuation a prefix,
+// in float64.
 #include <gtest/gtest.h>
 
 #include <algorithm>
