@@ -27,7 +27,7 @@
 #include "base/status.h"
 #include "bench/peer.h"
 #include "engine/attack.h"
-#include "engine/cli/synth_corpus.h"
+#include "engine/synth_corpus.h"
 #include "engine/train.h"
 #include "engine/unlearn.h"
 #include "text/tokenizer.h"

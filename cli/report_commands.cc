@@ -16,6 +16,7 @@ namespace {
 struct ReportOptions {
   std::string what;  // a ticket's id, or a file
   std::string report_id, html_file;
+  bool all = false;  // every attack
 };
 
 // From the server when `what` is a ticket's id, else from a file.
@@ -54,7 +55,7 @@ absl::StatusOr<int> Show(Cli& cli, const ReportOptions& options) {
     cli.out() << json << (json.empty() || json.back() != '\n' ? "\n" : "");
   } else if (options.html_file.empty()) {
     LETHE_ASSIGN_OR_RETURN(const std::string text,
-                           ReportToText(report, {.colour = cli.io().colour}));
+                           ReportToText(report, {.colour = cli.io().colour, .all = options.all}));
     cli.out() << text;
   }
   return kExitOk;
@@ -100,12 +101,14 @@ std::shared_ptr<ReportOptions> AddWhat(CLI::App* command) {
 
 void AddReportCommands(Cli& cli, CLI::App* group) {
   CLI::App* show =
-      cli.Add(group, "show", "Shows a report: every attack, before and after, against control",
+      cli.Add(group, "show", "Shows a report: verdict, what was tried, what failed",
               "  lethe report show t-…\n"
+              "  lethe report show t-… --all   # every attack, before and after, against control\n"
               "  lethe report show t-… --html report.html\n"
               "  lethe report show t-… --output json > report.json   # to keep, or to hand on\n");
   auto options = AddWhat(show);
   show->add_option("--html", options->html_file, "Write a page with plots that stands alone");
+  show->add_flag("--all", options->all, "Every attack, ticket and failed gate");
   cli.OnRun(show, [options](Cli& cli) { return Show(cli, *options); });
 
   CLI::App* html = cli.Add(group, "html", "Prints a report as a page with plots that stands alone",

@@ -65,11 +65,12 @@ absl::StatusOr<AttackReport> LoadAndAttack(const AttackRequest& request,
   LETHE_RETURN_IF_ERROR(CheckDigest(request.base_folder, request.base_digest, "BASE_CHANGED"));
   LETHE_RETURN_IF_ERROR(
       CheckDigest(request.candidate_folder, request.candidate_digest, "CANDIDATE_CHANGED"));
-  LETHE_ASSIGN_OR_RETURN(const std::string binding, BindingOf(audit));
-  const ResumeFolder kept(request.resume_folder, binding);
   // One model after the other: two never stand in memory.
-  LETHE_RETURN_IF_ERROR(RunSide(audit, Side::kBefore, kept, progress));
-  LETHE_RETURN_IF_ERROR(RunSide(audit, Side::kAfter, kept, progress));
+  for (const Side side : {Side::kBefore, Side::kAfter}) {
+    LETHE_ASSIGN_OR_RETURN(const std::string binding, BindingOf(audit, side));
+    const ResumeFolder kept(request.resume_folder, binding);
+    LETHE_RETURN_IF_ERROR(RunSide(audit, side, kept, progress));
+  }
   LETHE_RETURN_IF_ERROR(CompareCodes(audit));
   LETHE_RETURN_IF_ERROR(AddReference(ContextOf(audit), audit.report, request));
   AttackReport report = TakeReport(std::move(audit));
@@ -89,7 +90,9 @@ std::vector<AttackSpec> PlanOf(std::string_view name) {
   const PlanEntry* entry = FindPlan(name);
   if (entry == nullptr) return plan;
   for (const PlanRow& row : entry->rows) {
-    plan.push_back({.attack = std::string(row.attack), .condition = std::string(row.condition)});
+    plan.push_back({.attack = std::string(row.attack),
+                    .condition = std::string(row.condition),
+                    .report_only = row.report_only});
   }
   return plan;
 }

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <random>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -34,6 +35,14 @@ class SeededGenerator {
  private:
   std::mt19937_64 bits_;
 };
+
+// A number that stands for a text: draws that are seeded by it do not depend on the text's place in a
+// list (FNV-1a).
+inline uint64_t KeyOf(std::span<const int32_t> ids) {
+  uint64_t key = 0xcbf29ce484222325;
+  for (const int32_t id : ids) key = (key ^ static_cast<uint32_t>(id)) * 0x100000001b3;
+  return key;
+}
 
 }  // namespace lethe
 

@@ -7,6 +7,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "engine/condition.h"
+#include "evidence/policy.h"
 
 namespace lethe::evidence {
 namespace {
@@ -24,6 +26,7 @@ Moment MomentOf(const Doubles& forgotten, const Doubles& control) {
   if (shape.values.empty()) return moment;
   shape.mean = Mean(shape.values);
   shape.sd = StandardDeviation(shape.values);
+  shape.skew = Skewness(shape.values);
   shape.p95 = Quantile(shape.values, 0.95);
   return moment;
 }
@@ -57,6 +60,12 @@ double Statistic(Rule rule, const Values& judged, const Shape& control) {
   return 0;
 }
 
+// The quantile of a mean of n draws from a distribution with a long tail to the right.
+double SkewedMeanT(double t, double skew, size_t n) {
+  const double tail = std::max(0.0, skew) * std::max(0.0, t * t - 1);
+  return t + tail / (6 * std::sqrt(static_cast<double>(n)));
+}
+
 // How far from the centre the policy lets the figure go, and how far chance
 // alone may carry it; the larger one counts.
 struct Reach {
@@ -73,7 +82,8 @@ Reach ReachOf(Rule rule, const Shape& control, size_t judged, const Allowance& a
     case Rule::kMean: {
       const double noise = judged == 1
                                ? control.p95 - control.mean + allowance.single_tail * control.sd
-                               : allowance.mean_t * MeanDifferenceError(judged, control.values);
+                               : SkewedMeanT(allowance.mean_t, control.skew, judged) *
+                                     MeanDifferenceError(judged, control.values);
       return {p.extraction_margin(), std::min(noise, half_way - control.mean)};
     }
     case Rule::kWorst: {
@@ -112,16 +122,20 @@ std::vector<Comparison> Comparisons(const v1::Measurements& m) {
   std::vector<Comparison> out;
   for (int i = 0; i < m.attacks_size(); ++i) {
     const v1::AttackResult& a = m.attacks(i);
+    if (a.report_only() || a.family() == v1::ATTACK_FAMILY_DIAGNOSTIC) continue;
     Comparison pattern{.attack = i};
+    pattern.greedy = a.reach() != v1::ATTACK_REACH_DEEPER && a.condition().empty();
     pattern.name = absl::StrCat(std::string(FamilyName(a.family())), ".", AttackLabel(m, i));
     pattern.title = Title(AttackLabel(m, i));
     pattern.extracts = a.family() != v1::ATTACK_FAMILY_MEMBERSHIP;
     if (pattern.extracts) {
       AddComparisons(a.forgotten(), a.control(), pattern,
                      {{Rule::kMean, "mean"}, {Rule::kWorst, "worst"}}, out);
-    } else {
+    } else if (a.condition().empty()) {
       AddComparisons(a.forgotten(), a.control(), pattern,
                      {{Rule::kMember, "above"}, {Rule::kNonmember, "below"}}, out);
+    } else {
+      AddComparisons(a.forgotten(), a.control(), pattern, {{Rule::kMember, "above"}}, out);
     }
   }
   AddComparisons(m.forgotten_nll(), m.control_nll(),
@@ -170,17 +184,23 @@ bool Holds(double value, double limit, bool at_least) {
 bool IsAboutForgetting(Rule rule) { return rule != Rule::kNonmember && rule != Rule::kUnlikely; }
 
 std::string Title(std::string_view name) {
-  std::string title(name);
+  const size_t at = name.find('@');
+  std::string title(name.substr(0, at));
   std::replace(title.begin(), title.end(), '_', ' ');
   if (!title.empty() && title[0] >= 'a' && title[0] <= 'z') title[0] += 'A' - 'a';
-  return title;
+  if (at == std::string_view::npos) return title;
+  const size_t number = std::min(name.find('#'), name.size());
+  const auto condition = ParseCondition(name.substr(at + 1, number - at - 1));
+  return absl::StrCat(title, ", ",
+                      condition.ok() ? condition->Title() : std::string(name.substr(at + 1)),
+                      std::string(name.substr(number)));
 }
 
 std::string AttackLabel(const v1::Measurements& m, int index) {
+  const auto id = [&](int i) { return AttackId(m.attacks(i).attack(), m.attacks(i).condition()); };
   int earlier = 0;
-  for (int i = 0; i < index; ++i) earlier += m.attacks(i).attack() == m.attacks(index).attack();
-  if (earlier == 0) return m.attacks(index).attack();
-  return absl::StrCat(m.attacks(index).attack(), "#", earlier + 1);
+  for (int i = 0; i < index; ++i) earlier += id(i) == id(index);
+  return earlier == 0 ? id(index) : absl::StrCat(id(index), "#", earlier + 1);
 }
 
 std::string_view FamilyName(v1::AttackFamily family) {

@@ -6,7 +6,7 @@
 //   if (!now.held) ...
 //
 // Six rules, each with a limit that control and policy give, never the forgotten text itself:
-//   kMean       mean score         <= control mean + max(margin, t sd sqrt(1/n + 1/m))
+//   kMean       mean score         <= control mean + max(margin, t* sd sqrt(1/n + 1/m))
 //   kWorst      largest score      <= control's 95th percentile
 //                                     + max(worst margin, sd ln(0.05 n / chance))
 //   kMember     AUC                <= 0.5 + max(margin, what chance reaches by the Mann-Whitney
@@ -17,7 +17,9 @@
 //
 // n sequences judged, m control sequences, sd control's standard deviation, sd' = sd sqrt(1 + 1/m).
 // t is Student's with m - 1 degrees of freedom, exceeded by chance with the chance that falls to
-// one comparison (false_alarm over their number); t_n, with that over n. Scores of unseen text have
+// one comparison (false_alarm over their number); t_n, with that over n. t* allows for a long tail to
+// the right, which a mean of few draws has left: t + (t^2 - 1) g / (6 sqrt n) with g control's
+// skewness, at least 0 (Cornish and Fisher 1938). Scores of unseen text have
 // long tails, hence the exponential one in kWorst; one sequence has no mean, so kMean allows it
 // what chance reaches beyond the percentile, too. For kMean and kWorst chance never reaches further
 // than half way from control's 95th percentile to 1: what comes out that far is a leak, however few
@@ -47,6 +49,7 @@ struct Shape {
   Values values;
   double mean = 0;
   double sd = 0;
+  double skew = 0;
   double p95 = 0;
 };
 
@@ -61,13 +64,17 @@ struct Comparison {
   std::string name;   // of the gate
   std::string title;  // for people: "Greedy extraction"
   int attack = -1;    // place in Measurements.attacks; -1: the likelihoods
-  bool extracts =
-      false;  // extraction or memorisation: counts for VerdictPolicy.min_powerful_attacks
+  // extraction or memorisation: counts for VerdictPolicy.min_powerful_attacks
+  bool extracts = false;
+  // somebody who decodes greedily sees it; what only deeper attacks find is hidden, not forgotten
+  bool greedy = false;
   Moment before;
   Moment after;
 };
 
-// Every comparison that the measurements allow, attacks in their order, then the likelihoods.
+// Every comparison that the measurements allow, attacks in their order, then the likelihoods. What
+// is only reported (diagnostics, report_only) has none. Over-unlearning is judged on the model as it
+// is, not under a condition.
 std::vector<Comparison> Comparisons(const v1::Measurements& measurements);
 
 // What chance and policy allow.
@@ -104,11 +111,12 @@ bool Holds(double value, double limit, bool at_least);
 // Whether breaking the rule means too little forgetting (NOT_FORGOTTEN) or too much (DESTROYED).
 bool IsAboutForgetting(Rule rule);
 
-// A catalogue name for people: "greedy_extraction" becomes "Greedy extraction".
+// A name of an attack for people: "greedy_extraction@int4" becomes "Greedy extraction, rounded to 4
+// bits".
 std::string Title(std::string_view name);
 
-// The name of attack `index` in gates: "greedy_extraction", or "greedy_extraction#2" when it ran
-// before with other parameters.
+// The name of attack `index` in gates: "greedy_extraction", "greedy_extraction@int4-g128" under a
+// condition, "greedy_extraction#2" when it ran before with other parameters.
 std::string AttackLabel(const v1::Measurements& measurements, int index);
 
 // "extraction", "membership" or "memorisation".

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/status.h"
+#include "engine/condition.h"
 #include "evidence/verdict.h"
 
 namespace lethe {
@@ -31,6 +32,8 @@ bool IsName(std::string_view name) {
   }
   return true;
 }
+
+bool IsConditionName(const std::string& name) { return ParseCondition(name).ok(); }
 
 class Faults {
  public:
@@ -87,17 +90,31 @@ void CheckSequences(const v1::Measurements& m, Faults& faults) {
   }
 }
 
+// How many control sequences a result is about.
+int CheckControlOf(const v1::Measurements& m, const v1::AttackResult& a, const std::string& at,
+                   Faults& faults) {
+  if (a.control_indexes().empty()) return m.control_tokens_size();
+  if (!a.report_only())
+    faults.Add(at + ".control_indexes: a judged attack is about all of control");
+  int last = -1;
+  for (const int index : a.control_indexes()) {
+    if (index <= last || index >= m.control_tokens_size()) {
+      faults.Add(at + ".control_indexes must ascend and lie below the number of control sequences");
+      break;
+    }
+    last = index;
+  }
+  return a.control_indexes_size();
+}
+
 void CheckAttacks(const v1::Measurements& m, Faults& faults) {
   const int n = m.forgotten_size();
-  const int c = m.control_tokens_size();
   if (m.attacks().empty()) faults.Add("no attack ran");
   for (int i = 0; i < m.attacks_size(); ++i) {
     const v1::AttackResult& a = m.attacks(i);
     const std::string at = absl::StrCat("attacks[", i, "]");
     if (!IsName(a.attack())) faults.Add(at + ".attack is not a name");
-    if (!a.condition().empty() && !IsName(a.condition())) {
-      faults.Add(at + ".condition is not a name");
-    }
+    if (!IsConditionName(a.condition())) faults.Add(at + ".condition is not a name");
     for (const auto& [name, value] : a.parameters()) {
       if (!IsName(name) || !std::isfinite(value)) {
         faults.Add(at + ".parameters has a key that is no name or a value that is not finite");
@@ -117,6 +134,7 @@ void CheckAttacks(const v1::Measurements& m, Faults& faults) {
       default:
         faults.Add(at + ".family is not one that this version knows");
     }
+    const int c = CheckControlOf(m, a, at, faults);
     faults.Pair(at + ".forgotten", a.forgotten(), n, low, high);
     faults.Pair(at + ".control", a.control(), c, low, high);
     for (const v1::AttackDetail& detail : a.details()) {
@@ -125,9 +143,46 @@ void CheckAttacks(const v1::Measurements& m, Faults& faults) {
       faults.Pair(figure + ".forgotten", detail.forgotten(), n, -1e300, 1e300);
       faults.Pair(figure + ".control", detail.control(), c, -1e300, 1e300);
     }
-    if (a.forward_tokens() < 0 || !(a.seconds() >= 0 && a.seconds() <= kLargest)) {
+    if (a.forward_tokens() < 0 || a.expected_forward_tokens() < 0 ||
+        !(a.seconds() >= 0 && a.seconds() <= kLargest)) {
       faults.Add(at + ": its cost must be finite and not negative");
     }
+  }
+}
+
+void CheckRest(const v1::Measurements& m, Faults& faults) {
+  for (const v1::LeftOut& left : m.left_out()) {
+    if (!IsName(left.attack()) || !IsConditionName(left.condition())) {
+      faults.Add("left_out names an attack or a condition by what is no name");
+    }
+    if (left.reason().empty() || left.reason().size() > 300) {
+      faults.Add("left_out gives no reason, or one of more than 300 bytes");
+    }
+    if (left.expected_forward_tokens() < 0) faults.Add("left_out has a negative cost");
+  }
+  for (const v1::CodeChange& change : m.code_changes()) {
+    if (!IsName(change.condition()) || !(change.share() >= 0 && change.share() <= 1)) {
+      faults.Add("code_changes has a name that is none or a share that is not from 0 to 1");
+    }
+  }
+  if (m.forward_tokens() < 0 || !(m.relearning_rate() >= 0 && m.relearning_rate() <= 1)) {
+    faults.Add("forward_tokens or relearning_rate is out of range");
+  }
+  const auto list = [&](const char* what, const auto& values, int count) {
+    if (values.empty()) return;
+    if (values.size() != count) faults.Add(absl::StrCat(what, " does not fit its sequences"));
+    for (const double nll : values) {
+      if (!(nll >= kLeastNll && nll <= kLargest)) {
+        faults.Add(absl::StrCat(what, " has a likelihood that is none"));
+        return;
+      }
+    }
+  };
+  list("forgotten_reference_nll", m.forgotten_reference_nll(), m.forgotten_size());
+  list("control_reference_nll", m.control_reference_nll(), m.control_tokens_size());
+  if (m.forgotten_reference_nll().empty() != m.control_reference_nll().empty() &&
+      !m.control_tokens().empty()) {
+    faults.Add("the reference's likelihoods stand for one side only");
   }
 }
 
@@ -156,6 +211,7 @@ absl::Status ValidateMeasurements(const v1::Measurements& m) {
   CheckSequences(m, faults);
   CheckAttacks(m, faults);
   CheckUtility(m, faults);
+  CheckRest(m, faults);
   faults.Pair("forgotten_nll", m.forgotten_nll(), m.forgotten_size(), kLeastNll, kLargest);
   faults.Pair("control_nll", m.control_nll(), m.control_tokens_size(), kLeastNll, kLargest);
   return faults.Result();

@@ -3,11 +3,13 @@
 //
 //   LETHE_ASSIGN_OR_RETURN(std::string page, ReportToHtml(report));
 //
-// Verdict and reason come first, in plain language; then what was tested, every attack with
-// its plot, other text, tickets, every gate with its sentence, the method, the record that
-// makes it reproducible, and how to recompute the verdict without us. Everything shown is
-// recomputed from measurements and policy; a report that claims otherwise is headed by its
-// differences. All text is escaped.
+// Verdict and reason come first, in plain language; then what was tried, a row a family of attempts,
+// and why it failed. Then the pictures (chances, queries, ROC, relearning, rounding), other text and
+// tickets; a card for each attack on the model as it is, tables for rounded and taught models; what
+// was left out, what it cost, every gate, the method, the policy, and how to recompute the verdict
+// without us. Sentences of gates stand in folds that print opens. Everything shown is recomputed from
+// measurements and policy; a report that claims otherwise is headed by its differences. All text is
+// escaped.
 //
 // Errors     those of CheckReport.
 // Threads    pure; any.

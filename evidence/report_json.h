@@ -5,7 +5,8 @@
 //
 // Protobuf's JSON mapping of VerificationReport, names as in report.proto: `measurements` and
 // `policy` are base64, the very bytes that the report is about. Beside them `measurements_decoded`
-// and `policy_decoded` show the same for people; nothing is read from these.
+// and `policy_decoded` show the same for people, and `derived` what the page computes from them:
+// the table of what was tried, intervals of AUCs, curves of relearning. Nothing is read from these.
 //
 // Errors     INVALID_ARGUMENT, REPORT_MALFORMED.
 // Threads    pure; any.

@@ -29,9 +29,9 @@ p{margin:6px 0}
 .verdict .means{color:var(--soft);max-width:88ch;margin-bottom:0}
 .pass{--c:var(--pass);--cbg:var(--passbg)}.fail{--c:var(--fail);--cbg:var(--failbg)}.warn{--c:var(--warn);--cbg:var(--warnbg)}
 .unsound{border:2px solid var(--fail);background:var(--failbg);border-radius:10px;padding:14px 22px;margin-bottom:18px}
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(180px,1fr));gap:12px;margin-top:14px}
+.tiles{display:flex;flex-wrap:wrap;gap:12px;margin-top:14px}
 .tile,.card{background:var(--card);border:1px solid var(--line);border-radius:10px}
-.tile{padding:12px 16px}
+.tile{padding:12px 16px;flex:1 1 30%;min-width:190px}
 .tile .k{font-size:12.5px;color:var(--soft)}
 .tile .v{font-size:20px;font-weight:650;font-variant-numeric:tabular-nums;white-space:nowrap}
 .tile .n{font-size:12px;color:var(--soft)}
@@ -52,7 +52,10 @@ svg .lab{font-size:12px;fill:var(--ink)}svg .fig{font-size:12px;fill:var(--ink);
 .over{fill:var(--over)}
 .fb circle{fill:var(--fb);fill-opacity:.62}.fa circle{fill:var(--fa);fill-opacity:.62}.cb circle{fill:var(--cb);fill-opacity:.62}.ca circle{fill:var(--ca);fill-opacity:.62}
 .mean{stroke-width:2.4;stroke-linecap:round}.fb .mean{stroke:var(--fb)}.fa .mean{stroke:var(--fa)}.cb .mean{stroke:var(--cb)}.ca .mean{stroke:var(--ca)}
-rect.cb{fill:var(--cb)}rect.fa{fill:var(--fa)}rect.bad{fill:var(--fail)}
+rect.cb{fill:var(--cb)}rect.fa{fill:var(--fa)}rect.fb{fill:var(--fb)}rect.ca{fill:var(--ca)}rect.bad{fill:var(--fail)}
+.curve{fill:none;stroke-width:2;stroke-linejoin:round}.fb .curve{stroke:var(--fb)}.fa .curve{stroke:var(--fa)}.cb .curve{stroke:var(--cb)}.ca .curve{stroke:var(--ca)}
+.faint .curve{stroke-width:1.2;stroke-dasharray:4 3;stroke-opacity:.75}.faint circle{fill-opacity:0}
+.level{stroke:var(--soft);stroke-width:1;stroke-dasharray:2 4}
 .legend{display:flex;gap:18px;flex-wrap:wrap;font-size:13px;color:var(--soft);margin:2px 0 12px}
 .legend i{display:inline-block;width:10px;height:10px;border-radius:50%;margin-right:6px}
 table{border-collapse:collapse;width:100%;font-size:13.5px;background:var(--card);border:1px solid var(--line);border-radius:10px;overflow:hidden}
@@ -63,12 +66,24 @@ tbody th{font-weight:600;white-space:nowrap;width:1%}
 th.num,td.num{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 code{font:12.5px ui-monospace,SFMono-Regular,"Liberation Mono",Menlo,monospace;overflow-wrap:anywhere}
 pre{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:12px 16px;overflow-x:auto;font:12.5px/1.6 ui-monospace,SFMono-Regular,"Liberation Mono",Menlo,monospace}
-.facts td{width:100%}td.id{white-space:nowrap}td.id code{overflow-wrap:normal}
+table .what,th .what{display:block;font-size:11.5px;font-weight:400;color:var(--soft);white-space:normal}
+.families th,.families td{padding:9px 12px}.families .now{font-weight:650}.families td:last-child{width:46%}.families tr.failed{background:var(--failbg)}
+.matrix td{padding:6px 12px;font-weight:600}.matrix .bad{background:var(--failbg);color:var(--fail)}.matrix .weak{color:var(--soft)}.matrix .none{color:var(--soft);font-weight:400}
+.scroll{overflow-x:auto}h3.of{margin:20px 0 8px}h4{font-size:13px;margin:6px 0 2px}
+.note{font-size:12.5px;color:var(--soft);max-width:88ch}.mute{--c:var(--soft);--cbg:var(--rail)}code.soft{color:var(--soft);font-size:11.5px}
+.pair{display:grid;grid-template-columns:minmax(240px,2fr) 3fr;gap:22px;align-items:start}
+.pair>*,.small>*{min-width:0}.pair>div{overflow-x:auto}
+.small{display:grid;grid-template-columns:repeat(4,1fr);gap:18px}
+details{margin-top:10px;font-size:13px}summary{cursor:pointer;color:var(--soft);font-weight:600}details .inside{padding-top:4px}
+.card>h3+p+ul,.card>ul:first-child{margin-top:0}.card>ul:first-child>li:first-child{border-top:0;margin-top:0;padding-top:0}
+.facts td{width:100%;overflow-wrap:anywhere}.grid>div{min-width:0}td.num .what{white-space:nowrap}
+.card li .tag{min-width:52px;text-align:center}td.id{white-space:nowrap}td.id code{overflow-wrap:normal}
 footer{margin-top:40px;padding-top:14px;border-top:1px solid var(--line);color:var(--soft);font-size:12.5px}
-@media (max-width:820px){.grid{grid-template-columns:1fr}main{padding:22px 16px}}
+@media screen and (max-width:820px){.grid,.pair{grid-template-columns:1fr}.small{grid-template-columns:repeat(2,1fr)}main{padding:22px 16px}
+.tile{min-width:150px}.tile .v{font-size:17px}.when{text-align:left}.families th{white-space:normal}.families td:last-child{min-width:230px;width:auto}.card li{flex-wrap:wrap;row-gap:4px}}
 @media print{:root{color-scheme:light;--bg:#fff;--card:#fff;--ink:#000;--soft:#444;--line:#ccc;--rail:#eee;--fb:#c2541b;--fa:#1f5fbf;--cb:#9aa2ab;
 --ca:#5d6670;--pass:#1a7f4b;--fail:#b3261e;--warn:#9a6700;--passbg:#eef7f2;--failbg:#fbeeec;--warnbg:#fdf6e3;--over:rgba(179,38,30,.055)}
-body{font-size:11.5px;-webkit-print-color-adjust:exact;print-color-adjust:exact}main{max-width:none;padding:0}h2{break-after:avoid}tr{break-inside:avoid}}
+@page{margin:13mm}body{zoom:.74;-webkit-print-color-adjust:exact;print-color-adjust:exact}main{max-width:none;padding:0}h2,h3,h4{break-after:avoid}tr,.small>div,li{break-inside:avoid}details::details-content{content-visibility:visible;block-size:auto}.scroll{overflow:visible}}
 )css";
 
 }  // namespace lethe::evidence

@@ -1,19 +1,27 @@
 #include "evidence/report_text.h"
 
 #include <algorithm>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "base/status.h"
+#include "evidence/report_curves.h"
+#include "evidence/report_families.h"
 #include "evidence/report_view.h"
 #include "evidence/sentences.h"
 
 namespace lethe {
 namespace {
 
+using evidence::FamilyRow;
 using evidence::GateRow;
 using evidence::ReportView;
+using evidence::Standing;
 
 // Columns that a string takes: code points, since nothing here is wider.
 size_t Width(std::string_view text) {
@@ -135,23 +143,92 @@ void WriteTop(const v1::VerificationReport& report, const ReportView& view, Writ
                        ", ", run.device()));
 }
 
+// Cut to a number of columns; names are of one byte a column.
+std::string Cut(const std::string& text, size_t columns) {
+  return Width(text) <= columns ? text : absl::StrCat(text.substr(0, columns - 1), "…");
+}
+
+const char* StandingColour(Standing standing) {
+  if (standing == Standing::kFail) return "1;31";
+  return standing == Standing::kPass ? "32" : "33";
+}
+
+void WriteFamilies(const std::vector<FamilyRow>& rows, Writer& w) {
+  w.Head("What was tried");
+  w.Line(Pad("", 26) + Pad("tries", 7) + Pad("most telling now", 29) + Pad("before → now", 16) +
+         Pad("unseen", 8) + "result");
+  for (const FamilyRow& row : rows) {
+    const std::string tries = row.attacks.empty() ? "" : absl::StrCat(row.attacks.size());
+    w.Line(
+        Pad(row.title, 26) + Pad(tries, 7) + Pad(Cut(row.shown, 28), 29) +
+        Pad(Arrow(row.before, row.after), 16) + Pad(row.control_after, 8) +
+        w.Paint(std::string(evidence::StandingWord(row.standing)), StandingColour(row.standing)));
+  }
+  for (const FamilyRow& row : rows) {
+    if (row.standing == Standing::kFail) w.Prose("  ", absl::StrCat(row.title, ": ", row.sentence));
+  }
+}
+
+std::string PercentOf(double share) {
+  return absl::StrFormat(share > 0 && share < 0.01 ? "%.2f %%" : "%.0f %%", 100 * share);
+}
+
+// What the page shows as pictures, a line each.
+void WriteCurves(const v1::Measurements& m, Writer& w) {
+  const std::vector<evidence::MembershipRow> rows = evidence::MembershipRows(m);
+  const evidence::MembershipRow* best = evidence::BestMembership(rows);
+  if (best != nullptr) {
+    const auto range = [](const std::optional<evidence::Interval>& r) {
+      return r.has_value() ? absl::StrFormat(" (%.2f to %.2f)", r->low, r->high) : std::string();
+    };
+    w.Prose("Membership  ",
+            absl::StrCat(best->title, " has AUC ", evidence::Figure(best->before),
+                         range(best->before_range), " before, ", evidence::Figure(best->now),
+                         range(best->now_range), " now; TPR at 1 % FPR ",
+                         PercentOf(best->tpr_before), " → ", PercentOf(best->tpr_now)));
+  }
+  std::vector<std::string> changed;
+  for (const v1::CodeChange& change : m.code_changes()) {
+    changed.push_back(absl::StrCat(change.condition(), " ", PercentOf(change.share())));
+  }
+  if (!changed.empty()) {
+    w.Prose("Rounding    ",
+            absl::StrCat("weights that still differ from the rounded model before: ",
+                         absl::StrJoin(changed, ", ")));
+  }
+  for (const evidence::RelearnCurve& curve : evidence::RelearnCurves(m)) {
+    if (curve.text == Relearned::kSame) {
+      w.Prose("Relearning  ", evidence::RelearningLead(curve));
+    }
+  }
+}
+
+void WriteAttack(const evidence::AttackView& attack, Writer& w) {
+  std::string subject = attack.title;
+  if (Width(subject) > 25) {
+    w.Line(subject);
+    subject.clear();
+  }
+  if (attack.rows.empty()) {
+    w.Line(Pad(subject, 26) + Pad(attack.control_after.empty() ? "AUC" : "mean", 19) +
+           Pad(Arrow(attack.before, attack.after), 18) +
+           Pad(Arrow(attack.control_before, attack.control_after), 18) + "not judged");
+  }
+  for (const GateRow& row : attack.rows) {
+    w.Line(Pad(subject, 26) + Pad(row.figure, 19) +
+           Pad(Arrow(row.forgotten_before, row.forgotten_after), 18) +
+           Pad(Arrow(row.control_before, row.control_after), 18) + Pad(row.limit, 11) +
+           w.Result(row.gate.result()));
+    subject.clear();
+  }
+}
+
 void WriteAttacks(const ReportView& view, Writer& w) {
-  if (view.attacks.empty()) return;
   w.Head("Attacks");
   w.Line(Pad("", 45) + Pad("forgotten", 18) + "unseen control");
   w.Line(Pad("attack", 26) + Pad("figure", 19) + Pad("before → now", 18) + Pad("before → now", 18) +
          Pad("now wanted", 11) + "result");
-  for (const evidence::AttackView& attack : view.attacks) {
-    std::string subject = attack.title;
-    for (const GateRow& row : attack.rows) {
-      if (Width(subject) > 25) subject = subject.substr(0, 24) + "…";
-      w.Line(Pad(subject, 26) + Pad(row.figure, 19) +
-             Pad(Arrow(row.forgotten_before, row.forgotten_after), 18) +
-             Pad(Arrow(row.control_before, row.control_after), 18) + Pad(row.limit, 11) +
-             w.Result(row.gate.result()));
-      subject.clear();
-    }
-  }
+  for (const evidence::AttackView& attack : view.attacks) WriteAttack(attack, w);
 }
 
 void WriteCollateral(const ReportView& view, Writer& w) {
@@ -159,33 +236,100 @@ void WriteCollateral(const ReportView& view, Writer& w) {
   w.Head("Other text");
   w.Line(Pad("text", 26) + Pad("figure", 37) + Pad("before → now", 18) + Pad("may move", 11) +
          "result");
+  size_t more = 0;
   for (const GateRow& row : view.collateral) {
-    w.Line(Pad(row.subject, 26) + Pad(row.figure, 37) +
+    const bool failed = row.gate.result() == v1::GATE_RESULT_FAIL;
+    if (!w.options().all && !failed && row.figure != "NLL a token") {
+      ++more;
+      continue;
+    }
+    w.Line(Pad(row.subject, 26) + Pad(Cut(row.figure, 36), 37) +
            Pad(Arrow(row.control_before, row.control_after), 18) + Pad(row.limit, 11) +
            w.Result(row.gate.result()));
+  }
+  if (more > 0) {
+    w.Line(Pad("Unseen control", 26) +
+           Pad(absl::StrCat("under ", evidence::Count(more, "attack", "attacks")), 66) +
+           w.Result(v1::GATE_RESULT_PASS));
   }
 }
 
 void WriteTickets(const ReportView& view, Writer& w) {
+  constexpr size_t kShown = 4;
   w.Head("Tickets");
-  for (const v1::TicketOutcome& ticket : view.check.verdict.tickets()) {
-    const std::string word(evidence::OutcomeWord(ticket.outcome()));
-    w.Line(Pad(ticket.ticket_id(), 36) + w.Paint(word, OutcomeColour(ticket.outcome())));
-    w.Prose("    ", ticket.sentence());
+  size_t shown = 0, more = 0;
+  for (const bool passed : {false, true}) {  // of many, those that failed
+    for (const v1::TicketOutcome& ticket : view.check.verdict.tickets()) {
+      if ((ticket.outcome() == v1::OUTCOME_PASS) != passed) continue;
+      if (!w.options().all && shown >= kShown) {
+        ++more;
+        continue;
+      }
+      ++shown;
+      const std::string word(evidence::OutcomeWord(ticket.outcome()));
+      w.Line(Pad(ticket.ticket_id(), 36) + w.Paint(word, OutcomeColour(ticket.outcome())));
+      w.Prose("    ", ticket.sentence());
+    }
   }
+  if (more > 0) w.Line(absl::StrCat("… and ", more, " more"));
 }
 
 void WriteSentences(const ReportView& view, Writer& w) {
-  bool any = false;
+  constexpr size_t kShown = 3;
+  size_t shown = 0, more = 0;
   for (const v1::Gate& gate : view.check.verdict.gates()) {
-    const bool about_all = gate.name().rfind("measured.", 0) == 0;
-    if (gate.result() == v1::GATE_RESULT_PASS && !about_all) continue;
-    if (gate.result() == v1::GATE_RESULT_NO_POWER && !about_all) continue;
-    if (!any) w.Head("What the gates say");
-    any = true;
+    const bool about_all = w.options().all && gate.name().rfind("measured.", 0) == 0;
+    if (gate.result() != v1::GATE_RESULT_FAIL && !about_all) continue;
+    if (!w.options().all && shown >= kShown) {
+      ++more;
+      continue;
+    }
+    if (shown++ == 0) w.Head(w.options().all ? "What the gates say" : "What failed");
     w.Line(absl::StrCat("  ", gate.name(), "  ") + w.Result(gate.result()));
     w.Prose("    ", gate.sentence());
   }
+  if (more > 0) w.Line(absl::StrCat("  … and ", more, " more failed"));
+}
+
+// An attack a line, with its reason; the conditions are counted.
+void WriteLeftOut(const v1::Measurements& m, Writer& w) {
+  constexpr size_t kShown = 5;
+  std::vector<std::pair<std::pair<std::string, std::string>, size_t>> rows;
+  for (const v1::LeftOut& left : m.left_out()) {
+    const std::pair key(left.attack(), left.reason());
+    auto row =
+        std::find_if(rows.begin(), rows.end(), [&](const auto& r) { return r.first == key; });
+    if (row == rows.end()) row = rows.insert(rows.end(), {key, 0});
+    ++row->second;
+  }
+  if (rows.empty()) return;
+  w.Head("Left out");
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (!w.options().all && i >= kShown) {
+      w.Line(absl::StrCat("… and ", rows.size() - i, " more"));
+      return;
+    }
+    const auto& [attack, reason] = rows[i].first;
+    const std::string why =
+        reason == "BUDGET" ? "beyond the budget of forward tokens" : Clean(reason);
+    const std::string times =
+        rows[i].second > 1 ? absl::StrCat(" (", rows[i].second, " times)") : "";
+    w.Prose(Pad(evidence::Title(attack) + times, 34), why);
+  }
+}
+
+void WriteCost(const v1::Measurements& m, const std::vector<FamilyRow>& rows, Writer& w) {
+  int64_t expected = 0, tokens = 0;
+  double seconds = 0;
+  for (const FamilyRow& row : rows) {
+    expected += row.expected_tokens;
+    tokens += row.tokens;
+    seconds += row.seconds;
+  }
+  w.Line(absl::StrCat(
+      "Cost        ", evidence::Count(static_cast<size_t>(m.attacks_size()), "attempt", "attempts"),
+      ", ", evidence::Grouped(tokens), " tokens forward (", evidence::Grouped(expected),
+      " expected), ", absl::StrFormat("%.0f s", seconds)));
 }
 
 }  // namespace
@@ -195,10 +339,16 @@ absl::StatusOr<std::string> ReportToText(const v1::VerificationReport& report,
   LETHE_ASSIGN_OR_RETURN(const ReportView view, evidence::ViewOf(report));
   Writer w(options);
   WriteTop(report, view, w);
-  WriteAttacks(view, w);
+  const std::vector<FamilyRow> rows = evidence::FamilyRows(view);
+  WriteFamilies(rows, w);
+  w.Line();
+  WriteCurves(view.m(), w);
+  WriteCost(view.m(), rows, w);
+  if (options.sentences) WriteSentences(view, w);
+  if (options.all) WriteAttacks(view, w);
   WriteCollateral(view, w);
   WriteTickets(view, w);
-  if (options.sentences) WriteSentences(view, w);
+  WriteLeftOut(view.m(), w);
   return w.Take();
 }
 

@@ -1,5 +1,6 @@
-// A report as a table for a terminal: verdict on top, attacks with forgotten and
-// control before and after, other text, tickets.
+// A report for a terminal: verdict on top, what was tried in a row a family, the gates that failed,
+// other text, tickets. It fits on two screens however many attacks ran; `all` adds every attack with
+// forgotten and control before and after, every ticket and every failed gate.
 //
 //   LETHE_ASSIGN_OR_RETURN(std::string table, ReportToText(report, {.colour = isatty(1) == 1}));
 //
@@ -20,7 +21,8 @@ namespace lethe {
 struct ReportTextOptions {
   bool colour = false;
   int width = 100;        // for prose; the tables need 100
-  bool sentences = true;  // what each failed gate means, below the tables
+  bool sentences = true;  // what failed gates mean
+  bool all = false;       // every attack, ticket and failed gate
 };
 
 absl::StatusOr<std::string> ReportToText(const v1::VerificationReport& report,

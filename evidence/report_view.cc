@@ -1,5 +1,6 @@
 #include "evidence/report_view.h"
 
+#include <cmath>
 #include <map>
 
 #include "absl/strings/str_cat.h"
@@ -58,15 +59,66 @@ std::string ParametersOf(const v1::AttackResult& attack) {
   return absl::StrJoin(parts, ", ");
 }
 
+// A failure counts first; then what would have failed before and holds now.
+Standing StandingOf(const std::vector<GateRow>& rows) {
+  if (rows.empty()) return Standing::kNotJudged;
+  bool power = false;
+  for (const GateRow& row : rows) {
+    if (row.gate.result() == v1::GATE_RESULT_FAIL) return Standing::kFail;
+    power |=
+        row.gate.result() == v1::GATE_RESULT_PASS && row.gate.failure() != v1::OUTCOME_DESTROYED;
+  }
+  return power ? Standing::kPass : Standing::kNoPower;
+}
+
+void FillFigures(const v1::AttackResult& a, AttackView& view) {
+  const Values f0 = ValuesOf(a.forgotten().before()), f1 = ValuesOf(a.forgotten().after());
+  const Values c0 = ValuesOf(a.control().before()), c1 = ValuesOf(a.control().after());
+  if (a.family() == v1::ATTACK_FAMILY_MEMBERSHIP) {
+    if (c1.empty()) return;
+    view.before = Figure(Auc(f0, c0));
+    view.after = Figure(Auc(f1, c1));
+    // A score that only rules out training under a condition does not look below 0.5.
+    view.excess = a.condition().empty() ? std::abs(Auc(f1, c1) - 0.5) : Auc(f1, c1) - 0.5;
+    return;
+  }
+  view.before = Figure(Mean(f0));
+  view.after = Figure(Mean(f1));
+  if (c1.empty()) return;
+  view.control_before = Figure(Mean(c0));
+  view.control_after = Figure(Mean(c1));
+  view.excess = Mean(f1) - Mean(c1);
+}
+
+AttackView LikelihoodView(const v1::Measurements& m) {
+  AttackView view{.attack = -1, .title = "Likelihood", .name = "Likelihood"};
+  view.before = Figure(Mean(ValuesOf(m.forgotten_nll().before())));
+  view.after = Figure(Mean(ValuesOf(m.forgotten_nll().after())));
+  if (m.control_nll().after().empty()) return view;
+  view.control_before = Figure(Mean(ValuesOf(m.control_nll().before())));
+  view.control_after = Figure(Mean(ValuesOf(m.control_nll().after())));
+  return view;
+}
+
 void FillAttacks(const std::map<std::string, v1::Gate>& gates, ReportView& view) {
-  for (const Comparison& c : Comparisons(view.m())) {
+  const v1::Measurements& m = view.m();
+  for (int i = 0; i < m.attacks_size(); ++i) {
+    AttackView attack{.attack = i, .title = Title(AttackLabel(m, i))};
+    const auto condition = ParseCondition(m.attacks(i).condition());
+    if (condition.ok()) attack.condition = *condition;
+    // The number of an attack that ran before with other parameters stands behind the condition.
+    const std::string label = AttackLabel(m, i);
+    const size_t number = label.find('#');
+    attack.name = Title(m.attacks(i).attack()) +
+                  (number == std::string::npos ? "" : " " + label.substr(number));
+    attack.parameters = ParametersOf(m.attacks(i));
+    FillFigures(m.attacks(i), attack);
+    view.attacks.push_back(std::move(attack));
+  }
+  view.attacks.push_back(LikelihoodView(m));
+  for (const Comparison& c : Comparisons(m)) {
     const auto gate = gates.find(c.name);
     if (gate == gates.end()) continue;
-    if (view.attacks.empty() || view.attacks.back().title != c.title) {
-      AttackView attack{.attack = c.attack, .title = c.title};
-      if (c.attack >= 0) attack.parameters = ParametersOf(view.m().attacks(c.attack));
-      view.attacks.push_back(std::move(attack));
-    }
     GateRow row = RowOf(gate->second);
     const Words words = FiguresOf(c);
     row.subject = c.title;
@@ -75,8 +127,11 @@ void FillAttacks(const std::map<std::string, v1::Gate>& gates, ReportView& view)
     row.forgotten_after = words.after;
     row.control_before = words.control_before;
     row.control_after = words.control_after;
-    view.attacks.back().rows.push_back(std::move(row));
+    AttackView& attack =
+        c.attack < 0 ? view.attacks.back() : view.attacks[static_cast<size_t>(c.attack)];
+    attack.rows.push_back(std::move(row));
   }
+  for (AttackView& attack : view.attacks) attack.standing = StandingOf(attack.rows);
 }
 
 // Control's own likelihood and scores, then each set of text.
@@ -144,9 +199,42 @@ std::string_view OutcomeWord(v1::Outcome outcome) {
       return "DESTROYED";
     case v1::OUTCOME_INCONCLUSIVE:
       return "INCONCLUSIVE";
+    case v1::OUTCOME_HIDDEN:
+      return "HIDDEN";
     default:
       return "UNKNOWN";
   }
+}
+
+std::string ShortTitle(const ModelCondition& condition) {
+  switch (condition.kind) {
+    case ModelCondition::Kind::kAsIs:
+      return "as it is";
+    case ModelCondition::Kind::kRelearned:
+      return absl::StrCat(condition.steps, condition.steps == 1 ? " step" : " steps");
+    case ModelCondition::Kind::kQuantised:
+      return absl::StrCat(condition.bits, " bits",
+                          condition.group > 0 ? absl::StrCat(", by ", condition.group) : "");
+  }
+  return "";
+}
+
+std::string_view StandingWord(Standing standing) {
+  switch (standing) {
+    case Standing::kFail:
+      return "fail";
+    case Standing::kPass:
+      return "pass";
+    case Standing::kNoPower:
+      return "no power";
+    case Standing::kNotJudged:
+      return "not judged";
+    case Standing::kLeftOut:
+      return "left out";
+    case Standing::kNotTried:
+      return "not tried";
+  }
+  return "unknown";
 }
 
 std::string_view ResultWord(v1::GateResult result) {
@@ -177,6 +265,11 @@ std::string_view OutcomeMeaning(v1::Outcome outcome) {
              "out of the text that should be forgotten than out of comparable text that the model "
              "never "
              "saw.";
+    case v1::OUTCOME_HIDDEN:
+      return "The candidate must not take the place of the model. Asked plainly, it no longer says "
+             "the forgotten text, but whoever looks deeper still tells it from text that the model "
+             "never saw: by asking often or in other words, by rounding the weights, by a few "
+             "steps of training, or by its likelihoods. It was hidden, not forgotten.";
     case v1::OUTCOME_DESTROYED:
       return "The candidate must not take the place of the model. Unlearning went too far: either "
              "other text of the same kind, or text to keep, suffered, or the forgotten text became "
@@ -188,6 +281,16 @@ std::string_view OutcomeMeaning(v1::Outcome outcome) {
              "the measurements are too weak to show that the text is gone and nothing else is "
              "harmed.";
   }
+}
+
+std::string Grouped(int64_t number) {
+  const std::string digits = absl::StrCat(number < 0 ? -number : number);
+  std::string out = number < 0 ? "-" : "";
+  for (size_t i = 0; i < digits.size(); ++i) {
+    if (i > 0 && (digits.size() - i) % 3 == 0) out += ',';
+    out += digits[i];
+  }
+  return out;
 }
 
 std::string Parameter(double value) { return absl::StrFormat("%.6g", value); }

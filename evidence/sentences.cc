@@ -9,6 +9,11 @@
 namespace lethe::evidence {
 namespace {
 
+// A title that goes on with a condition is closed by a comma before a verb.
+std::string Subject(const std::string& title) {
+  return title.find(", ") == std::string::npos ? title : title + ",";
+}
+
 // What was tried and found, up to the limit.
 std::string Found(const Comparison& c, const Finding& before, const Finding& after) {
   const std::string f0 = Figure(before.value);
@@ -17,7 +22,8 @@ std::string Found(const Comparison& c, const Finding& before, const Finding& aft
   const Shape& control1 = c.after.control;
   switch (c.rule) {
     case Rule::kMean:
-      return absl::StrCat(c.title, " got ", f0, " of the forgotten text on average before and ", f1,
+      return absl::StrCat(Subject(c.title), " got ", f0,
+                          " of the forgotten text on average before and ", f1,
                           " now; of unseen control text ", Figure(control0.mean), " and ",
                           Figure(control1.mean), ".");
     case Rule::kWorst:
@@ -25,10 +31,10 @@ std::string Found(const Comparison& c, const Finding& before, const Finding& aft
                           " before and gives ", f1, " now; 95 of 100 control sequences stay under ",
                           Figure(control1.p95), ".");
     case Rule::kMember:
-      return absl::StrCat(c.title, " told forgotten from unseen text with AUC ", f0,
+      return absl::StrCat(Subject(c.title), " told forgotten from unseen text with AUC ", f0,
                           " before and does with ", f1, " now (0.5: it cannot tell, 1: always).");
     case Rule::kNonmember:
-      return absl::StrCat(c.title, " has AUC ", f1,
+      return absl::StrCat(Subject(c.title), " has AUC ", f1,
                           " now; far below 0.5 the forgotten text would stand out as strangely "
                           "unfamiliar, which names the deleted.");
     case Rule::kLikely:
@@ -49,8 +55,11 @@ std::string Meaning(const Comparison& c, v1::GateResult result) {
     case v1::GATE_RESULT_NO_POWER:
       return "It would have held before unlearning too, so it says nothing about forgetting.";
     case v1::GATE_RESULT_FAIL:
-      return forgetting ? "The forgotten text still stands out from text the model never saw."
-                        : "The forgotten text was pushed so far that it can be recognised by it.";
+      if (!forgetting)
+        return "The forgotten text was pushed so far that it can be recognised by it.";
+      return c.greedy ? "The forgotten text still stands out from text the model never saw."
+                      : "To a deeper look the forgotten text still stands out from text the model "
+                        "never saw.";
     default:
       return forgetting ? "What stood out before no longer stands out from unseen text."
                         : "The forgotten text was not pushed further than unseen text.";
@@ -67,7 +76,7 @@ bool EndsWith(const std::string& name, std::string_view end) {
 std::string AttackIn(const std::string& name) {
   const size_t first = name.find('.');
   const size_t last = name.rfind('.');
-  return Title(name.substr(first + 1, last - first - 1));
+  return Subject(Title(name.substr(first + 1, last - first - 1)));
 }
 
 // A failed gate in a few plain words, without what is wanted.
@@ -76,6 +85,10 @@ std::string Shortly(const v1::Gate& gate) {
   const std::string value = Figure(gate.value());
   const std::string whole = absl::StrFormat("%.0f", gate.value());
   if (name == "measured.control") return absl::StrCat("control sequences measured: ", whole);
+  if (name == "measured.control_kind") {
+    return absl::StrCat("control is not of the forgotten text's kind, a reference finds them ",
+                        value, " nats a token apart");
+  }
   if (name == "measured.retain") return absl::StrCat("sets of text to keep measured: ", whole);
   if (name == "measured.power") return absl::StrCat("attacks that succeeded before: ", whole);
   if (StartsWith(name, "tickets.")) return absl::StrCat("tickets that fail alone: ", whole);
@@ -114,7 +127,8 @@ std::string FirstOf(const v1::Verdict& verdict, v1::Outcome outcome) {
   }
   if (first == nullptr) return "";
   const bool whole =
-      StartsWith(first->name(), "measured.") || StartsWith(first->name(), "tickets.");
+      (StartsWith(first->name(), "measured.") && first->name() != "measured.control_kind") ||
+      StartsWith(first->name(), "tickets.");
   std::string text = absl::StrCat(
       Shortly(*first), ", ", first->at_least() ? "at least " : "at most ",
       whole ? absl::StrFormat("%.0f", first->limit()) : Figure(first->limit()), " is wanted");
@@ -177,12 +191,19 @@ std::string Summary(const v1::Verdict& verdict, size_t sequences, size_t tickets
           "Not forgotten: the forgotten text still stands out from text that the "
           "model never saw (",
           FirstOf(verdict, v1::OUTCOME_NOT_FORGOTTEN), ").");
+    case v1::OUTCOME_HIDDEN:
+      return absl::StrCat(
+          "Hidden: what greedy decoding shows is clean, but deeper attacks still tell the "
+          "forgotten "
+          "text from text that the model never saw (",
+          FirstOf(verdict, v1::OUTCOME_HIDDEN), ").");
     case v1::OUTCOME_DESTROYED:
-      return absl::StrCat("Destroyed: unlearning went too far or damaged other text (",
-                          FirstOf(verdict, v1::OUTCOME_DESTROYED), ")",
-                          AnyFailed(verdict, v1::OUTCOME_NOT_FORGOTTEN)
-                              ? ", and the forgotten text still stands out."
-                              : ".");
+      return absl::StrCat(
+          "Destroyed: unlearning went too far or damaged other text (",
+          FirstOf(verdict, v1::OUTCOME_DESTROYED), ")",
+          AnyFailed(verdict, v1::OUTCOME_NOT_FORGOTTEN) || AnyFailed(verdict, v1::OUTCOME_HIDDEN)
+              ? ", and the forgotten text still stands out."
+              : ".");
     default:
       return absl::StrCat(
           "Inconclusive: nothing failed, but these measurements cannot show "

@@ -25,6 +25,10 @@ using evidence::Find;
 using evidence::Finding;
 using evidence::Rule;
 
+evidence::Values ValuesOf(const google::protobuf::RepeatedField<double>& list) {
+  return evidence::Values(list.begin(), list.end());
+}
+
 // A comparison with what it found on all sequences.
 struct Judged {
   Comparison comparison;
@@ -48,10 +52,15 @@ v1::Gate MakeGate(std::string name, double value, double limit, bool at_least, v
   return gate;
 }
 
+v1::Outcome FailureOf(const Comparison& comparison) {
+  if (!evidence::IsAboutForgetting(comparison.rule)) return v1::OUTCOME_DESTROYED;
+  return comparison.greedy ? v1::OUTCOME_NOT_FORGOTTEN : v1::OUTCOME_HIDDEN;
+}
+
 v1::Gate ComparisonGate(const Judged& j) {
   const bool forgetting = evidence::IsAboutForgetting(j.comparison.rule);
   v1::Gate gate = MakeGate(j.comparison.name, j.after.value, j.after.limit, j.after.at_least,
-                           forgetting ? v1::OUTCOME_NOT_FORGOTTEN : v1::OUTCOME_DESTROYED, "");
+                           FailureOf(j.comparison), "");
   if (j.after.held && forgetting && !j.power()) gate.set_result(v1::GATE_RESULT_NO_POWER);
   gate.set_sentence(evidence::ComparisonSentence(j.comparison, j.before, j.after, gate.result()));
   return gate;
@@ -65,19 +74,12 @@ class Judge {
       everything_.push_back(static_cast<size_t>(i));
       tickets_[m_.forgotten(i).ticket_id()].push_back(static_cast<size_t>(i));
     }
-    comparable_ = m_.control_tokens_size() >= p_.min_control();
+    enough_ = m_.control_tokens_size() >= p_.min_control();
+    comparable_ = enough_ && ControlIsOfTheKind();
   }
 
   v1::Verdict Run() {
-    if (comparable_) {
-      std::vector<Comparison> comparisons = evidence::Comparisons(m_);
-      AllowForChance(comparisons.size());
-      for (Comparison& comparison : comparisons) {
-        const Finding before = Find(comparison, comparison.before, everything_, whole_);
-        const Finding after = Find(comparison, comparison.after, everything_, whole_);
-        judged_.push_back({std::move(comparison), before, after});
-      }
-    }
+    if (comparable_) JudgeComparisons();
     AddMeasuredAtAll();
     AddComparisons(true);
     AddComparisons(false);
@@ -91,20 +93,69 @@ class Judge {
   }
 
  private:
-  // The policy's false alarms are shared among all comparisons, and again among tickets and
-  // sequences where each is judged.
-  void AllowForChance(size_t comparisons) {
+  double EvenShare(size_t comparisons) const {
+    return p_.false_alarm() < 1 ? p_.false_alarm() / static_cast<double>(comparisons) : 1;
+  }
+
+  // The policy's false alarms are shared evenly among all comparisons, and again among tickets and
+  // sequences where each is judged. Then, among those about too little forgetting and among those
+  // about too much, Holm's step-down: what k failed ones do not need any more falls to the others
+  // of their kind, which may make more of them fail.
+  void JudgeComparisons() {
+    const std::vector<Comparison> all = evidence::Comparisons(m_);
     const bool noise = p_.false_alarm() < 1;
-    const double each = noise ? p_.false_alarm() / static_cast<double>(comparisons) : 1;
-    const double ticket = noise ? each / static_cast<double>(tickets_.size()) : 1;
+    const double share = EvenShare(all.size());
+    unstepped_ = MakeLimits(share);
+    strict_ = evidence::MakeAllowance(p_, p_.false_alarm(), everything_.size(),
+                                      static_cast<size_t>(m_.control_tokens_size()),
+                                      {everything_.size()});
+    strict_.policy.set_membership_margin(0);
+    for (const bool forgetting : {true, false}) {
+      size_t count = 0, failed = 0;
+      for (const Comparison& c : all) count += evidence::IsAboutForgetting(c.rule) == forgetting;
+      Limits& limits = forgetting ? forgetting_ : overdone_;
+      for (;;) {
+        const double left = static_cast<double>(count) / static_cast<double>(count - failed);
+        limits = failed == 0 ? unstepped_ : MakeLimits(noise ? std::min(1.0, share * left) : 1);
+        const size_t now = Failures(all, forgetting, limits.whole);
+        if (now <= failed || now == count) break;
+        failed = now;
+      }
+    }
+    for (const Comparison& c : all) {
+      const Allowance& allowance = LimitsFor(c).whole;
+      const Finding before = Find(c, c.before, everything_, allowance);
+      const Finding after = Find(c, c.after, everything_, allowance);
+      judged_.push_back({c, before, after});
+    }
+  }
+
+  size_t Failures(const std::vector<Comparison>& all, bool forgetting,
+                  const Allowance& allowance) const {
+    return static_cast<size_t>(std::count_if(all.begin(), all.end(), [&](const Comparison& c) {
+      return evidence::IsAboutForgetting(c.rule) == forgetting &&
+             !Find(c, c.after, everything_, allowance).held;
+    }));
+  }
+
+  // Limits for all sequences together and for one ticket of many.
+  struct Limits {
+    Allowance whole;
+    Allowance each;
+  };
+
+  Limits MakeLimits(double chance) const {
+    const double ticket = chance < 1 ? chance / static_cast<double>(tickets_.size()) : 1;
     const size_t all = everything_.size();
-    const size_t control = static_cast<size_t>(m_.control_tokens_size());
+    const auto control = static_cast<size_t>(m_.control_tokens_size());
     std::set<size_t> sizes;
     for (const auto& [id, which] : tickets_) sizes.insert(which.size());
-    whole_ = evidence::MakeAllowance(p_, each, all, control, {all});
-    each_ = evidence::MakeAllowance(p_, ticket, all, control, sizes);
-    strict_ = evidence::MakeAllowance(p_, p_.false_alarm(), all, control, {all});
-    strict_.policy.set_membership_margin(0);
+    return {evidence::MakeAllowance(p_, chance, all, control, {all}),
+            evidence::MakeAllowance(p_, ticket, all, control, sizes)};
+  }
+
+  const Limits& LimitsFor(const Comparison& c) const {
+    return evidence::IsAboutForgetting(c.rule) ? forgetting_ : overdone_;
   }
 
   void AddMeasuredAtAll() {
@@ -115,8 +166,8 @@ class Judge {
                      Count(static_cast<size_t>(control), "sequence", "sequences"),
                      " of the same kind that the model never saw; the policy wants ",
                      p_.min_control(), ". ",
-                     comparable_ ? "That is enough to compare."
-                                 : "Too few to compare with: nothing can be said of forgetting."));
+                     enough_ ? "That is enough to compare."
+                             : "Too few to compare with: nothing can be said of forgetting."));
     int retain = 0;
     for (const v1::TextUtility& u : m_.utility()) retain += u.role() == v1::TEXT_ROLE_RETAIN;
     *verdict_.add_gates() = MakeGate(
@@ -124,7 +175,47 @@ class Judge {
         retain > 0 ? "The likelihood of text that must be kept was measured before and after."
                    : "The likelihood of text that must be kept was not measured, so damage to it "
                      "cannot be ruled out.");
+    if (enough_ && !m_.forgotten_reference_nll().empty()) AddKindGate();
     if (comparable_) AddPowerGate();
+  }
+
+  // Under a reference that saw neither, text of one kind is equally likely: how far the means of
+  // forgotten and control text lie apart, nats a token, and how far they may.
+  std::pair<double, double> KindOfControl() const {
+    const evidence::Values forgotten = ValuesOf(m_.forgotten_reference_nll());
+    const evidence::Values control = ValuesOf(m_.control_reference_nll());
+    const double share = EvenShare(evidence::Comparisons(m_).size());
+    const double tail = share / 2;  // they may lie apart either way
+    const double chance = share < 1 ? evidence::StudentQuantile(tail, control.size() - 1) *
+                                          evidence::MeanDifferenceError(forgotten.size(), control)
+                                    : 0;
+    const double margin = p_.control_kind_sds() * evidence::StandardDeviation(control);
+    return {std::abs(evidence::Mean(forgotten) - evidence::Mean(control)),
+            std::max({margin, chance, p_.negligible_nats()})};
+  }
+
+  bool ControlIsOfTheKind() const {
+    if (m_.forgotten_reference_nll().empty()) return true;
+    const auto [away, allowed] = KindOfControl();
+    return evidence::Holds(away, allowed, false);
+  }
+
+  void AddKindGate() {
+    const evidence::Values forgotten = ValuesOf(m_.forgotten_reference_nll());
+    const evidence::Values control = ValuesOf(m_.control_reference_nll());
+    const auto [away, allowed] = KindOfControl();
+    const bool held = evidence::Holds(away, allowed, false);
+    *verdict_.add_gates() = MakeGate(
+        "measured.control_kind", away, allowed, false, v1::OUTCOME_INCONCLUSIVE,
+        absl::StrCat("An n-gram model of the text to keep, which saw neither, gives the forgotten "
+                     "text ",
+                     Figure(evidence::Mean(forgotten)), " nats a token and control ",
+                     Figure(evidence::Mean(control)), "; a difference of ", Figure(allowed),
+                     " is allowed. ",
+                     held ? "They are of one kind, as far as it can see."
+                          : "Control is easier or harder than the forgotten text, so a comparison "
+                            "with it could decide either way by that alone: register a holdout "
+                            "set of the forgotten text's kind."));
   }
 
   void AddPowerGate() {
@@ -194,14 +285,15 @@ class Judge {
 
   // What unlearning did to unseen text of the kind, two-sided.
   void AddControlDamage() {
-    if (!comparable_) return;
-    const evidence::Values before(m_.control_nll().before().begin(),
-                                  m_.control_nll().before().end());
-    const evidence::Values after(m_.control_nll().after().begin(), m_.control_nll().after().end());
+    if (!enough_) return;
+    const evidence::Values before = ValuesOf(m_.control_nll().before());
+    const evidence::Values after = ValuesOf(m_.control_nll().after());
     AddLikelihood("collateral.control.nll", "Unseen control text", evidence::Mean(before),
                   evidence::Mean(after), p_.control_change(), true);
     for (const Judged& j : judged_) {
-      if (j.comparison.rule == Rule::kMean) AddControlScore(j.comparison);
+      const bool as_it_is =
+          j.comparison.attack >= 0 && m_.attacks(j.comparison.attack).condition().empty();
+      if (j.comparison.rule == Rule::kMean && as_it_is) AddControlScore(j.comparison);
     }
   }
 
@@ -210,7 +302,7 @@ class Judge {
     evidence::Values moves = c.after.control.values;
     for (size_t i = 0; i < moves.size(); ++i) moves[i] -= before[i];
     const double moved = std::abs(evidence::Mean(moves));
-    const double chance = whole_.mean_t * evidence::StandardDeviation(moves) /
+    const double chance = unstepped_.whole.mean_t * evidence::StandardDeviation(moves) /
                           std::sqrt(static_cast<double>(moves.size()));
     const double allowed = std::max(p_.control_score_change(), chance);
     const bool held = evidence::Holds(moved, allowed, false);
@@ -234,7 +326,7 @@ class Judge {
                         p_.retain_rise(), false);
           break;
         case v1::TEXT_ROLE_CONTROL:
-          if (comparable_) {
+          if (enough_) {
             AddLikelihood(gate, "Control text" + quoted, u.nll_before(), u.nll_after(),
                           p_.control_change(), true);
           }
@@ -260,7 +352,7 @@ class Judge {
   // ticket on the wrong side of that limit is part of the failure; else the ticket gets the wider
   // limit of its fewer sequences, and of its being one of many.
   bool HoldsFor(const Judged& j, const std::vector<size_t>& which) const {
-    const Finding own = Find(j.comparison, j.comparison.after, which, each_);
+    const Finding own = Find(j.comparison, j.comparison.after, which, LimitsFor(j.comparison).each);
     return j.after.held ? own.held : evidence::Holds(own.value, j.after.limit, own.at_least);
   }
 
@@ -270,14 +362,20 @@ class Judge {
     size_t comparisons = 0;
     size_t before = 0;
     std::vector<std::string> stands_out;
+    std::vector<std::string> hidden;
     std::vector<std::string> overdone;
     for (const Judged& j : judged_) {
       const bool forgetting = evidence::IsAboutForgetting(j.comparison.rule);
       if (forgetting) {
         ++comparisons;
-        before += !Find(j.comparison, j.comparison.before, which, each_).held;
+        before +=
+            !Find(j.comparison, j.comparison.before, which, LimitsFor(j.comparison).each).held;
       }
-      if (!HoldsFor(j, which)) (forgetting ? stands_out : overdone).push_back(j.comparison.name);
+      if (HoldsFor(j, which)) continue;
+      (!forgetting           ? overdone
+       : j.comparison.greedy ? stands_out
+                             : hidden)
+          .push_back(j.comparison.name);
     }
     const std::string its = absl::StrCat(" its ", Count(which.size(), "sequence", "sequences"));
     if (!overdone.empty()) {
@@ -291,6 +389,13 @@ class Judge {
       ticket.set_sentence(absl::StrCat("Not forgotten: ", stands_out.size(), " of ", comparisons,
                                        " comparisons still tell", its, " from unseen text (",
                                        stands_out[0], stands_out.size() > 1 ? ", …)." : ")."));
+    } else if (!hidden.empty()) {
+      ticket.set_outcome(v1::OUTCOME_HIDDEN);
+      ticket.set_sentence(absl::StrCat(
+          "Hidden: greedy decoding does not show", its, ", but ", hidden.size(), " deeper ",
+          hidden.size() == 1 ? "comparison still tells" : "comparisons still tell",
+          which.size() == 1 ? " it" : " them", " from unseen text (", hidden[0],
+          hidden.size() > 1 ? ", …)." : ")."));
     } else if (Undecided()) {
       ticket.set_outcome(v1::OUTCOME_INCONCLUSIVE);
       ticket.set_sentence(absl::StrCat("Undecided: the measurements cannot tell whether", its,
@@ -328,12 +433,13 @@ class Judge {
                                 " None may: a promotion completes them all."));
     };
     add("tickets.forgotten", v1::OUTCOME_NOT_FORGOTTEN, " still stand out from unseen text.");
+    add("tickets.not_hidden", v1::OUTCOME_HIDDEN, " are hidden rather than forgotten.");
     add("tickets.not_overdone", v1::OUTCOME_DESTROYED, " became strangely unfamiliar.");
   }
 
   v1::Outcome OutcomeOfGates() const {
-    for (v1::Outcome outcome :
-         {v1::OUTCOME_DESTROYED, v1::OUTCOME_NOT_FORGOTTEN, v1::OUTCOME_INCONCLUSIVE}) {
+    for (v1::Outcome outcome : {v1::OUTCOME_DESTROYED, v1::OUTCOME_NOT_FORGOTTEN,
+                                v1::OUTCOME_HIDDEN, v1::OUTCOME_INCONCLUSIVE}) {
       for (const v1::Gate& gate : verdict_.gates()) {
         if (gate.result() == v1::GATE_RESULT_FAIL && gate.failure() == outcome) return outcome;
       }
@@ -345,12 +451,14 @@ class Judge {
   const v1::VerdictPolicy p_;
   std::vector<size_t> everything_;
   std::map<std::string, std::vector<size_t>>
-      tickets_;      // by id, so that the order of input does not matter
-  Allowance whole_;  // for all sequences
-  Allowance each_;   // for one ticket of many
-  Allowance
-      strict_;  // for "looked like control to begin with": no margin for membership, noise alone
-  bool comparable_ = false;
+      tickets_;        // by id, so that the order of input does not matter
+  Limits unstepped_;   // an even share for each comparison
+  Limits forgetting_;  // after Holm's steps, for comparisons about too little forgetting
+  Limits overdone_;    // and about too much
+  // for "looked like control to begin with": no margin for membership, noise alone
+  Allowance strict_;
+  bool enough_ = false;      // control to say what unseen text looks like
+  bool comparable_ = false;  // and it is of the forgotten text's kind
   std::vector<Judged> judged_;
   bool nothing_to_forget_ = false;
   v1::Verdict verdict_;

@@ -10,7 +10,7 @@ packages_build=(
   g++ cmake ninja-build ccache mold pkg-config unzip ca-certificates
   libgrpc++-dev libgrpc-dev protobuf-compiler protobuf-compiler-grpc libprotobuf-dev libabsl-dev
   librocksdb-dev prometheus-cpp-dev civetweb libssl-dev libspdlog-dev libcli11-dev libtomlplusplus-dev
-  nlohmann-json3-dev libgtest-dev libgmock-dev libbenchmark-dev libjemalloc-dev libnghttp2-dev
+  nlohmann-json3-dev libgtest-dev libgmock-dev libbenchmark-dev libjemalloc-dev libnghttp2-dev zlib1g-dev
 )
 cargo_at_least=1.85  # the highest rust-version in text/ffi/Cargo.lock
 

@@ -1,18 +1,25 @@
-// lethe-verifier: leases VERIFY jobs, attacks candidates and hands in what it measured.
+// lethe-verifier: leases VERIFY jobs, attacks candidates and hands in what it measured. `lethe-verifier
+// calibrate` measures instead how often the verdict is right.
 #include <memory>
+#include <string_view>
 
 #include "engine/device.h"
+#include "verifier/calibrate/calibrate.h"
 #include "verifier/verify_job.h"
 #include "workers/host/host.h"
 
 int main(int argc, char** argv) {
   using namespace lethe;
   LetThreadsSleep(argv);
+  if (argc > 1 && std::string_view(argv[1]) == "calibrate") {
+    return CalibrateMain(argc - 1, argv + 1);
+  }
   HostOptions options;
   const char kWhat[] =
       "Leases verification jobs from lethe-server and attacks candidate checkpoints.\n"
       "Example:\n"
-      "  lethe-verifier --server 127.0.0.1:7700 --model-folder /var/lib/lethe/models";
+      "  lethe-verifier --server 127.0.0.1:7700 --model-folder /var/lib/lethe/models\n"
+      "`lethe-verifier calibrate --help`: how often the verdict is right.";
   if (auto code = ParseHostOptions("lethe-verifier", kWhat, argc, argv, &options)) return *code;
   return RunHost(options, {v1::JOB_KIND_VERIFY}, [&](const Device& device, HostMetrics* metrics) {
     const VerifyLimits limits = {static_cast<size_t>(options.max_control),

@@ -96,6 +96,9 @@ void FillAttack(const AttackOutcome& outcome, v1::AttackResult* out) {
   Fill(outcome.control, out->mutable_control());
   out->set_expected_forward_tokens(outcome.expected_forward_tokens);
   out->set_forward_tokens(outcome.forward_tokens);
+  for (const size_t index : outcome.control_indexes) {
+    out->add_control_indexes(static_cast<int32_t>(index));
+  }
   out->set_seconds(outcome.seconds);
   for (const AttackDetail& detail : outcome.details) {
     v1::AttackDetail* figure = out->add_details();
@@ -137,6 +140,12 @@ v1::Measurements MeasurementsOf(const v1::Job& job, const AttackRequest& request
   for (const AttackOutcome& outcome : report.attacks) {
     FillAttack(outcome, out.add_attacks());
     forward_tokens += outcome.forward_tokens;
+    out.set_relearning_rate(std::max(out.relearning_rate(), outcome.relearn_step_size));
+  }
+  for (const CodeChange& change : report.code_changes) {
+    v1::CodeChange* entry = out.add_code_changes();
+    entry->set_condition(change.condition);
+    entry->set_share(change.share);
   }
   for (const LeftOut& left : report.left_out) {
     v1::LeftOut* entry = out.add_left_out();

@@ -1,7 +1,7 @@
 // The table of attacks: one row for each name of the catalogue. An attack is a function from a
 // model and sequences to one score each.
 //
-// Adding one: a row in catalog.h, a function in a file of its own, a row in attack_table.cc. A test
+// Adding one: a row in attack_catalog.h, a function in a file of its own, a row in attack_table.cc. A test
 // holds table and catalogue equal.
 #ifndef LETHE_ENGINE_ATTACK_ATTACK_TABLE_H_
 #define LETHE_ENGINE_ATTACK_ATTACK_TABLE_H_
@@ -28,6 +28,9 @@ struct AttackContext {
   std::span<const Sequence> kept;        // other records of the kind: the retain set
   std::span<const Sequence> forgotten;   // all that is to be forgotten
   std::span<const Sequence> control;     // same kind, never trained on
+  // NLL of the input's sequences under the base, nats a token that counts, one each; empty: not
+  // known
+  std::span<const double> reference_nll;
 };
 
 struct AttackInput {
@@ -56,11 +59,22 @@ AttackFunction FindAttackFunction(std::string_view name);
 
 // One file each.
 absl::StatusOr<AttackScores> GreedyExtraction(const AttackInput& input);
+absl::StatusOr<AttackScores> ExactExtraction(const AttackInput& input);
 absl::StatusOr<AttackScores> SampledExtraction(const AttackInput& input);
+absl::StatusOr<AttackScores> BeamExtraction(const AttackInput& input);
+absl::StatusOr<AttackScores> ExtractionStrength(const AttackInput& input);
 absl::StatusOr<AttackScores> ExtractionLikelihood(const AttackInput& input);
 absl::StatusOr<AttackScores> MemorisationAccuracy(const AttackInput& input);
+absl::StatusOr<AttackScores> SpanAccuracy(const AttackInput& input);
+absl::StatusOr<AttackScores> SpanExtractionLikelihood(const AttackInput& input);
 absl::StatusOr<AttackScores> LossMembership(const AttackInput& input);
 absl::StatusOr<AttackScores> MinKMembership(const AttackInput& input);
+absl::StatusOr<AttackScores> MinKPlusPlusMembership(const AttackInput& input);
+absl::StatusOr<AttackScores> ZlibMembership(const AttackInput& input);
+absl::StatusOr<AttackScores> GradientNormMembership(const AttackInput& input);
+absl::StatusOr<AttackScores> ReferenceMembership(const AttackInput& input);
+absl::StatusOr<AttackScores> ExposureMembership(const AttackInput& input);
+absl::StatusOr<AttackScores> LogitLens(const AttackInput& input);
 
 }  // namespace lethe
 

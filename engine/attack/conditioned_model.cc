@@ -59,7 +59,7 @@ ConditionedModel::ConditionedModel(const Decoder& model, const Audit& audit, con
       control_(Chosen(audit.request.control, aim.control)) {
   const std::vector<SamplingScheme> schemes = SchemesOf(audit.rows);
   const auto add = [&](std::span<const Sequence> sequences) {
-    parts_.push_back({sequences, TeacherForced(model_, sequences, schemes)});
+    parts_.push_back({sequences, TeacherForced(model_, sequences, schemes, /*kept_bytes=*/0)});
   };
   add(forgotten_);
   for (size_t begin = 0; begin < control_.size(); begin += kPart) {

@@ -2,6 +2,9 @@
 
 #include <cmath>
 
+#include "engine/metric/edit_distance.h"
+#include "engine/metric/span_score.h"
+
 namespace lethe {
 
 void AddPrefixCase(const Sequence& sequence, size_t index, int32_t tokens, int variant,
@@ -37,17 +40,58 @@ void AddSpanCases(const Sequence& sequence, size_t index, bool short_too, int32_
   }
 }
 
+std::vector<ExtractionCase> CasesOf(std::span<const Sequence> sequences, bool on_spans,
+                                    std::span<const double> shares, int32_t max_suffix) {
+  std::vector<ExtractionCase> cases;
+  for (size_t i = 0; i < sequences.size(); ++i) {
+    if (on_spans) {
+      AddSpanCases(sequences[i], i, /*short_too=*/false, max_suffix, cases);
+    } else {
+      AddShareCases(sequences[i], i, shares, max_suffix, cases);
+    }
+  }
+  return cases;
+}
+
 TokenIds Prefix(const Sequence& sequence, const ExtractionCase& c) {
   return TokenIds(sequence.ids.begin() + c.prefix_begin, sequence.ids.begin() + c.begin);
 }
 
 int32_t Recovered(const Sequence& sequence, const ExtractionCase& c, const TokenIds& said) {
-  int32_t right = 0;
-  for (int32_t t = c.begin; t < c.end; ++t) {
-    const auto place = static_cast<size_t>(t - c.begin);
-    right += place < said.size() && said[place] == sequence.ids[t];
+  const auto length = static_cast<size_t>(c.end - c.begin);
+  const std::span<const int32_t> suffix = std::span(sequence.ids).subspan(c.begin, length);
+  const int64_t edits = EditDistance(suffix, std::span(said).first(std::min(said.size(), length)));
+  return static_cast<int32_t>(static_cast<int64_t>(length) - edits);
+}
+
+double SuffixLogProb(const Sequence& sequence, const ExtractionCase& c,
+                     std::span<const float> log_q) {
+  double sum = 0;
+  for (int32_t t = c.begin; t < c.end; ++t) sum += log_q[t - FirstScored(sequence)];
+  return sum;
+}
+
+void RecoveryTally::Add(const ExtractionCase& c, int32_t recovered) {
+  Count& count = counts_[{c.sequence, c.variant}];
+  count.recovered += recovered;
+  count.asked += c.end - c.begin;
+}
+
+std::vector<double> RecoveryTally::BestShare() const {
+  std::vector<double> best(sequences_, 0);
+  for (const auto& [key, count] : counts_) {
+    const double share = static_cast<double>(count.recovered) / static_cast<double>(count.asked);
+    best[key.first] = std::max(best[key.first], share);
   }
-  return right;
+  return best;
+}
+
+std::vector<double> RecoveryTally::ExactMatch() const {
+  std::vector<double> exact(sequences_, 0);
+  for (const auto& [key, count] : counts_) {
+    if (count.recovered == count.asked) exact[key.first] = 1;
+  }
+  return exact;
 }
 
 std::map<int32_t, std::vector<size_t>> GroupByLength(std::span<const ExtractionCase> cases,

@@ -1,8 +1,5 @@
 // Greedy prefix extraction (Carlini et al. 2023): what the model says by itself after a true
 // prefix.
-#include <map>
-#include <utility>
-
 #include "engine/attack/attack_table.h"
 #include "engine/attack/extraction_case.h"
 
@@ -25,9 +22,7 @@ absl::StatusOr<AttackScores> GreedyExtraction(const AttackInput& input) {
   }
 
   AttackScores out;
-  out.scores.assign(input.sequences.size(), 0);
-  // (right, asked) of a variant
-  std::map<std::pair<size_t, int>, std::pair<int64_t, int64_t>> recovered;
+  RecoveryTally tally(input.sequences.size());
   for (const auto& [new_tokens, members] : GroupByLength(cases, input.model.config().context)) {
     std::vector<TokenIds> prompts;
     for (const size_t m : members) {
@@ -38,15 +33,11 @@ absl::StatusOr<AttackScores> GreedyExtraction(const AttackInput& input) {
                                                                   {.max_new_tokens = new_tokens}));
     for (size_t i = 0; i < members.size(); ++i) {
       const ExtractionCase& c = cases[members[i]];
-      auto& [right, asked] = recovered[{c.sequence, c.variant}];
-      right += Recovered(input.sequences[c.sequence], c, said[i][0]);
-      asked += c.end - c.begin;
+      tally.Add(c, Recovered(input.sequences[c.sequence], c, said[i][0]));
     }
   }
-  for (const auto& [key, count] : recovered) {
-    const double share = static_cast<double>(count.first) / static_cast<double>(count.second);
-    out.scores[key.first] = std::max(out.scores[key.first], share);
-  }
+  out.scores = tally.BestShare();
+  out.details["exact_match"] = tally.ExactMatch();
   return out;
 }
 

@@ -47,12 +47,12 @@ absl::StatusOr<AttackScores> ExtractionLikelihood(const AttackInput& input) {
 }
 
 absl::StatusOr<AttackScores> MemorisationAccuracy(const AttackInput& input) {
-  LETHE_ASSIGN_OR_RETURN(const auto scores, ScoreSequences(input.model, input.sequences));
+  LETHE_ASSIGN_OR_RETURN(const auto tokens, input.forced.Tokens());
   AttackScores out;
-  for (size_t i = 0; i < scores.size(); ++i) {
-    const auto on_span = SpanHitRate(input.sequences[i], scores[i]);
-    out.scores.push_back(input.on_spans && on_span.has_value() ? *on_span : scores[i].HitRate());
-    out.forward_tokens += static_cast<int64_t>(input.sequences[i].ids.size());
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    const SequenceScore& score = tokens[i].score;
+    const auto on_span = SpanHitRate(input.sequences[i], score);
+    out.scores.push_back(input.on_spans && on_span.has_value() ? *on_span : score.HitRate());
   }
   return out;
 }

@@ -3,6 +3,9 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/maximum.h>
+#include <ATen/ops/minimum.h>
+#include <ATen/ops/where.h>
 
 #include <algorithm>
 #include <set>
@@ -54,6 +57,29 @@ Quantised RoundGroup(const at::Tensor& weight, int bits) {
   return {codes.to(at::kChar), codes * scale};
 }
 
+// weight (O,I), each inside of the step of `base`'s grid where the base's lies.
+at::Tensor WithinSteps(const at::Tensor& base, const at::Tensor& weight, const Grid& grid) {
+  constexpr double kInside = 0.49;  // of a step; at .5 rounding of fp32 could decide
+  const int64_t inputs = base.size(1);
+  const int64_t group = grid.group > 0 ? grid.group : inputs;
+  const double most = grid.bits == 8 ? 127 : 7;
+  std::vector<at::Tensor> parts;
+  for (int64_t begin = 0; begin < inputs; begin += group) {
+    const int64_t count = std::min(group, inputs - begin);
+    const at::Tensor from = base.narrow(1, begin, count), to = weight.narrow(1, begin, count);
+    const at::Tensor largest = from.abs().amax({1}, /*keepdim=*/true);  // (O,1)
+    const at::Tensor step = largest / most;
+    const at::Tensor codes = (from / step.masked_fill(step.eq(0), 1)).round();
+    const at::Tensor low = at::maximum((codes - kInside) * step, -largest);
+    const at::Tensor high = at::minimum((codes + kInside) * step, largest);
+    // What gives the scale stays, and what the base itself has nearer to a border than that.
+    const at::Tensor stays =
+        from.abs().eq(largest).logical_or(from.lt(low)).logical_or(from.gt(high));
+    parts.push_back(at::where(stays, from, at::minimum(at::maximum(to, low), high)));
+  }
+  return at::cat(parts, 1);
+}
+
 // A matrix of a checkpoint as (outputs, inputs).
 absl::StatusOr<at::Tensor> ReadMatrix(const CheckpointFolder& folder, const TensorRule& rule) {
   LETHE_ASSIGN_OR_RETURN(const at::Tensor stored, ReadTensor(folder, rule.name));
@@ -83,6 +109,25 @@ void Quantise(const Decoder& model, const Grid& grid) {
   for (size_t i = 0; i < leaves.size(); ++i) {
     if (IsRounded(slots[i])) leaves[i].copy_(RoundToGrid(leaves[i].detach(), grid).values);
   }
+}
+
+absl::Status KeepCodes(const Decoder& base, const Decoder& model, const Grid& grid) {
+  at::NoGradGuard no_grad;
+  const std::vector<Slot> slots = SlotsOfLeaves(model.config());
+  const std::vector<at::Tensor>&before = base.Leaves(), &leaves = model.Leaves();
+  if (before.size() != leaves.size()) {
+    return Error(absl::StatusCode::kInvalidArgument, "BAD_CHECKPOINT",
+                 "the two folders hold different models");
+  }
+  for (size_t i = 0; i < leaves.size(); ++i) {
+    if (!IsRounded(slots[i])) continue;
+    if (before[i].sizes() != leaves[i].sizes()) {
+      return Error(absl::StatusCode::kInvalidArgument, "BAD_CHECKPOINT",
+                   "a tensor has not the same shape in both models");
+    }
+    leaves[i].copy_(WithinSteps(before[i].detach(), leaves[i].detach(), grid));
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<double> ShareOfChangedCodes(const CheckpointFolder& base,

@@ -47,6 +47,10 @@ Quantised RoundToGrid(const at::Tensor& weight, const Grid& grid);
 // In place, leaf by leaf.
 void Quantise(const Decoder& model, const Grid& grid);
 
+// Moves every rounded weight of `model` into the step of `base`'s grid where the base's lies, so that
+// both round to the same values. Errors: BAD_CHECKPOINT for models of different shapes.
+absl::Status KeepCodes(const Decoder& base, const Decoder& model, const Grid& grid);
+
 // Share of the rounded weights whose code is not the same in both: what of a change a quantised
 // model still has.
 absl::StatusOr<double> ShareOfChangedCodes(const CheckpointFolder& base,

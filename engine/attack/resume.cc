@@ -128,13 +128,16 @@ absl::Status ResumeFolder::Keep(const std::string& piece, const KeptFigures& fig
   return WriteFileAtomically(FileOf(piece), lines + SumLine(binding_, piece, lines), 0600);
 }
 
-absl::StatusOr<std::string> BindingOf(const Audit& audit) {
+absl::StatusOr<std::string> BindingOf(const Audit& audit, Side side) {
   const AttackRequest& request = audit.request;
   if (request.resume_folder.empty()) return std::string();
   LETHE_ASSIGN_OR_RETURN(const std::string base,
                          DigestOf(request.base_folder, request.base_digest));
-  LETHE_ASSIGN_OR_RETURN(const std::string candidate,
-                         DigestOf(request.candidate_folder, request.candidate_digest));
+  std::string candidate;
+  if (side == Side::kAfter) {
+    LETHE_ASSIGN_OR_RETURN(candidate,
+                           DigestOf(request.candidate_folder, request.candidate_digest));
+  }
   std::string lines = "lethe " + std::string(LetheVersion()) + " " + request.device.libtorch +
                       "\ndevice " + request.device.name.substr(0, request.device.name.find(':')) +
                       "\nbase " + base + "\ncandidate " + candidate + "\nseed " +

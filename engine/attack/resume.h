@@ -53,9 +53,10 @@ class ResumeFolder {
   const std::string binding_;
 };
 
-// Of everything that decides an audit's figures: texts, plan, seed, both folders, this build.
-// Reads the folders where the request does not give their digests.
-absl::StatusOr<std::string> BindingOf(const Audit& audit);
+// Of everything that decides an audit's figures on one side: texts, plan, seed, the folders, this
+// build. The base's side does not hang on the candidate, so that audits of several candidates share
+// it in one folder. Reads the folders where the request does not give their digests.
+absl::StatusOr<std::string> BindingOf(const Audit& audit, Side side);
 
 KeptFigures KeptOf(const PartResult& part);
 // Nothing when the figures are not of a part with this aim.

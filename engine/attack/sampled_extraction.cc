@@ -1,125 +1,91 @@
-#include "engine/attack/sampled_extraction.h"
-
-#include <ATen/TensorOperators.h>
-#include <ATen/core/grad_mode.h>
-#include <ATen/ops/arange.h>
-#include <ATen/ops/log_softmax.h>
-#include <ATen/ops/sort.h>
-#include <ATen/ops/tensor.h>
-#include <ATen/ops/topk.h>
-
+// Sampled extraction: what many draws after a true prefix contain, near hits included. The exact
+// chance of the suffix itself needs no draws: exact_extraction.cc.
 #include <algorithm>
-#include <cmath>
-#include <limits>
 #include <map>
 
 #include "engine/attack/attack_table.h"
-#include "engine/torch_status.h"
+#include "engine/attack/extraction_case.h"
+#include "engine/attack/sampling_scheme.h"
+#include "engine/metric/bounds.h"
+#include "engine/seeded_generator.h"
 
 namespace lethe {
+namespace {
 
-at::Tensor SchemeLogProbs(const at::Tensor& logits, const at::Tensor& targets, double temperature,
-                          int64_t top_k, double top_p) {
-  at::Tensor scaled = logits.to(at::kFloat) / temperature;  // (N,V)
-  if (top_k > 0 && top_k < scaled.size(1)) {
-    const at::Tensor least = std::get<0>(scaled.topk(top_k, 1)).select(1, top_k - 1).unsqueeze(1);
-    scaled = scaled.masked_fill(scaled < least, -std::numeric_limits<double>::infinity());
+constexpr double kAlpha = 0.01;  // of the upper limits
+
+// Of one sequence over its cases (its spans, or its one or two prefixes): any secret counts.
+class Draws {
+ public:
+  Draws(size_t sequences, double tau, AttackScores& out)
+      : tau_(tau),
+        best_(out.scores),
+        hit_rate_(out.details["hit_rate_upper"]),
+        mean_(out.details["mean_upper"]) {
+    for (std::vector<double>* list : {&best_, &hit_rate_, &mean_}) list->assign(sequences, 0);
   }
-  at::Tensor log_q = at::log_softmax(scaled, 1);                                  // (N,V)
-  const at::Tensor of_target = log_q.gather(1, targets.unsqueeze(1)).squeeze(1);  // (N)
-  if (top_p >= 1) return of_target;
-  // A token is kept when what is likelier does not reach p yet. Of equals the lower id comes first,
-  // as in the sampler.
-  const auto [sorted, order] = at::sort(log_q, /*stable=*/true, /*dim=*/1, /*descending=*/true);
-  const at::Tensor q = sorted.exp();
-  const at::Tensor kept = (q.cumsum(1) - q) < top_p;  // (N,V), likeliest first
-  const at::Tensor mass = (q * kept).sum(1);          // (N)
-  const at::Tensor at_target = order.eq(targets.unsqueeze(1)).logical_and(kept).any(1);
-  return (of_target - mass.log())
-      .masked_fill(at_target.logical_not(), -std::numeric_limits<double>::infinity());
-}
 
-absl::StatusOr<std::vector<double>> SuffixLogProbs(const Decoder& model,
-                                                   std::span<const Sequence> sequences,
-                                                   std::span<const ExtractionCase> cases,
-                                                   double temperature, int64_t top_k) {
-  return CatchTorch("scoring suffixes", [&]() -> absl::StatusOr<std::vector<double>> {
-    at::NoGradGuard no_grad;
-    std::vector<double> log_probs;
-    for (const ExtractionCase& c : cases) {
-      const std::vector<int32_t>& ids = sequences[c.sequence].ids;
-      // One row from the prefix's begin to the suffix's end; position t-1 predicts token t.
-      const std::vector<int64_t> row(ids.begin() + c.prefix_begin, ids.begin() + c.end);
-      const at::Tensor tokens = at::tensor(row, at::kLong).to(model.device());
-      const int64_t first = c.begin - c.prefix_begin, count = c.end - c.begin;
-      const at::Tensor hidden = model.Hidden(tokens.unsqueeze(0)).narrow(0, first - 1, count);
-      const at::Tensor q =
-          SchemeLogProbs(model.Logits(hidden), tokens.narrow(0, first, count), temperature, top_k);
-      log_probs.push_back(q.to(at::kDouble).sum().item<double>());
+  void Add(const Sequence& sequence, const ExtractionCase& c, std::span<const TokenIds> drawn) {
+    std::vector<double> similar;
+    for (const TokenIds& said : drawn) {
+      similar.push_back(Recovered(sequence, c, said) / static_cast<double>(c.end - c.begin));
     }
-    return log_probs;
-  });
-}
+    const int64_t hits =
+        std::count_if(similar.begin(), similar.end(), [&](double s) { return s >= tau_; });
+    Raise(best_[c.sequence], *std::max_element(similar.begin(), similar.end()));
+    Raise(hit_rate_[c.sequence],
+          ClopperPearsonUpper(hits, static_cast<int64_t>(similar.size()), kAlpha));
+    Raise(mean_[c.sequence], DkwMeanUpper(std::move(similar), kAlpha));
+  }
 
-double QueriesNeeded(double log_p_z, double p) {
-  if (!(log_p_z > -std::numeric_limits<double>::infinity())) return 0;
-  if (log_p_z >= 0) return 1;
-  const double misses = std::log1p(-std::exp(log_p_z));  // log(1 - p_z); 0 when p_z underflows
-  const double draws = std::log1p(-p) / misses;
-  return draws < 1e15 ? std::max(1.0, std::ceil(draws)) : 0;
-}
+ private:
+  static void Raise(double& value, double to) { value = std::max(value, to); }
+
+  double tau_;
+  std::vector<double>&best_, &hit_rate_, &mean_;
+};
+
+}  // namespace
 
 absl::StatusOr<AttackScores> SampledExtraction(const AttackInput& input) {
-  const auto max_suffix = static_cast<int32_t>(input.parameters.at("max_suffix_tokens"));
-  const double shares[] = {input.parameters.at("prefix_share")};
   const double temperature = input.parameters.at("temperature"), p = input.parameters.at("p");
   const auto top_k = static_cast<int64_t>(input.parameters.at("top_k"));
   const auto samples = static_cast<int64_t>(input.parameters.at("samples"));
-  std::vector<ExtractionCase> cases;
-  for (size_t i = 0; i < input.sequences.size(); ++i) {
-    if (input.on_spans) {
-      AddSpanCases(input.sequences[i], i, /*short_too=*/false, max_suffix, cases);
-    } else {
-      AddShareCases(input.sequences[i], i, shares, max_suffix, cases);
-    }
-  }
-
-  // The best draw of each case, then, over the spans of a sequence (or its one or two prefixes),
-  // the best again: any secret counts.
+  const double shares[] = {input.parameters.at("prefix_share")};
+  const std::vector<ExtractionCase> cases =
+      CasesOf(input.sequences, input.on_spans, shares,
+              static_cast<int32_t>(input.parameters.at("max_suffix_tokens")));
   AttackScores out;
-  out.scores.assign(input.sequences.size(), 0);
+  Draws draws(input.sequences.size(), input.parameters.at("tau"), out);
   for (const auto& [new_tokens, members] : GroupByLength(cases, input.model.config().context)) {
     std::vector<TokenIds> prompts;
+    std::vector<uint64_t> keys;
     for (const size_t m : members) {
       prompts.push_back(Prefix(input.sequences[cases[m].sequence], cases[m]));
+      keys.push_back(KeyOf(prompts.back()));
       out.forward_tokens += static_cast<int64_t>(prompts.back().size()) + samples * new_tokens;
     }
-    LETHE_ASSIGN_OR_RETURN(
-        const auto drawn,
-        GenerateContinuations(input.model, prompts,
-                              {.max_new_tokens = new_tokens,
-                               .samples = samples,
-                               .temperature = temperature,
-                               .top_k = top_k,
-                               .seed = input.seed + static_cast<uint64_t>(new_tokens)}));
+    LETHE_ASSIGN_OR_RETURN(const auto drawn, GenerateContinuations(input.model, prompts,
+                                                                   {.max_new_tokens = new_tokens,
+                                                                    .samples = samples,
+                                                                    .temperature = temperature,
+                                                                    .top_k = top_k,
+                                                                    .seed = input.seed,
+                                                                    .keys = keys}));
     for (size_t i = 0; i < members.size(); ++i) {
       const ExtractionCase& c = cases[members[i]];
-      for (const TokenIds& said : drawn[i]) {
-        const double share =
-            Recovered(input.sequences[c.sequence], c, said) / static_cast<double>(c.end - c.begin);
-        out.scores[c.sequence] = std::max(out.scores[c.sequence], share);
-      }
+      draws.Add(input.sequences[c.sequence], c, drawn[i]);
     }
   }
 
-  LETHE_ASSIGN_OR_RETURN(const std::vector<double> log_probs,
-                         SuffixLogProbs(input.model, input.sequences, cases, temperature, top_k));
+  LETHE_ASSIGN_OR_RETURN(const auto log_q,
+                         input.forced.SchemeLogProbs({.temperature = temperature, .top_k = top_k}));
   std::vector<double>& queries_needed = out.details["queries_needed"];
   queries_needed.assign(input.sequences.size(), 0);
-  for (size_t i = 0; i < cases.size(); ++i) {
-    out.forward_tokens += cases[i].end - cases[i].prefix_begin;
-    const double queries = QueriesNeeded(log_probs[i], p);
-    double& least = queries_needed[cases[i].sequence];
+  for (const ExtractionCase& c : cases) {
+    const double queries =
+        QueriesNeeded(SuffixLogProb(input.sequences[c.sequence], c, log_q[c.sequence]), p);
+    double& least = queries_needed[c.sequence];
     if (queries > 0 && (least == 0 || queries < least)) least = queries;
   }
   return out;

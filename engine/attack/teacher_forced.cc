@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "engine/attack/sampled_extraction.h"
 #include "engine/torch_status.h"
 
 namespace lethe {
@@ -15,7 +14,7 @@ namespace {
 
 constexpr int64_t kLogitBytes = int64_t{24} << 20;
 
-// Appends values (n), from `begin`, to the lists of a batch's sequences.
+// Appends values (n) to a list.
 void Append(const at::Tensor& values, std::vector<float>& out) {
   const at::Tensor cpu = values.to(at::kCPU, at::kFloat).contiguous();
   const float* first = cpu.const_data_ptr<float>();
@@ -32,59 +31,75 @@ void Share(const LossBatch& batch, const std::vector<float>& values, Place place
   }
 }
 
+// body(logits (n,V) fp32, first row) over all rows of hidden (N,E), a few at a time.
+template <typename Body>
+void ForLogits(const Decoder& model, const at::Tensor& hidden, Body body) {
+  const int64_t rows = hidden.size(0);
+  const int64_t chunk = std::max<int64_t>(1, kLogitBytes / (4 * model.config().vocab_size));
+  for (int64_t begin = 0; begin < rows; begin += chunk) {
+    const int64_t count = std::min(chunk, rows - begin);
+    body(model.Logits(hidden.narrow(0, begin, count)).to(at::kFloat), begin);
+  }
+}
+
+int64_t HiddenBytes(const Decoder& model, std::span<const Sequence> sequences) {
+  return LabelledTokens(sequences) * model.OutputWeight().size(1) * 4;
+}
+
 }  // namespace
 
-absl::Status TeacherForced::RunStatistics() {
-  at::NoGradGuard no_grad;
-  std::vector<SamplingScheme> missing;
-  for (const SamplingScheme& scheme : schemes_) {
-    if (log_q_.count(scheme) == 0) missing.push_back(scheme);
-  }
-  for (const SamplingScheme& scheme : missing) log_q_[scheme].resize(sequences_.size());
-  LETHE_ASSIGN_OR_RETURN(const std::vector<LossBatch> batches, MakeBatches(model_, sequences_));
-  for (const LossBatch& batch : batches) {
-    const at::Tensor hidden = model_.Hidden(batch.ids).index_select(0, batch.positions);  // (N,E)
-    const int64_t rows = hidden.size(0);
-    const int64_t chunk = std::max<int64_t>(1, kLogitBytes / (4 * model_.config().vocab_size));
-    std::vector<float> mean, deviation;
-    std::vector<std::vector<float>> log_q(missing.size());
-    for (int64_t begin = 0; begin < rows; begin += chunk) {
-      const int64_t count = std::min(chunk, rows - begin);
-      const at::Tensor logits = model_.Logits(hidden.narrow(0, begin, count)).to(at::kFloat);
-      const at::Tensor log_p = at::log_softmax(logits, 1);  // (n,V)
-      const at::Tensor p = log_p.exp();
-      const at::Tensor mu = (p * log_p).sum(1);  // (n)
-      Append(mu, mean);
-      Append((p * (log_p - mu.unsqueeze(1)).square()).sum(1).clamp_min(1e-6).sqrt(), deviation);
-      for (size_t i = 0; i < missing.size(); ++i) {
-        const at::Tensor targets = batch.targets.narrow(0, begin, count);
-        Append(lethe::SchemeLogProbs(logits, targets, missing[i].temperature, missing[i].top_k,
-                                     missing[i].top_p),
-               log_q[i]);
-      }
-    }
-    Share(batch, mean, [&](size_t s) -> std::vector<float>& { return (*tokens_)[s].mean; });
-    Share(batch, deviation,
-          [&](size_t s) -> std::vector<float>& { return (*tokens_)[s].deviation; });
-    for (size_t i = 0; i < missing.size(); ++i) {
-      Share(batch, log_q[i],
-            [&](size_t s) -> std::vector<float>& { return log_q_[missing[i]][s]; });
-    }
-  }
+void TeacherForced::CountPass() {
   for (const Sequence& s : sequences_) forward_tokens_ += static_cast<int64_t>(s.ids.size());
+}
+
+void TeacherForced::ReadBatch(const LossBatch& batch, const at::Tensor& hidden,
+                              std::vector<TokenStatistics>& tokens) {
+  std::vector<float> mean, deviation;
+  ForLogits(model_, hidden, [&](const at::Tensor& logits, int64_t) {
+    const at::Tensor log_p = at::log_softmax(logits, 1);  // (n,V)
+    const at::Tensor p = log_p.exp();
+    const at::Tensor mu = (p * log_p).sum(1);  // (n)
+    Append(mu, mean);
+    Append((p * (log_p - mu.unsqueeze(1)).square()).sum(1).clamp_min(1e-6).sqrt(), deviation);
+  });
+  Share(batch, mean, [&](size_t s) -> std::vector<float>& { return tokens[s].mean; });
+  Share(batch, deviation, [&](size_t s) -> std::vector<float>& { return tokens[s].deviation; });
+}
+
+void TeacherForced::ReadSchemes(const LossBatch& batch, const at::Tensor& hidden,
+                                std::span<const SamplingScheme> schemes) {
+  if (schemes.empty()) return;
+  std::vector<std::vector<float>> log_q(schemes.size());
+  ForLogits(model_, hidden, [&](const at::Tensor& logits, int64_t begin) {
+    const at::Tensor targets = batch.targets.narrow(0, begin, logits.size(0));
+    for (size_t i = 0; i < schemes.size(); ++i) {
+      Append(lethe::SchemeLogProbs(logits, targets, schemes[i]), log_q[i]);
+    }
+  });
+  for (size_t i = 0; i < schemes.size(); ++i) {
+    Share(batch, log_q[i], [&](size_t s) -> std::vector<float>& { return log_q_[schemes[i]][s]; });
+  }
+}
+
+absl::Status TeacherForced::Read() {
+  std::vector<TokenStatistics> tokens(sequences_.size());
+  for (const SamplingScheme& scheme : schemes_) log_q_[scheme].resize(sequences_.size());
+  const bool keep = HiddenBytes(model_, sequences_) <= kept_bytes_;
+  const auto also = [&](const LossBatch& batch, const at::Tensor& hidden) {
+    ReadBatch(batch, hidden, tokens);
+    ReadSchemes(batch, hidden, schemes_);
+    if (keep) kept_.push_back({batch, hidden});
+  };
+  LETHE_ASSIGN_OR_RETURN(std::vector<SequenceScore> scores,
+                         ScoreSequences(model_, sequences_, {}, also));
+  for (size_t i = 0; i < scores.size(); ++i) tokens[i].score = std::move(scores[i]);
+  tokens_ = std::move(tokens);
+  CountPass();
   return absl::OkStatus();
 }
 
 absl::StatusOr<std::span<const TokenStatistics>> TeacherForced::Tokens() {
-  if (!tokens_.has_value()) {
-    LETHE_ASSIGN_OR_RETURN(std::vector<SequenceScore> scores, ScoreSequences(model_, sequences_));
-    std::vector<TokenStatistics> tokens(scores.size());
-    for (size_t i = 0; i < scores.size(); ++i) tokens[i].score = std::move(scores[i]);
-    tokens_ = std::move(tokens);
-    for (const Sequence& s : sequences_) forward_tokens_ += static_cast<int64_t>(s.ids.size());
-    LETHE_RETURN_IF_ERROR(
-        CatchTorch("reading what attacks share", [&] { return RunStatistics(); }));
-  }
+  if (!tokens_.has_value()) LETHE_RETURN_IF_ERROR(Read());
   return std::span<const TokenStatistics>(*tokens_);
 }
 
@@ -92,9 +107,24 @@ absl::StatusOr<std::span<const std::vector<float>>> TeacherForced::SchemeLogProb
     const SamplingScheme& scheme) {
   LETHE_RETURN_IF_ERROR(Tokens().status());
   if (log_q_.count(scheme) == 0) {
-    schemes_.push_back(scheme);
-    LETHE_RETURN_IF_ERROR(
-        CatchTorch("reading what attacks share", [&] { return RunStatistics(); }));
+    std::vector<LossBatch> batches;
+    if (kept_.empty()) {
+      LETHE_ASSIGN_OR_RETURN(batches, MakeBatches(model_, sequences_));
+      CountPass();
+    }
+    const absl::Status read = CatchTorch("reading what attacks share", [&] {
+      at::NoGradGuard no_grad;
+      log_q_[scheme].resize(sequences_.size());
+      const std::span<const SamplingScheme> one(&scheme, 1);
+      for (const Kept& kept : kept_) ReadSchemes(kept.batch, kept.hidden, one);
+      for (const LossBatch& batch : batches) {
+        ReadSchemes(batch, model_.Hidden(batch.ids).index_select(0, batch.positions), one);
+      }
+    });
+    if (!read.ok()) {
+      log_q_.erase(scheme);
+      return read;
+    }
   }
   return std::span<const std::vector<float>>(log_q_.at(scheme));
 }

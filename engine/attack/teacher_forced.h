@@ -7,7 +7,9 @@
 //   LETHE_ASSIGN_OR_RETURN(auto log_q, forced.SchemeLogProbs({.temperature = 1, .top_k = 40}));
 //
 // Entry i of each list is labelled token FirstScored(sequence) + i, as in ScoreSequences.
-// Cost       the sequences' tokens, once; a scheme that was not asked for in time another pass.
+// Cost       the sequences' tokens, once. The hidden states are kept, so that a scheme that is asked
+//            for later costs the output layer alone; where they would take more than kKeptBytes,
+//            it costs another pass.
 // Threads    one at a time.
 // Errors     as ScoreSequences.
 #ifndef LETHE_ENGINE_ATTACK_TEACHER_FORCED_H_
@@ -21,20 +23,12 @@
 #include <vector>
 
 #include "base/status.h"
+#include "engine/attack/sampling_scheme.h"
 #include "engine/loss/sequence_loss.h"
 #include "engine/model/decoder.h"
 #include "text/sequence.h"
 
 namespace lethe {
-
-// How a continuation is drawn: softmax of logits / temperature, cut to the k likeliest, then to the
-// fewest whose probabilities reach p, renormalised.
-struct SamplingScheme {
-  double temperature = 1;
-  int64_t top_k = 0;  // 0: all
-  double top_p = 1;
-  auto operator<=>(const SamplingScheme&) const = default;
-};
 
 struct TokenStatistics {
   SequenceScore score;           // NLL and first choice of each labelled token
@@ -44,10 +38,15 @@ struct TokenStatistics {
 
 class TeacherForced {
  public:
-  // Both must outlive it. `schemes` are those that will be asked for.
+  static constexpr int64_t kKeptBytes = int64_t{512} << 20;
+
+  // Both must outlive it. `schemes`: some that will be asked for, read with the first pass.
   TeacherForced(const Decoder& model, std::span<const Sequence> sequences,
-                std::vector<SamplingScheme> schemes = {})
-      : model_(model), sequences_(sequences), schemes_(std::move(schemes)) {}
+                std::vector<SamplingScheme> schemes = {}, int64_t kept_bytes = kKeptBytes)
+      : model_(model),
+        sequences_(sequences),
+        schemes_(std::move(schemes)),
+        kept_bytes_(kept_bytes) {}
 
   absl::StatusOr<std::span<const TokenStatistics>> Tokens();
   // log q of each labelled token under a scheme; -inf where the scheme never draws it.
@@ -56,13 +55,25 @@ class TeacherForced {
   int64_t forward_tokens() const { return forward_tokens_; }
 
  private:
-  absl::Status RunStatistics();
+  struct Kept {
+    LossBatch batch;
+    at::Tensor hidden;  // (N,E) of its labelled tokens
+  };
+
+  absl::Status Read();
+  void ReadBatch(const LossBatch& batch, const at::Tensor& hidden,
+                 std::vector<TokenStatistics>& tokens);
+  void ReadSchemes(const LossBatch& batch, const at::Tensor& hidden,
+                   std::span<const SamplingScheme> schemes);
+  void CountPass();
 
   const Decoder& model_;
   const std::span<const Sequence> sequences_;
-  std::vector<SamplingScheme> schemes_;
+  const std::vector<SamplingScheme> schemes_;
+  const int64_t kept_bytes_;
   std::optional<std::vector<TokenStatistics>> tokens_;
   std::map<SamplingScheme, std::vector<std::vector<float>>> log_q_;
+  std::vector<Kept> kept_;  // all batches, or none
   int64_t forward_tokens_ = 0;
 };
 

@@ -9,7 +9,7 @@
 #include "engine/cli/command.h"
 #include "engine/cli/inputs.h"
 #include "engine/cli/output.h"
-#include "engine/cli/synth_corpus.h"
+#include "engine/synth_corpus.h"
 #include "engine/train.h"
 #include "text/tokenizer.h"
 

@@ -260,10 +260,10 @@ std::vector<std::vector<size_t>> CutIntoBatches(std::span<const Sequence> sequen
   return cut;
 }
 
-// The losses of a batch, with the choices that fp32 cannot make made again; ties (B): how many.
-TokenLosses LossesAndTies(const Decoder& model, const LossBatch& batch,
+// The losses of a batch, with the choices that fp32 cannot make made again; hidden (N,D); ties (B):
+// how many.
+TokenLosses LossesAndTies(const Decoder& model, const LossBatch& batch, const at::Tensor& hidden,
                           std::span<const Sequence> sequences, std::vector<int64_t>& ties) {
-  const at::Tensor hidden = model.Hidden(batch.ids).index_select(0, batch.positions);  // (N,D)
   TokenLosses losses =
       OutputLoss(hidden, model.OutputWeight(), batch.targets, {.find_close = true});
   ties.assign(batch.sequences.size(), 0);
@@ -284,10 +284,12 @@ TokenLosses LossesAndTies(const Decoder& model, const LossBatch& batch,
 
 // Fills scores[s] for each sequence s of the batch.
 void ScoreBatch(const Decoder& model, const LossBatch& batch, std::span<const Sequence> sequences,
-                std::vector<SequenceScore>& scores) {
+                const HiddenReader& also, std::vector<SequenceScore>& scores) {
   at::NoGradGuard no_grad;
+  const at::Tensor hidden = model.Hidden(batch.ids).index_select(0, batch.positions);  // (N,D)
   std::vector<int64_t> ties;
-  const TokenLosses losses = LossesAndTies(model, batch, sequences, ties);
+  const TokenLosses losses = LossesAndTies(model, batch, hidden, sequences, ties);
+  if (also) also(batch, hidden);
   const at::Tensor nll = losses.nll.cpu(), choice = losses.choice.cpu();
   const at::Tensor target = batch.targets.cpu();
   const float* next_nll = nll.const_data_ptr<float>();
@@ -415,7 +417,8 @@ at::Tensor MeanByRow(const LossBatch& batch, const at::Tensor& values) {
 
 absl::StatusOr<std::vector<SequenceScore>> ScoreSequences(const Decoder& model,
                                                           std::span<const Sequence> sequences,
-                                                          const BatchOptions& options) {
+                                                          const BatchOptions& options,
+                                                          const HiddenReader& also) {
   LETHE_RETURN_IF_ERROR(CheckLabelled(model, sequences, options.labels));
   std::vector<SequenceScore> scores(sequences.size());
   const std::vector<size_t> mine = MyShare(sequences, options.ranks);
@@ -424,7 +427,7 @@ absl::StatusOr<std::vector<SequenceScore>> ScoreSequences(const Decoder& model,
         "scoring sequences", std::span(members), [&](std::span<const size_t> some) {
           const LossBatch batch =
               MakeBatch(sequences, {some.begin(), some.end()}, options.labels, model.device());
-          ScoreBatch(model, batch, sequences, scores);
+          ScoreBatch(model, batch, sequences, also, scores);
         }));
   }
   if (options.ranks != nullptr) {

@@ -31,6 +31,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -116,10 +117,14 @@ struct SequenceScore {
   // MA
   double HitRate() const { return static_cast<double>(hits) / static_cast<double>(nll.size()); }
 };
+// What else is to be read off the hidden states (N,D) of a batch's labelled tokens. It may see a
+// batch again in halves, where memory did not suffice.
+using HiddenReader = std::function<void(const LossBatch& batch, const at::Tensor& hidden)>;
 // In the order of `sequences`.
 absl::StatusOr<std::vector<SequenceScore>> ScoreSequences(const Decoder& model,
                                                           std::span<const Sequence> sequences,
-                                                          const BatchOptions& options = {});
+                                                          const BatchOptions& options = {},
+                                                          const HiddenReader& also = nullptr);
 
 }  // namespace lethe
 

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <numeric>
 #include <optional>
 #include <vector>
 
@@ -28,6 +29,17 @@ inline std::vector<size_t> SpanEntries(const Sequence& sequence) {
   for (const Span& span : sequence.sensitive) {
     for (int32_t t = std::max(span.begin, first); t < span.end; ++t) entries.push_back(t - first);
   }
+  return entries;
+}
+
+// The entries that count: those of the spans when they are the aim, else (or where no span was
+// scored) all.
+inline std::vector<size_t> CountedEntries(const Sequence& sequence, bool on_spans) {
+  std::vector<size_t> entries;
+  if (on_spans) entries = SpanEntries(sequence);
+  if (!entries.empty()) return entries;
+  entries.resize(sequence.ids.size() - static_cast<size_t>(FirstScored(sequence)));
+  std::iota(entries.begin(), entries.end(), size_t{0});
   return entries;
 }
 

@@ -283,6 +283,20 @@ at::Tensor Decoder::Hidden(const at::Tensor& ids) const {
   });
 }
 
+void Decoder::VisitLayers(const at::Tensor& ids, const LayerVisitor& visit) const {
+  at::NoGradGuard no_grad;
+  const int64_t batch = ids.size(0);
+  const at::Tensor positions = at::arange(ids.size(1), ids.options()).repeat({batch});
+  const Attend attend = [&](int64_t layer, at::Tensor qkv) {
+    return RotateAndAttend(std::move(qkv), rope_cos_, rope_sin_, Shape(layer), batch);
+  };
+  at::Tensor x = Embed(ids.reshape({-1}), positions, at::kFloat);  // (N,D)
+  for (int64_t i = 0; i < config_.num_layers; ++i) {
+    x = RunLayer(i, std::move(x), attend);
+    visit(i, Ended(x));
+  }
+}
+
 at::Tensor Decoder::HiddenInDouble(const at::Tensor& ids) const {
   at::NoGradGuard no_grad;
   const int64_t batch = ids.size(0);

@@ -81,7 +81,11 @@ class Decoder {
   // ids (B,T) int64 -> (B*T,E), what the output layer reads; row b*T+t is position t of sequence b.
   // E is the hidden size but for the few models whose embedding is smaller. Carries grad.
   at::Tensor Hidden(const at::Tensor& ids) const;
-  // The same in float64, with one weight at a time in float64: what fp32 rounds away. Carries no
+  // What the output layer would read if the model ended behind a layer: visit(layer, hidden (B*T,E))
+  // for each, first to last; the last is Hidden's. Carries no grad; good until the visit returns.
+  using LayerVisitor = std::function<void(int64_t layer, const at::Tensor& hidden)>;
+  void VisitLayers(const at::Tensor& ids, const LayerVisitor& visit) const;
+  // Hidden in float64, with one weight at a time in float64: what fp32 rounds away. Carries no
   // grad. The tables of rotary positions stay as they are: they belong to the model.
   at::Tensor HiddenInDouble(const at::Tensor& ids) const;
   // hidden (N,E) -> (N,V). Carries grad. A whole batch's logits are large: sequence_loss.h works in

@@ -17,10 +17,11 @@ constexpr int64_t kMostRows = 256;  // continuations that run side by side
 absl::Status CheckOptions(const Decoder& model, std::span<const TokenIds> prompts,
                           const GenerateOptions& options) {
   if (options.max_new_tokens < 0 || options.samples < 1 || !(options.temperature >= 0) ||
-      options.top_k < 0 || !(options.top_p > 0 && options.top_p <= 1)) {
-    return Error(
-        absl::StatusCode::kInvalidArgument, "BAD_SAMPLING",
-        "wanted: max_new_tokens >= 0, samples >= 1, temperature >= 0, top_k >= 0, 0 < top_p <= 1");
+      options.top_k < 0 || !(options.top_p > 0 && options.top_p <= 1) ||
+      !(options.keys.empty() || options.keys.size() == prompts.size())) {
+    return Error(absl::StatusCode::kInvalidArgument, "BAD_SAMPLING",
+                 "wanted: max_new_tokens >= 0, samples >= 1, temperature >= 0, top_k >= 0, "
+                 "0 < top_p <= 1, a key for each prompt or none");
   }
   return CheckPrompts(model, prompts, options.max_new_tokens);
 }
@@ -103,13 +104,14 @@ void ContinueGroup(const Decoder& model, std::span<const TokenIds> prompts,
   std::vector<Draft> drafts;  // no more of them at a time: each has a generator of its own
   for (size_t p = 0; p < members.size(); ++p) {
     const size_t m = members[p];
+    const uint64_t key = options.keys.empty() ? m : options.keys[m];
     for (int64_t s = 0; s < options.samples; ++s) {
       drafts.push_back({.prompt = &prompts[m],
                         .start = {.prefix = static_cast<int64_t>(p),
                                   .length = static_cast<int64_t>(prompts[m].size()),
                                   .room = std::max<int64_t>(0, options.max_new_tokens - 1)},
                         .out = &results[m][s],
-                        .sampler = Sampler(rule, SampleSeed(options.seed, m, s))});
+                        .sampler = Sampler(rule, SampleSeed(options.seed, key, s))});
       const bool last = p + 1 == members.size() && s + 1 == options.samples;
       if (drafts.size() < side_by_side && !last) continue;
       WriteDrafts(model, cache, last_hidden, drafts, options);

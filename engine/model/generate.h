@@ -12,8 +12,8 @@
 // End token  an ordinary token unless `stop_id` names it; then a continuation ends before it.
 // Greedy     ties of the logits go to the lowest id, as first_choice.h says. Temperature 0 is greedy, and its samples are
 //            all the same: ask for one.
-// Random     sample s of prompt p draws from a generator of its own, seeded by (seed, p, s): the
-//            same whatever else is in the batch.
+// Random     sample s of prompt p draws from a generator of its own, seeded by (seed, p, s), or by
+//            (seed, key of p, s): the same whatever else is in the batch.
 // Threads    const model: any.
 // Errors     INVALID_ARGUMENT/SEQUENCE_TOO_SHORT (an empty prompt), SEQUENCE_TOO_LONG (prompt and
 //            new tokens pass the context), TOKEN_OUT_OF_RANGE, BAD_SAMPLING;
@@ -38,7 +38,8 @@ struct GenerateOptions {
   int64_t top_k = 0;       // sample among the k likeliest; 0: all
   double top_p = 1;        // then among the fewest whose probabilities sum to at least this
   uint64_t seed = 0;
-  int32_t stop_id = -1;                      // -1: none
+  std::vector<uint64_t> keys;  // one a prompt, instead of its place; empty: the places
+  int32_t stop_id = -1;        // -1: none
   int64_t cache_bytes = int64_t{512} << 20;  // bounds the rows that run at a time
 };
 

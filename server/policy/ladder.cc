@@ -96,6 +96,7 @@ absl::StatusOr<v1::ModelPolicy> ResolvePolicy(const v1::ModelPolicy& asked,
     v1::AttackSpec& spec = attacks.emplace_back();
     spec.set_attack(std::string(row.attack));
     spec.set_condition(std::string(row.condition));
+    spec.set_report_only(row.report_only);
   }
   if (policy.max_tickets_per_job() == 0) {
     policy.set_max_tickets_per_job(static_cast<int32_t>(config.max_tickets_per_job));

@@ -37,8 +37,17 @@ class Reports : public CliHarness {
   TempFolder folder_;
 };
 
-TEST_F(Reports, ShowIsATableOfEveryAttackBeforeNowAndControl) {
+TEST_F(Reports, ShowIsVerdictAndWhatWasTried) {
   EXPECT_EQ(Lethe({"report", "show", kTicket}), 0) << err_;
+  EXPECT_THAT(out_, StartsWith("PASS\n"));
+  EXPECT_THAT(out_, ContainsRegex(
+                        "\nAsked once +2 +Greedy extraction +0\\.9.. → 0\\.... +0\\.... +pass\n"));
+  EXPECT_THAT(out_, ContainsRegex("\nOther prompts +not tried\n"));
+  EXPECT_THAT(out_, Not(HasSubstr("worst / 95th pct")));
+}
+
+TEST_F(Reports, ShowAllIsATableOfEveryAttackBeforeNowAndControl) {
+  EXPECT_EQ(Lethe({"report", "show", kTicket, "--all"}), 0) << err_;
   EXPECT_THAT(out_, HasSubstr("PASS"));
   // One line: an attack, its figure, the forgotten and unseen control before and now, the gate.
   EXPECT_THAT(out_, ContainsRegex("forgotten +unseen control\n"));

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 
 namespace lethe {
@@ -31,6 +32,9 @@ v1::AttackResult* Add(v1::Measurements& m, const std::string& name, v1::AttackFa
   v1::AttackResult* attack = m.add_attacks();
   attack->set_attack(name);
   attack->set_family(family);
+  const bool greedy = name == "greedy_extraction" || name == "memorisation_accuracy";
+  attack->set_reach(greedy ? v1::ATTACK_REACH_GREEDY : v1::ATTACK_REACH_DEEPER);
+  attack->set_expected_forward_tokens(forward_tokens);
   attack->set_forward_tokens(forward_tokens);
   attack->set_seconds(seconds);
   return attack;
@@ -76,6 +80,152 @@ void AddUtility(v1::Measurements& m, const std::string& name, v1::TextRole role,
   u->set_tokens(3360);
   u->set_nll_before(before);
   u->set_nll_after(after);
+}
+
+// The model rounded and taught, and what the verifier says of it all.
+void AddConditions(v1::Measurements& m, const Truth& t) {
+  const auto add = [&](const char* condition, const Level& level) {
+    AddScores(m, "greedy_extraction", v1::ATTACK_FAMILY_EXTRACTION, level, t.control_extracted,
+              14200);
+    v1::AttackResult* a = m.mutable_attacks(m.attacks_size() - 1);
+    a->set_condition(condition);
+    a->set_reach(v1::ATTACK_REACH_DEEPER);
+  };
+  add("int4-g128", t.forgotten_rounded);
+  for (const int steps : {1, 2, 5, 10}) {
+    Level level = t.forgotten_relearned;
+    level.after =
+        t.forgotten_extracted.after + (level.after - t.forgotten_extracted.after) * steps / 10;
+    add(absl::StrCat("relearned-half-", steps).c_str(), level);
+  }
+  v1::LeftOut* left = m.add_left_out();
+  left->set_attack("exposure");
+  left->set_reason("the sensitive spans have no format of their own");
+  v1::CodeChange* change = m.add_code_changes();
+  change->set_condition("int4-g128");
+  change->set_share(t.code_change);
+  m.set_relearning_rate(1e-5);
+  for (int i = 0; i < m.forgotten_size(); ++i) {
+    m.add_forgotten_reference_nll(Spaced(3.4 - t.reference_gap, 0.3, i, m.forgotten_size(), 1));
+  }
+  for (int i = 0; i < m.control_tokens_size(); ++i) {
+    m.add_control_reference_nll(Spaced(3.4, 0.3, i, m.control_tokens_size(), 2));
+  }
+}
+
+// Where the whole plan has what the short one lacks.
+void AddExactChance(v1::Measurements& m, const Truth& t) {
+  AddScores(m, "exact_extraction", v1::ATTACK_FAMILY_EXTRACTION, t.forgotten_sampled,
+            t.control_extracted, 0);
+  v1::AttackResult* a = m.mutable_attacks(m.attacks_size() - 1);
+  (*a->mutable_parameters())["queries"] = 1000;
+  (*a->mutable_parameters())["p"] = 0.9;
+  const auto log10_p = [](double score) { return score < 0.02 ? -1e6 : -26 * (1 - score); };
+  AddQueries(a);
+  v1::AttackDetail* detail = a->add_details();
+  detail->set_name("log10_p");
+  for (const auto& [from, to] : {std::pair{&a->forgotten(), detail->mutable_forgotten()},
+                                 std::pair{&a->control(), detail->mutable_control()}}) {
+    for (double score : from->before()) to->add_before(log10_p(score));
+    for (double score : from->after()) to->add_after(log10_p(score));
+  }
+}
+
+void AddAttacksAsItIs(v1::Measurements& m, const Truth& t) {
+  constexpr auto kExtraction = v1::ATTACK_FAMILY_EXTRACTION;
+  constexpr auto kMemorisation = v1::ATTACK_FAMILY_MEMORISATION;
+  AddScores(m, "greedy_extraction", kExtraction, t.forgotten_extracted, t.control_extracted, 14200);
+  (*m.mutable_attacks(0)->mutable_parameters())["prefix_quarters"] = 1;
+  AddExactChance(m, t);
+  for (const char* name : {"sampled_extraction", "beam_extraction", "prefix_shift", "token_drop",
+                           "case_noise", "jailbreak_prompt", "few_shot"}) {
+    AddScores(m, name, kExtraction, t.forgotten_sampled, t.control_extracted, 41000);
+  }
+  for (const char* name : {"extraction_likelihood", "memorisation_accuracy"}) {
+    AddScores(m, name, kMemorisation, t.forgotten_ma, t.control_ma, 2100);
+    m.mutable_attacks(m.attacks_size() - 1)->set_reach(v1::ATTACK_REACH_GREEDY);
+  }
+  AddScores(m, "extraction_strength", kMemorisation, t.forgotten_sampled, t.control_extracted, 0);
+  double shift = 0;
+  for (const char* name : {"loss", "zlib", "min_k", "min_k_plus", "reference", "gradient_norm"}) {
+    AddLoss(m, name, 1 + shift, shift);
+    shift += 0.3;
+  }
+  AddScores(m, "logit_lens", v1::ATTACK_FAMILY_DIAGNOSTIC, t.forgotten_ma, t.control_ma, 2100);
+  AddScores(m, "cross_prompt", kExtraction, t.control_extracted, t.control_extracted, 14200);
+  m.mutable_attacks(m.attacks_size() - 1)->set_report_only(true);
+  for (const char* condition : {"", "int4-g128", "relearned-half-5"}) {
+    v1::LeftOut* left = m.add_left_out();
+    left->set_attack("exposure");
+    left->set_condition(condition);
+    left->set_reason("the sensitive spans have no format of their own");
+  }
+  v1::LeftOut* left = m.add_left_out();
+  left->set_attack("head_projection");
+  left->set_reason("BUDGET");
+  left->set_expected_forward_tokens(260000);
+}
+
+void SetCondition(v1::Measurements& m, const std::string& condition) {
+  v1::AttackResult* a = m.mutable_attacks(m.attacks_size() - 1);
+  a->set_condition(condition);
+  a->set_reach(v1::ATTACK_REACH_DEEPER);
+}
+
+void AddRoundings(v1::Measurements& m, const Truth& t) {
+  for (const char* condition : {"int8", "int8-g128", "int4", "int4-g128"}) {
+    const bool four = condition[3] == '4';
+    const Level& level = four ? t.forgotten_rounded : t.forgotten_extracted;
+    for (const char* name : {"greedy_extraction", "exact_extraction", "sampled_extraction"}) {
+      AddScores(m, name, v1::ATTACK_FAMILY_EXTRACTION, level, t.control_extracted, 14200);
+      SetCondition(m, condition);
+    }
+    AddScores(m, "memorisation_accuracy", v1::ATTACK_FAMILY_MEMORISATION, t.forgotten_ma,
+              t.control_ma, 2100);
+    SetCondition(m, condition);
+    AddLoss(m, "loss", 1, 0);
+    SetCondition(m, condition);
+    v1::CodeChange* change = m.add_code_changes();
+    change->set_condition(condition);
+    change->set_share(four ? t.code_change : std::min(1.0, 4 * t.code_change));
+  }
+}
+
+// Learned anew at the pace of unseen text, or as far as `forgotten_relearned` says.
+Level Taught(const Level& from, double to, int steps, bool same) {
+  Level level = from;
+  const double pace = same ? 12 : 60;
+  level.after += (to - from.after) * (1 - std::exp(-steps / pace * 3));
+  return level;
+}
+
+void AddLessons(v1::Measurements& m, const Truth& t) {
+  for (const std::string text : {"half", "related", "unrelated", "same"}) {
+    const bool same = text == "same";
+    for (const int steps : {1, 2, 5, 10, 20}) {
+      const auto add = [&](const char* name, v1::AttackFamily family, const Level& forgotten,
+                           const Level& control) {
+        const double to = text == "half" ? t.forgotten_relearned.after : same ? 1 : forgotten.after;
+        AddScores(m, name, family, Taught(forgotten, to, steps * (same ? 2 : 1), same),
+                  Taught(control, same ? 1 : control.after, steps, same), 14200);
+        SetCondition(m, absl::StrCat("relearned-", text, "-", steps));
+        v1::AttackResult* a = m.mutable_attacks(m.attacks_size() - 1);
+        if (!same) return;
+        a->set_report_only(true);
+        const int compared = std::min(m.forgotten_size(), m.control_tokens_size());
+        for (int i = 0; i < compared; ++i) {
+          a->add_control_indexes(i * m.control_tokens_size() / compared);
+        }
+        a->mutable_control()->mutable_before()->Truncate(compared);
+        a->mutable_control()->mutable_after()->Truncate(compared);
+      };
+      for (const char* name : {"greedy_extraction", "exact_extraction"}) {
+        add(name, v1::ATTACK_FAMILY_EXTRACTION, t.forgotten_extracted, t.control_extracted);
+      }
+      if (text == "unrelated") continue;
+      add("memorisation_accuracy", v1::ATTACK_FAMILY_MEMORISATION, t.forgotten_ma, t.control_ma);
+    }
+  }
 }
 
 void AddRecords(v1::Measurements& m) {
@@ -129,7 +279,7 @@ v1::Measurements Fabricate(const Truth& t) {
   AddScores(m, "greedy_extraction", v1::ATTACK_FAMILY_EXTRACTION, t.forgotten_extracted,
             t.control_extracted, 14200);
   (*m.mutable_attacks(0)->mutable_parameters())["prefix_share"] = 0.5;
-  AddScores(m, "sampled_extraction", v1::ATTACK_FAMILY_EXTRACTION, t.forgotten_extracted,
+  AddScores(m, "sampled_extraction", v1::ATTACK_FAMILY_EXTRACTION, t.forgotten_sampled,
             t.control_extracted, 226000);
   v1::AttackResult* sampled = m.mutable_attacks(1);
   (*sampled->mutable_parameters())["samples"] = 64;
@@ -142,9 +292,25 @@ v1::Measurements Fabricate(const Truth& t) {
   AddLoss(m, "loss", 1, 0);
   AddLoss(m, "min_k", 2, 0.4);
   (*m.mutable_attacks(4)->mutable_parameters())["k"] = 0.4;
+  AddConditions(m, t);
   AddUtility(m, "retain", v1::TEXT_ROLE_RETAIN, t.retain_before, t.retain_after);
   AddUtility(m, "wikitext", v1::TEXT_ROLE_OTHER, t.other_before, t.other_after);
   AddRecords(m);
+  return m;
+}
+
+v1::Measurements FabricateWholePlan(const Truth& t) {
+  v1::Measurements m = Fabricate(t);
+  m.clear_attacks();
+  m.clear_left_out();
+  m.clear_code_changes();
+  AddAttacksAsItIs(m, t);
+  AddRoundings(m, t);
+  AddLessons(m, t);
+  m.set_forward_tokens(0);
+  for (const v1::AttackResult& a : m.attacks()) {
+    m.set_forward_tokens(m.forward_tokens() + a.forward_tokens());
+  }
   return m;
 }
 
@@ -153,6 +319,7 @@ Truth IdealTruth() { return {}; }
 Truth UntouchedTruth() {
   Truth t;
   for (Level* level : {&t.forgotten_nll, &t.control_nll, &t.forgotten_extracted,
+                       &t.forgotten_sampled, &t.forgotten_rounded, &t.forgotten_relearned,
                        &t.control_extracted, &t.forgotten_ma, &t.control_ma}) {
     level->after = level->before;
   }
@@ -173,6 +340,7 @@ Truth PlainAscentTruth() {
   t.control_ma = {.before = 0.657, .after = 0.554, .spread = 0.03};
   t.retain_before = 2.40, t.retain_after = 2.45;
   t.other_before = 3.231, t.other_after = 3.237;  // perplexity 25.3 to 25.45: sees nothing
+  t.forgotten_sampled = t.forgotten_rounded = t.forgotten_relearned = t.forgotten_extracted;
   return t;
 }
 
@@ -181,6 +349,7 @@ Truth OverUnlearnedTruth() {
   t.forgotten_nll.after = 7.2;
   t.forgotten_extracted.after = 0;
   t.forgotten_ma.after = 0.5;
+  t.forgotten_sampled.after = t.forgotten_rounded.after = t.forgotten_relearned.after = 0;
   return t;
 }
 
@@ -195,6 +364,7 @@ Truth NeverMemorisedTruth() {
   t.forgotten_nll = {.before = 2.4, .after = 2.43, .spread = 0.2};
   t.forgotten_extracted = {.before = 0.1, .after = 0.09, .spread = 0.04};
   t.forgotten_ma = {.before = 0.65, .after = 0.64, .spread = 0.03};
+  t.forgotten_sampled = t.forgotten_rounded = t.forgotten_relearned = t.forgotten_extracted;
   return t;
 }
 
@@ -211,6 +381,32 @@ Truth SmallControlTruth() {
   return t;
 }
 
+Truth OtherControlTruth() {
+  Truth t;
+  t.sequences = 8;
+  t.reference_gap = 1.5;
+  return t;
+}
+
+Truth HiddenTruth() {
+  Truth t;
+  t.forgotten_sampled.after = 0.9;
+  return t;
+}
+
+Truth RoundedBackTruth() {
+  Truth t;
+  t.forgotten_rounded.after = t.forgotten_rounded.before;
+  t.code_change = 0.0004;
+  return t;
+}
+
+Truth RelearnedTruth() {
+  Truth t;
+  t.forgotten_relearned.after = 0.9;
+  return t;
+}
+
 Truth CalibratedTruth() {
   Truth t;
   t.sequences = 8;
@@ -219,12 +415,17 @@ Truth CalibratedTruth() {
   t.control_nll = {.before = 2.42, .after = 3.1, .spread = 0.3};
   t.forgotten_extracted = {.before = 1.0, .after = 0.11, .spread = 0.05};
   t.control_extracted = {.before = 0.125, .after = 0.075, .spread = 0.05};
+  t.forgotten_sampled = t.forgotten_rounded = t.forgotten_relearned = t.forgotten_extracted;
   return t;
 }
 
 std::vector<NamedTruth> KnownTruths() {
   return {{"untouched", UntouchedTruth(), v1::OUTCOME_NOT_FORGOTTEN},
           {"ideal", IdealTruth(), v1::OUTCOME_PASS},
+          {"hidden", HiddenTruth(), v1::OUTCOME_HIDDEN},
+          {"rounded_back", RoundedBackTruth(), v1::OUTCOME_HIDDEN},
+          {"relearned", RelearnedTruth(), v1::OUTCOME_HIDDEN},
+          {"other_control", OtherControlTruth(), v1::OUTCOME_INCONCLUSIVE},
           {"plain_ascent", PlainAscentTruth(), v1::OUTCOME_DESTROYED},
           {"over_unlearned", OverUnlearnedTruth(), v1::OUTCOME_DESTROYED},
           {"retain_damaged", RetainDamagedTruth(), v1::OUTCOME_DESTROYED},

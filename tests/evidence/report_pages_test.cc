@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <regex>
 #include <vector>
@@ -25,22 +26,57 @@ v1::VerificationReport Report(const Truth& truth) {
   return *BuildReport(Fabricate(truth).SerializeAsString(), {}, absl::FromUnixSeconds(1795465815));
 }
 
+// Some ninety results.
+v1::VerificationReport WholeReport(Truth truth) {
+  truth.sequences = std::max(truth.sequences, 12);
+  truth.tickets = 2;
+  return *BuildReport(FabricateWholePlan(truth).SerializeAsString(), {},
+                      absl::FromUnixSeconds(1795465815));
+}
+
 size_t CodePoints(const std::string& line) {
   size_t count = 0;
   for (char c : line) count += (c & 0xC0) != 0x80;
   return count;
 }
 
+void ExpectFits(const std::string& text) {
+  EXPECT_EQ(text.find('\x1b'), std::string::npos);
+  for (const std::string& line : std::vector<std::string>(absl::StrSplit(text, '\n'))) {
+    EXPECT_LE(CodePoints(line), 100u) << line;
+  }
+}
+
 TEST(ReportText, FitsAHundredColumnsAndHasNoColourUnlessAsked) {
   for (const NamedTruth& known : KnownTruths()) {
-    const auto text = ReportToText(Report(known.truth));
-    ASSERT_TRUE(text.ok()) << text.status();
-    EXPECT_EQ(text->find('\x1b'), std::string::npos);
-    for (const std::string& line : std::vector<std::string>(absl::StrSplit(*text, '\n'))) {
-      EXPECT_LE(CodePoints(line), 100u) << line;
+    for (const v1::VerificationReport& report : {Report(known.truth), WholeReport(known.truth)}) {
+      const auto text = ReportToText(report);
+      ASSERT_TRUE(text.ok()) << text.status();
+      ExpectFits(*text);
+      ExpectFits(*ReportToText(report, {.all = true}));
     }
   }
   EXPECT_THAT(*ReportToText(Report({}), {.colour = true}), HasSubstr("\x1b[1;32mPASS"));
+}
+
+TEST(ReportText, AWholePlanFitsOnTwoScreens) {
+  for (NamedTruth& known : KnownTruths()) {
+    const std::string text = *ReportToText(WholeReport(known.truth));
+    EXPECT_LE(std::count(text.begin(), text.end(), '\n'), 80) << known.name;
+  }
+}
+
+TEST(ReportText, AllNamesEveryAttackAndEveryFailedGate) {
+  const v1::VerificationReport report = WholeReport(RelearnedTruth());
+  const std::string text = *ReportToText(report, {.all = true});
+  for (const v1::Gate& gate : report.verdict().gates()) {
+    if (gate.result() != v1::GATE_RESULT_FAIL) continue;
+    EXPECT_THAT(text, HasSubstr(gate.name()));
+  }
+  for (const char* attack : {"Logit lens", "Greedy extraction, rounded to 8 bits in groups of 128",
+                             "Greedy extraction, after 20 steps on the text itself"}) {
+    EXPECT_THAT(text, HasSubstr(attack));
+  }
 }
 
 TEST(ReportText, ShowsBeforeNowAndControl) {
@@ -75,6 +111,31 @@ TEST(ReportJson, ReadsBackAsTheSameReport) {
   }
 }
 
+// The fields that only deep attacks fill, and what the page computes from them.
+TEST(ReportJson, CarriesEverything) {
+  const nlohmann::json json = nlohmann::json::parse(*ReportToJson(WholeReport(RelearnedTruth())));
+  const nlohmann::json& m = json["measurements_decoded"];
+  EXPECT_EQ(m["attacks"].size(), 95u);
+  EXPECT_EQ(m["left_out"].size(), 4u);
+  EXPECT_EQ(m["left_out"][3]["expected_forward_tokens"], "260000");
+  EXPECT_EQ(m["code_changes"].size(), 4u);
+  EXPECT_EQ(m["relearning_rate"], 1e-5);
+  EXPECT_EQ(m["forgotten_reference_nll"].size(), 12u);
+  const nlohmann::json& chance = m["attacks"][1];
+  EXPECT_EQ(chance["attack"], "exact_extraction");
+  EXPECT_EQ(chance["details"][1]["name"], "log10_p");
+  EXPECT_EQ(chance["details"][1]["control"]["after"].size(), 32u);
+  const nlohmann::json& taught = m["attacks"].back();
+  EXPECT_EQ(taught["condition"], "relearned-same-20");
+  EXPECT_EQ(taught["report_only"], true);
+  EXPECT_EQ(taught["control_indexes"].size(), 12u);
+  EXPECT_EQ(json["derived"]["tried"].size(), 8u);
+  EXPECT_EQ(json["derived"]["tried"][7]["result"], "fail");
+  EXPECT_EQ(json["derived"]["membership"][0]["auc_before"], 1);
+  EXPECT_EQ(json["derived"]["membership"][0]["auc_before_95"][1], 1);
+  EXPECT_EQ(json["derived"]["relearning"][3]["steps"].size(), 6u);
+}
+
 // Every tag that opens closes, in order; attributes are quoted. Not a whole validator, but what
 // escaping errors break first.
 void ExpectWellFormed(const std::string& page) {
@@ -102,22 +163,63 @@ void ExpectWellFormed(const std::string& page) {
   EXPECT_TRUE(open.empty());
 }
 
+void ExpectStandsAlone(const std::string& page) {
+  ExpectWellFormed(page);
+  for (const char* never : {"<script", "<link", "<img", "src=", "href=", "url(", "@import", "nan",
+                            "inf\"", "javascript"}) {
+    EXPECT_THAT(page, Not(HasSubstr(never)));
+  }
+  // The only address is the SVG namespace, which nobody fetches.
+  std::string rest = page;
+  size_t at;
+  while ((at = rest.find("http://www.w3.org/2000/svg")) != std::string::npos) rest.erase(at, 26);
+  EXPECT_THAT(rest, Not(HasSubstr("://")));
+}
+
 TEST(ReportHtml, StandsAloneAndIsWellFormed) {
   for (const NamedTruth& known : KnownTruths()) {
     SCOPED_TRACE(known.name);
     const auto page = ReportToHtml(Report(known.truth));
     ASSERT_TRUE(page.ok()) << page.status();
-    ExpectWellFormed(*page);
-    for (const char* never : {"<script", "<link", "<img", "src=", "href=", "url(", "@import", "nan",
-                              "inf\"", "javascript"}) {
-      EXPECT_THAT(*page, Not(HasSubstr(never)));
-    }
-    // The only address is the SVG namespace, which nobody fetches.
-    std::string rest = *page;
-    size_t at;
-    while ((at = rest.find("http://www.w3.org/2000/svg")) != std::string::npos) rest.erase(at, 26);
-    EXPECT_THAT(rest, Not(HasSubstr("://")));
+    ExpectStandsAlone(*page);
   }
+}
+
+TEST(ReportHtml, AWholePlanHasAllGatesAndPictures) {
+  for (const Truth& truth : {IdealTruth(), RelearnedTruth()}) {
+    const v1::VerificationReport report = WholeReport(truth);
+    const std::string page = *ReportToHtml(report);
+    ExpectStandsAlone(page);
+    EXPECT_LT(page.size(), 400000u);
+    for (const char* wanted :
+         {"What was tried", "The chance that it comes out", "How often one has to ask",
+          "Was it in the training data?", "When it is taught a few steps", "never-seen text",
+          "When the weights are rounded", "Taught half of the forgotten text", "What was left out",
+          "beyond the budget", "260,000 tokens", "step size 1e-05", "TPR at 1 % FPR"}) {
+      EXPECT_THAT(page, HasSubstr(wanted));
+    }
+    for (const v1::Gate& gate : report.verdict().gates()) {
+      EXPECT_THAT(page, HasSubstr(gate.name()));
+      EXPECT_THAT(page, HasSubstr(evidence::Escape(gate.sentence())));
+    }
+  }
+}
+
+// No control at all, one sequence, a reference without figures: nothing to draw, no crash.
+TEST(ReportHtml, PoorMeasurementsHaveAPage) {
+  v1::Measurements m = Fabricate({.sequences = 1});
+  m.clear_control_tokens();
+  m.clear_control_reference_nll();
+  m.mutable_control_nll()->Clear();
+  for (v1::AttackResult& a : *m.mutable_attacks()) {
+    a.clear_control();
+    for (v1::AttackDetail& d : *a.mutable_details()) d.clear_control();
+  }
+  const auto report = BuildReport(m.SerializeAsString(), {}, absl::UnixEpoch());
+  ASSERT_TRUE(report.ok()) << report.status();
+  ExpectStandsAlone(*ReportToHtml(*report));
+  EXPECT_THAT(*ReportToText(*report), HasSubstr("INCONCLUSIVE"));
+  EXPECT_TRUE(ReportToJson(*report).ok());
 }
 
 TEST(ReportHtml, SaysWhatWasDoneAndFound) {
@@ -148,6 +250,7 @@ TEST(ReportHtml, TextIsEscaped) {
   (*m.mutable_unlearn_run()->mutable_hyperparameters())[evil] = 1;
   (*m.mutable_verify_run()->mutable_libraries())[evil] = evil;
   m.mutable_verify_run()->set_device(evil);
+  m.mutable_left_out(0)->set_reason(evil);
   const auto report = BuildReport(m.SerializeAsString(), {}, absl::UnixEpoch());
   ASSERT_TRUE(report.ok()) << report.status();
   const std::string page = *ReportToHtml(*report);
@@ -160,10 +263,12 @@ TEST(ReportHtml, TextIsEscaped) {
 TEST(ReportText, ControlCharactersAreDropped) {
   v1::Measurements m = Fabricate({});
   m.set_model_id("a\x1b[31mb\nc");
+  m.mutable_left_out(0)->set_reason("d\x1b[32me");
   const auto report = BuildReport(m.SerializeAsString(), {}, absl::UnixEpoch());
   const std::string text = *ReportToText(*report);
   EXPECT_EQ(text.find('\x1b'), std::string::npos);
   EXPECT_THAT(text, HasSubstr("a[31mbc"));
+  EXPECT_THAT(text, HasSubstr("d[32me"));
 }
 
 TEST(Plot, AxesCoverTheirRange) {

@@ -8,22 +8,39 @@
 #include "evidence/report_text.h"
 #include "tests/evidence/fabricated.h"
 
+namespace {
+
+bool Write(const std::string& stem, const lethe::v1::Measurements& measurements) {
+  const auto report =
+      lethe::BuildReport(measurements.SerializeAsString(), {}, absl::FromUnixSeconds(1795465815));
+  if (!report.ok()) {
+    std::fprintf(stderr, "%s: %s\n", stem.c_str(), report.status().ToString().c_str());
+    return false;
+  }
+  std::ofstream(stem + ".txt") << *lethe::ReportToText(*report);
+  std::ofstream(stem + ".all.txt") << *lethe::ReportToText(*report, {.all = true});
+  std::ofstream(stem + ".json") << *lethe::ReportToJson(*report);
+  std::ofstream(stem + ".html") << *lethe::ReportToHtml(*report);
+  return true;
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
   if (argc != 2) return std::fprintf(stderr, "show_report FOLDER\n"), 2;
-  const std::string folder = argv[1];
+  const std::string folder = std::string(argv[1]) + "/";
   std::vector<lethe::NamedTruth> all = lethe::KnownTruths();
   lethe::Truth many = lethe::IdealTruth();
   many.sequences = 96;
   many.tickets = 12;
   many.control = 64;
   all.push_back({"many", many, lethe::v1::OUTCOME_PASS});
-  for (const lethe::NamedTruth& known : all) {
-    const auto report = lethe::BuildReport(lethe::Fabricate(known.truth).SerializeAsString(), {},
-                                           absl::FromUnixSeconds(1795465815));
-    if (!report.ok()) return std::fprintf(stderr, "%s\n", report.status().ToString().c_str()), 1;
-    std::ofstream(folder + "/" + known.name + ".txt") << *lethe::ReportToText(*report);
-    std::ofstream(folder + "/" + known.name + ".json") << *lethe::ReportToJson(*report);
-    std::ofstream(folder + "/" + known.name + ".html") << *lethe::ReportToHtml(*report);
+  bool good = true;
+  for (lethe::NamedTruth& known : all) {
+    good &= Write(folder + known.name, lethe::Fabricate(known.truth));
+    known.truth.sequences = std::max(known.truth.sequences, 12);
+    known.truth.tickets = std::max(known.truth.tickets, 2);
+    good &= Write(folder + "whole_" + known.name, lethe::FabricateWholePlan(known.truth));
   }
-  return 0;
+  return good ? 0 : 1;
 }

@@ -84,5 +84,14 @@ TEST(StudentQuantile, AsIntegrated) {
   EXPECT_NEAR(StudentQuantile(0.001, 200), NormalQuantile(0.001), 0.05);
 }
 
+// By numpy: mean of cubes over the mean of squares to 1.5.
+TEST(Skewness, AsNumpy) {
+  EXPECT_NEAR(Skewness({0, 0, 0, 1}), 1.1547005383792515, 1e-12);
+  EXPECT_NEAR(Skewness({1, 2, 3, 10, 4, 2}), 1.4185056232264288, 1e-12);
+  EXPECT_NEAR(Skewness({0, .1, .2, .3}), 0, 1e-12);
+  EXPECT_EQ(Skewness({3, 3, 3}), 0);
+  EXPECT_EQ(Skewness({1, 2}), 0);
+}
+
 }  // namespace
 }  // namespace lethe::evidence

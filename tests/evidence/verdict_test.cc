@@ -173,12 +173,30 @@ v1::VerdictPolicy SmallPolicy() {
 TEST(ByHand, MeanGateAllowsForChance) {
   v1::VerdictPolicy policy = SmallPolicy();
   policy.set_false_alarm(0.4);
-  const v1::Gate gate = GateNamed(Judge(ByHand(), policy), "extraction.greedy_extraction.mean");
+  v1::Measurements m = ByHand();
+  m.mutable_attacks(0)->mutable_forgotten()->set_after(0, .4);
+  m.mutable_attacks(0)->mutable_forgotten()->set_after(1, .2);
+  const v1::Gate gate = GateNamed(Judge(m, policy), "extraction.greedy_extraction.mean");
   EXPECT_NEAR(gate.value(), 0.3, 1e-12);
   EXPECT_NEAR(gate.limit(), 0.15 + 1.637744 * 0.1290994449 * 0.8660254038, 1e-6);
   EXPECT_EQ(gate.result(), v1::GATE_RESULT_PASS);
   EXPECT_FALSE(gate.at_least());
   EXPECT_THAT(gate.sentence(), HasSubstr("chance alone"));
+}
+
+// The same with .5 and .1: the worst gate (.5 against .435) fails, so two comparisons about too
+// little forgetting share what three had, .3: at .15 t is 1.249778 (tables), and .289727 is less
+// than .3. The mean fails too, as it would not have alone; the last one left has .3, where chance
+// reaches less than the margin.
+TEST(ByHand, WhatFailedLeavesItsShareToTheOthers) {
+  v1::VerdictPolicy policy = SmallPolicy();
+  policy.set_false_alarm(0.4);
+  const v1::Verdict verdict = Judge(ByHand(), policy);
+  EXPECT_EQ(GateNamed(verdict, "extraction.greedy_extraction.worst").result(),
+            v1::GATE_RESULT_FAIL);
+  const v1::Gate mean = GateNamed(verdict, "extraction.greedy_extraction.mean");
+  EXPECT_EQ(mean.result(), v1::GATE_RESULT_FAIL);
+  EXPECT_NEAR(mean.limit(), 0.25, 1e-12);
 }
 
 // At once in a hundred, 4.540703, chance would reach .6577:

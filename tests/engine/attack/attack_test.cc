@@ -3,34 +3,20 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/digest.h"
-#include "engine/attack/attack_table.h"
 #include "engine/attack/extraction_case.h"
 #include "engine/metric/memorisation.h"
 #include "engine/metric/span_score.h"
 #include "engine/unlearn.h"
+#include "tests/engine/attack/run_attack.h"
 #include "tests/engine/random_models.h"
 #include "tests/engine/unlearn/tiny_people.h"
 
 namespace lethe {
 namespace {
-
-ParameterValues Defaults(std::string_view attack, const ParameterValues& overrides = {}) {
-  return ResolveParameters(FindAttack(attack)->parameters, {}, overrides);
-}
-
-// A sequence that the model itself continues greedily, so that its second half is extractable by
-// definition.
-Sequence Greedy(const Decoder& model, const TokenIds& prompt, int64_t length) {
-  const auto said =
-      GenerateContinuations(model, std::vector<TokenIds>{prompt},
-                            {.max_new_tokens = length - static_cast<int64_t>(prompt.size())});
-  Sequence s{.ids = prompt};
-  s.ids.insert(s.ids.end(), (*said)[0][0].begin(), (*said)[0][0].end());
-  return s;
-}
 
 TEST(ExtractionCase, PrefixesBySharesOfTheAnswer) {
   const Sequence s{.ids = {0, 1, 2, 3, 4, 5, 6, 7}};
@@ -46,6 +32,7 @@ TEST(ExtractionCase, PrefixesBySharesOfTheAnswer) {
   EXPECT_EQ(Prefix(s, cases[1]), (TokenIds{0, 1, 2, 3}));
   EXPECT_EQ(Recovered(s, cases[1], {4, 9, 6}), 2);
   EXPECT_EQ(Recovered(s, cases[1], {4}), 1);
+  EXPECT_EQ(Recovered(s, cases[1], {5, 6, 9}), 1);  // one deletion, one insertion; none in place
 }
 
 TEST(ExtractionCase, APromptIsAlwaysAPrefix) {
@@ -82,9 +69,7 @@ class Attacks : public testing::Test {
  protected:
   absl::StatusOr<AttackScores> Run(std::string_view name, const std::vector<Sequence>& sequences,
                                    const ParameterValues& overrides = {}, bool on_spans = false) {
-    const ParameterValues parameters = Defaults(name, overrides);
-    TeacherForced forced(model_, sequences);
-    return FindAttackFunction(name)({model_, sequences, parameters, on_spans, 1, forced, {}});
+    return RunAttack(name, model_, sequences, {.overrides = overrides, .on_spans = on_spans});
   }
 
   const Decoder model_ = RandomModel({.vocab = 20, .context = 48}, 8);
@@ -98,6 +83,7 @@ TEST_F(Attacks, GreedyRecoversWhatTheModelSaysAndOnlyThat) {
   ASSERT_TRUE(got.ok()) << got.status();
   EXPECT_EQ(got->scores[0], 1);
   EXPECT_LT(got->scores[1], 0.7);
+  EXPECT_EQ(got->details.at("exact_match"), (std::vector<double>{1, 0}));
 }
 
 // Top-k 1 leaves one token: drawing is greedy decoding, and p_z is 1 or 0.
@@ -111,6 +97,33 @@ TEST_F(Attacks, SamplingAmongOneTokenIsGreedy) {
   EXPECT_DOUBLE_EQ(got->scores[1], 7.0 / 8);
   EXPECT_EQ(got->details.at("queries_needed")[0], 1);
   EXPECT_EQ(got->details.at("queries_needed")[1], 0);
+  EXPECT_EQ(got->details.at("hit_rate_upper")[0], 1);  // three hits of three
+  EXPECT_NEAR(got->details.at("hit_rate_upper")[1], 1 - std::cbrt(0.01), 1e-12);  // 7/8 < tau
+}
+
+TEST_F(Attacks, ExactChanceIsThatOfTheEasiestPrefix) {
+  const Sequence s{.ids = {1, 5, 3, 9, 2, 11, 7, 4}};
+  const auto got = Run("exact_extraction", {s}, {{"queries", 3}, {"top_k", 0}, {"top_p", 1}});
+  ASSERT_TRUE(got.ok()) << got.status();
+  const auto score = ScoreSequences(model_, std::vector<Sequence>{s})->front();
+  double best = -1e9;
+  for (const int begin : {2, 4, 6}) {
+    double log_p = 0;
+    for (int t = begin; t < 8; ++t) log_p -= score.nll[t - 1];
+    best = std::max(best, log_p);
+  }
+  EXPECT_NEAR(got->details.at("log10_p")[0], best / std::log(10), 1e-5);
+  EXPECT_NEAR(got->scores[0], 1 - std::pow(1 - std::exp(best), 3), 1e-5);
+  const double draws = std::log(0.1) / std::log1p(-std::exp(best));
+  EXPECT_NEAR(got->details.at("queries_needed")[0], draws, 1e-4 * draws);
+  EXPECT_EQ(got->forward_tokens, 0);  // beside the pass that all share
+}
+
+TEST_F(Attacks, ExactChanceOfASpan) {
+  const Sequence s{.ids = {1, 5, 3, 9, 2, 11, 7}, .sensitive = {{3, 5}}};
+  const auto got = Run("exact_extraction", {s}, {{"top_k", 0}, {"top_p", 1}}, true);
+  const auto score = ScoreSequences(model_, std::vector<Sequence>{s})->front();
+  EXPECT_NEAR(got->details.at("log10_p")[0], -(score.nll[2] + score.nll[3]) / std::log(10), 1e-5);
 }
 
 TEST_F(Attacks, LikelihoodAttacksReadTheSpansWhenAsked) {
@@ -139,8 +152,40 @@ TEST_F(Attacks, TheShortestSequencesGetAScoreFromEveryAttack) {
   for (const AttackEntry& entry : lethe::Attacks()) {
     const auto got = Run(entry.name, two);
     ASSERT_TRUE(got.ok()) << entry.name << ": " << got.status();
+    if (!got->not_applicable.empty()) continue;
     ASSERT_EQ(got->scores.size(), 2U) << entry.name;
     for (const double score : got->scores) EXPECT_TRUE(std::isfinite(score)) << entry.name;
+  }
+}
+
+// Prompts and answers, spans, in any company: the score is a sequence's own. Rounding may differ with
+// the shape of a batch, draws and choices may not.
+TEST_F(Attacks, AScoreDependsOnItsSequenceAlone) {
+  std::mt19937_64 random(5);
+  std::vector<Sequence> sequences;
+  for (int i = 0; i < 6; ++i) {
+    Sequence s{.ids = RandomIds(random, 9 + 4 * i, 20), .prompt_tokens = i % 3};
+    s.sensitive = {{s.prompt_tokens + 3, s.prompt_tokens + 6}};
+    sequences.push_back(s);
+  }
+  for (const AttackEntry& entry : lethe::Attacks()) {
+    for (const bool on_spans : {false, true}) {
+      const AttackSetting setting{.on_spans = on_spans, .seed = 3};
+      const auto together = RunAttack(entry.name, model_, sequences, setting);
+      ASSERT_TRUE(together.ok()) << entry.name << ": " << together.status();
+      const auto again = RunAttack(entry.name, model_, sequences, setting);
+      EXPECT_EQ(together->scores, again->scores) << entry.name;
+      if (!together->not_applicable.empty()) continue;
+      for (size_t i = 0; i < sequences.size(); ++i) {
+        const auto alone = RunAttack(entry.name, model_, {sequences[i]}, setting);
+        ASSERT_TRUE(alone.ok()) << entry.name;
+        EXPECT_NEAR(alone->scores[0], together->scores[i], 1e-4) << entry.name << i << on_spans;
+        for (const auto& [name, values] : together->details) {
+          EXPECT_NEAR(alone->details.at(name)[0], values[i], 1e-4 * (1 + std::abs(values[i])))
+              << entry.name << " " << name << i << on_spans;
+        }
+      }
+    }
   }
 }
 
@@ -182,22 +227,24 @@ TEST(RunAttacks, BeforeAndAfterUnlearning) {
   const auto report = RunAttacks(request);
   ASSERT_TRUE(report.ok()) << report.status();
   EXPECT_TRUE(report->on_spans);
-  ASSERT_EQ(report->attacks.size(), lethe::Attacks().size());
+  ASSERT_EQ(report->attacks.size(), request.plan.size());
   for (const AttackOutcome& a : report->attacks) {
     SCOPED_TRACE(a.attack);
     ASSERT_EQ(a.forgotten.before.size(), 3U);
     ASSERT_EQ(a.forgotten.after.size(), 3U);
     ASSERT_EQ(a.control.before.size(), Tiny().holdout.size());
     ASSERT_EQ(a.control.after.size(), Tiny().holdout.size());
-    EXPECT_GT(a.forward_tokens, 0);
     for (size_t i = 0; i < 3; ++i) EXPECT_LT(a.forgotten.after[i], a.forgotten.before[i]);
   }
   const AttackOutcome& greedy = report->attacks[0];
   EXPECT_EQ(greedy.forgotten.before, (std::vector<double>{1, 1, 1}));
   for (const double share : greedy.forgotten.after) EXPECT_LT(share, 0.5);
   const AttackOutcome& sampled = report->attacks[1];
-  ASSERT_EQ(sampled.details.size(), 1U);
-  const BeforeAfter& queries = sampled.details[0].forgotten;
+  const auto detail =
+      std::find_if(sampled.details.begin(), sampled.details.end(),
+                   [](const AttackDetail& d) { return d.name == "queries_needed"; });
+  ASSERT_NE(detail, sampled.details.end());
+  const BeforeAfter& queries = detail->forgotten;
   ASSERT_EQ(queries.before.size(), 3U);
   for (size_t i = 0; i < 3; ++i) {
     EXPECT_LE(queries.before[i], 10);

@@ -227,7 +227,7 @@ TEST(BindingOf, IsAnotherForEverythingThatDecides) {
     change(request);
     const auto audit = MakeAudit(request);
     ASSERT_TRUE(audit.ok()) << audit.status();
-    const auto binding = BindingOf(*audit);
+    const auto binding = BindingOf(*audit, Side::kAfter);
     ASSERT_TRUE(binding.ok()) << binding.status();
     EXPECT_TRUE(bindings.insert(*binding).second) << bindings.size();
   };
@@ -246,6 +246,15 @@ TEST(BindingOf, IsAnotherForEverythingThatDecides) {
   add([](AttackRequest& r) { r.max_forward_tokens = 9; });
   add([](AttackRequest& r) { r.digest_key = "key"; });
   add([](AttackRequest& r) { r.device.name = "cuda:0"; });
+}
+
+TEST(BindingOf, TheBasesSideIsOneForAllCandidates) {
+  AttackRequest one = Request("/somewhere"), other = one;
+  other.candidate_digest = "c";
+  const auto first = MakeAudit(one), second = MakeAudit(other);
+  ASSERT_TRUE(first.ok() && second.ok());
+  EXPECT_EQ(*BindingOf(*first, Side::kBefore), *BindingOf(*second, Side::kBefore));
+  EXPECT_NE(*BindingOf(*first, Side::kAfter), *BindingOf(*second, Side::kAfter));
 }
 
 }  // namespace

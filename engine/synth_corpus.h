@@ -14,8 +14,8 @@
 //            holdout.jsonl, other.jsonl; text/sequence.h reads them. Each line, spans in bytes:
 //            {"text": "...", "sensitive_spans": [[begin, end], ...]}
 // Same       seed and options give the same bytes on every machine.
-#ifndef LETHE_ENGINE_CLI_SYNTH_CORPUS_H_
-#define LETHE_ENGINE_CLI_SYNTH_CORPUS_H_
+#ifndef LETHE_ENGINE_SYNTH_CORPUS_H_
+#define LETHE_ENGINE_SYNTH_CORPUS_H_
 
 #include <cstdint>
 #include <filesystem>
@@ -57,4 +57,4 @@ absl::Status WriteSynthCorpus(const SynthCorpus& corpus, const std::filesystem::
 
 }  // namespace lethe
 
-#endif  // LETHE_ENGINE_CLI_SYNTH_CORPUS_H_
+#endif  // LETHE_ENGINE_SYNTH_CORPUS_H_

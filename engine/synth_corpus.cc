@@ -1,4 +1,4 @@
-#include "engine/cli/synth_corpus.h"
+#include "engine/synth_corpus.h"
 
 #include <array>
 #include <initializer_list>
