@@ -24,8 +24,9 @@ enum class Own {
   kContinues,  // draws or beams from one prefix
   kRollsOut,   // EL
   kRollsOutSpans,
-  kRanks,   // reads alternatives of the first span
-  kSlopes,  // a backward pass a sequence
+  kRanks,        // reads alternatives of the first span
+  kReadsLayers,  // a pass of its own
+  kSlopes,       // a backward pass a sequence
 };
 
 struct CostRow {
@@ -43,6 +44,7 @@ constexpr CostRow kCosts[] = {
     {"extraction_likelihood", false, Own::kRollsOut},
     {"span_extraction_likelihood", true, Own::kRollsOutSpans},
     {"exposure", false, Own::kRanks},
+    {"logit_lens", false, Own::kReadsLayers},
     {"gradient_norm", false, Own::kSlopes},
 };
 
@@ -109,12 +111,16 @@ AttackCost OwnCost(const PlannedAttack& attack, const TextSize& size, bool on_sp
       rolls = size.span_tokens * MeanLength(size) / 2;
       break;
     case Own::kRanks: {
-      const double span = size.spans > 0 ? size.span_tokens / size.spans : 0;
-      const double ranked = std::min(span, Get(attack.values, "max_span_tokens", 16));
+      if (size.spans == 0) break;  // there is nothing to rank
+      const double ranked =
+          std::min(size.span_tokens / size.spans, Get(attack.values, "max_span_tokens", 16));
       cost.read =
           size.tokens / 2 + size.span_sequences * Get(attack.values, "alternatives", 1000) * ranked;
       break;
     }
+    case Own::kReadsLayers:
+      cost.read = size.tokens;
+      break;
     case Own::kSlopes:
       cost.taught = size.tokens;
       break;

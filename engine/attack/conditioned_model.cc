@@ -61,7 +61,8 @@ ConditionedModel::ConditionedModel(const Decoder& model, const Audit& audit, con
   const auto add = [&](std::span<const Sequence> sequences, const std::vector<double>& base,
                        std::span<const size_t> indexes) {
     Part& part = parts_.emplace_back(
-        Part{sequences, TeacherForced(model_, sequences, schemes), std::vector<double>()});
+        Part{sequences, TeacherForced(model_, sequences, schemes, /*kept_bytes=*/0),
+             std::vector<double>()});
     if (base.empty()) return;
     for (const size_t i : indexes) part.base_nll.push_back(base[i]);
   };

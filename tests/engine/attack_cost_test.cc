@@ -78,17 +78,24 @@ TEST(AttackCost, WhatIsTaughtDependsOnTheText) {
   EXPECT_DOUBLE_EQ(taught("relearned-unrelated-1"), 0);         // there are none
 }
 
-TEST(AttackCost, EveryAttackOfThePlansCostsSomethingOrSharesAPass) {
+TEST(AttackCost, EveryAttackOfThePlansCostsSomethingByItself) {
+  AuditSize size = Small();
+  for (TextSize* text : {&size.forgotten, &size.control}) {
+    text->spans = text->span_sequences = text->sequences;
+    text->span_tokens = 4 * text->spans;
+  }
+  size.others = size.retain;
   for (const PlanEntry& plan : Plans()) {
     for (const PlanRow& row : plan.rows) {
-      const AttackEntry* entry = FindAttack(row.attack);
-      const AttackCost cost =
-          CostOfAudit(std::vector<PlannedAttack>{{std::string(row.attack),
-                                                  ResolveParameters(entry->parameters, {}, {})}},
-                      Small())[0];
-      EXPECT_TRUE(cost.ForwardTokens() > 0) << row.attack;
+      const PlannedAttack attack = {std::string(row.attack),
+                                    ResolveParameters(FindAttack(row.attack)->parameters, {}, {}),
+                                    std::string(row.condition)};
+      const AttackCost cost = CostOfAudit(std::vector<PlannedAttack>{attack}, size)[0];
+      EXPECT_GT(cost.ForwardTokens(), 0) << row.attack << "@" << row.condition;
     }
   }
+  // Without spans there is nothing to rank.
+  EXPECT_EQ(Tokens({{"exposure", {}}})[0], 0);
 }
 
 }  // namespace
