@@ -121,6 +121,7 @@ void Harness::Start() {
   deletion = v1::DeletionService::NewStub(channel);
   models = v1::ModelService::NewStub(channel);
   work = v1::WorkService::NewStub(channel);
+  verifier = v1::VerifierService::NewStub(channel);
 }
 
 void Harness::Stop() { server.reset(); }
