@@ -38,6 +38,7 @@ struct AuditOptions {
   int64_t max_forward_tokens = 0;
   uint64_t seed = 0;
   std::string out_file, html_file;
+  bool all = false;  // every attack
 };
 
 // "greedy_extraction" or "greedy_extraction@int4".
@@ -135,7 +136,7 @@ absl::StatusOr<int> Audit(Cli& cli, const AuditOptions& options) {
     cli.out() << json << (json.empty() || json.back() != '\n' ? "\n" : "");
   } else {
     LETHE_ASSIGN_OR_RETURN(const std::string text,
-                           ReportToText(report, {.colour = cli.io().colour}));
+                           ReportToText(report, {.colour = cli.io().colour, .all = options.all}));
     cli.out() << text;
   }
   if (!options.out_file.empty()) {
@@ -180,6 +181,7 @@ void AddAudit(Cli& cli) {
   command->add_option("--out", options->out_file,
                       "Write the report, for `lethe report check FILE`");
   command->add_option("--html", options->html_file, "Write a page with plots that stands alone");
+  command->add_flag("--all", options->all, "Show every attack, ticket and failed gate");
   cli.OnRun(command, [options](Cli& cli) { return Audit(cli, *options); });
 }
 

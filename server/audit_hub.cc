@@ -3,6 +3,7 @@
 #include <lethe/v1/verifier_service.pb.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <set>
 #include <utility>
 
@@ -10,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/digest.h"
 #include "base/log.h"
+#include "base/model_layout.h"
 #include "evidence/report.h"
 #include "server/convert.h"
 #include "server/errors.h"
@@ -17,6 +19,8 @@
 
 namespace lethe {
 namespace {
+
+namespace fs = std::filesystem;
 
 // Keys of WatchCall, sent in the order of the alphabet.
 constexpr char kProgressKey[] = "progress";
@@ -100,6 +104,15 @@ std::string OutcomeLabel(v1::Outcome outcome) {
 
 }  // namespace
 
+bool AuditHub::Keeps(const std::string& incoming_name) {
+  absl::MutexLock lock(&mu_);
+  return std::any_of(audits_.begin(), audits_.end(), [&](const auto& audit) {
+    const Entry& entry = audit.second;
+    const fs::path kept = KeptWorkFolder(entry.model, JobId{audit.first});
+    return entry.state != State::kOver && kept.filename() == incoming_name;
+  });
+}
+
 // --- the caller's side ---------------------------------------------------------------------------
 
 void AuditHub::Enter(const std::string& id, std::shared_ptr<WatchCall> call) {
@@ -133,6 +146,7 @@ absl::Status AuditHub::Begin(const std::string& id, Audit audit) {
                             {"checkpoint", work.candidate_checkpoint_id()},
                             {"base", work.base_checkpoint_id()},
                             {"sequences", work.tickets(0).sequences_size()}});
+    it->second.model = ModelId{audit.job.model_id()};
     it->second.audit = std::move(audit);
     it->second.begun = clock_->Now();
     message = Wait(id, &it->second);
@@ -292,6 +306,7 @@ bool AuditHub::ExpireLeases() {
       if (!holds || entry.lease_end > now) {
         ++it;
       } else if (entry.state == State::kOver) {
+        on_over_(entry.model);
         it = audits_.erase(it);
       } else {
         ++entry.losses;
@@ -365,6 +380,7 @@ std::shared_ptr<WatchCall> AuditHub::Over(const std::string& id, Entry* entry,
   entry->audit = Audit();
   metrics_->AuditEnded(outcome);
   SetGauges();
+  on_over_(entry->model);
   LogInfo("audit ended", {{"audit", id},
                           {"outcome", outcome},
                           {"seconds", absl::ToDoubleSeconds(clock_->Now() - entry->begun)}});

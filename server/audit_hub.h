@@ -10,6 +10,8 @@
 //            back, makes it WAITING again: the same id, a higher fence, the oldest first.
 // Failure    told to the caller, who is there to decide, and not tried again here; but a verifier
 //            that is lost is the audit's fault only after worker_loss_limit of them.
+// Folders    a verifier keeps figures for the one that may come after it (KeptWorkFolder of
+//            base/model_layout.h): no text, and gone when the audit is. `on_over` is told then.
 // Secret     an audit holds what is looked for: it is sent to the verifier and dropped, never
 //            logged, never stored. What is OVER keeps its fence until its lease would have ended,
 //            so that the verifier hears why, and nothing of the text.
@@ -24,6 +26,7 @@
 #include <lethe/v1/report.pb.h>
 #include <lethe/v1/work_service.pb.h>
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -52,6 +55,12 @@ class AuditHub {
   // All outlive the hub.
   AuditHub(const ServerConfig* config, Clock* clock, Metrics* metrics)
       : config_(config), clock_(clock), metrics_(metrics) {}
+
+  // Told of the model when an audit is over, and once more when its lease would have ended: a
+  // verifier that has not heard of it may have written meanwhile. Set before the first call.
+  void OnOver(std::function<void(const ModelId&)> on_over) { on_over_ = std::move(on_over); }
+  // True for the folder below incoming/ of an audit that is not over.
+  bool Keeps(const std::string& incoming_name);
 
   // --- the caller's side ---
   void Enter(const std::string& id, std::shared_ptr<WatchCall> call);
@@ -84,6 +93,7 @@ class AuditHub {
     State state = State::kChecking;
     std::shared_ptr<WatchCall> call;  // null once over
     Audit audit;                      // empty once over
+    ModelId model;
     Fence fence;
     std::string worker;
     absl::Time lease_end;
@@ -115,6 +125,7 @@ class AuditHub {
   const ServerConfig* const config_;
   Clock* const clock_;
   Metrics* const metrics_;
+  std::function<void(const ModelId&)> on_over_ = [](const ModelId&) {};
   absl::Mutex mu_;
   std::map<std::string, Entry> audits_ ABSL_GUARDED_BY(mu_);
   uint64_t next_place_ ABSL_GUARDED_BY(mu_) = 1;

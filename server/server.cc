@@ -98,7 +98,8 @@ class Server::Parts {
     InitGrpcOnce();
     LETHE_RETURN_IF_ERROR(OpenStore());
     FillCore();
-    keeper_ = std::make_unique<FolderKeeper>(store_.get(), config_.model_folder);
+    keeper_ = std::make_unique<FolderKeeper>(store_.get(), config_.model_folder, audits_.get());
+    audits_->OnOver([keeper = keeper_.get()](const ModelId& model) { keeper->Schedule(model); });
     dispatcher_ = std::make_unique<Dispatcher>(&core_);
     observer_ = std::make_unique<ServerObserver>(&core_, dispatcher_.get(), keeper_.get(),
                                                  [this] { SetServing(false); });

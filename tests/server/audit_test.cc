@@ -3,10 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <future>
 #include <set>
 #include <thread>
 
+#include "base/model_layout.h"
 #include "evidence/report.h"
 #include "tests/server/harness.h"
 
@@ -259,6 +261,36 @@ TEST(Audit, ALostVerifierIsReplaced) {
   EXPECT_EQ(h.Metric("lethe_stale_fence_total"), "4");
   ASSERT_TRUE(h.CompleteVerify(again, Harness::kRemembered).ok());
   EXPECT_EQ(call.Report().verdict().outcome(), v1::OUTCOME_NOT_FORGOTTEN);
+}
+
+// What a verifier keeps for the next one survives what happens to the model meanwhile, and goes with
+// the audit.
+TEST(Audit, KeptFiguresStayAsLongAsTheAudit) {
+  namespace fs = std::filesystem;
+  Harness h;
+  h.RegisterReadyModel("m");
+  const auto kept = [&](const v1::Job& job) {
+    return fs::path(h.config.model_folder) / KeptWorkFolder(ModelId{"m"}, JobId{job.job_id()});
+  };
+  AuditCall done(h, RequestFor("m")), left(h, RequestFor("m"));
+  const v1::Job first = h.Acquire(v1::JOB_KIND_AUDIT), second = h.Acquire(v1::JOB_KIND_AUDIT);
+  for (const v1::Job& job : {first, second}) fs::create_directories(kept(job));
+  Promote(h, "r-1");
+  EXPECT_TRUE(fs::exists(kept(first)));
+  ASSERT_TRUE(h.CompleteVerify(first, Harness::kForgotten).ok());
+  EXPECT_FALSE(fs::exists(kept(first)));
+  EXPECT_TRUE(fs::exists(kept(second)));
+
+  left.context.TryCancel();
+  WaitFor(h, "lethe_audits_total{outcome=\"cancelled\"}", "1");
+  h.server->WaitForFolders();
+  EXPECT_FALSE(fs::exists(kept(second)));
+  // Its verifier writes once more before it hears of the end.
+  fs::create_directories(kept(second));
+  h.clock.Advance(h.config.lease_duration + absl::Seconds(1));
+  h.server->Tick();
+  h.server->WaitForFolders();
+  EXPECT_FALSE(fs::exists(kept(second)));
 }
 
 TEST(Audit, OneAuditGoesToOneOfManyVerifiers) {
