@@ -18,6 +18,7 @@ endif()
 if(NOT EXISTS "${_torch}/lib/libtorch_cpu.so")
   message(FATAL_ERROR "LibTorch was not found. Run ./dev setup, or set LETHE_TORCH_DIR to a wheel's torch folder.")
 endif()
+set(LETHE_TORCH_LIB "${_torch}/lib")
 message(STATUS "LibTorch: ${_torch}")
 
 add_library(lethe_torch INTERFACE)

@@ -462,9 +462,12 @@ Decoder Decoder::Clone() const {
   return copy;
 }
 
-std::vector<at::Tensor> Decoder::Snapshot() const {
+std::vector<at::Tensor> Decoder::Snapshot(std::optional<at::Device> where) const {
   std::vector<at::Tensor> values;
-  for (const at::Tensor& leaf : Leaves()) values.push_back(leaf.detach().clone());
+  for (const at::Tensor& leaf : Leaves()) {
+    const bool beside = !where.has_value() || *where == leaf.device();
+    values.push_back(beside ? leaf.detach().clone() : leaf.detach().to(*where));
+  }
   return values;
 }
 

@@ -112,7 +112,8 @@ class Decoder {
   const LoraAdapter* adapter() const { return adapter_.has_value() ? &*adapter_ : nullptr; }
 
   Decoder Clone() const;                                        // own weights, same values
-  std::vector<at::Tensor> Snapshot() const;                     // copies of the leaves' values
+  // Copies of the leaves' values, beside them or on another device.
+  std::vector<at::Tensor> Snapshot(std::optional<at::Device> where = std::nullopt) const;
   void Restore(const std::vector<at::Tensor>& snapshot) const;  // copies them back
 
   // OK when every id is below vocab_size and there are between `at_least` and `context` of them.

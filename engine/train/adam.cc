@@ -168,10 +168,13 @@ void Adam::StepRounded(size_t leaf, double learning_rate) {
   steps_[leaf] = count;
 }
 
-Adam::State Adam::Save() const {
+Adam::State Adam::Save(std::optional<at::Device> where) const {
   State state;
   for (const auto* list : {&first_, &second_, &steps_}) {
-    for (const at::Tensor& tensor : *list) state.moments.push_back(tensor.clone());
+    for (const at::Tensor& tensor : *list) {
+      const bool beside = !where.has_value() || *where == tensor.device();
+      state.moments.push_back(beside ? tensor.clone() : tensor.to(*where));
+    }
   }
   return state;
 }

@@ -25,6 +25,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "engine/train/adam_options.h"
@@ -48,11 +49,11 @@ class Adam {
   // What StepOnDevice draws from; undefined where it draws nothing.
   const at::Generator& generator() const { return generator_; }
 
-  // Moments and step count, for taking a step back.
+  // Moments and step count, for taking a step back; beside the leaves or on another device.
   struct State {
     std::vector<at::Tensor> moments;
   };
-  State Save() const;
+  State Save(std::optional<at::Device> where = std::nullopt) const;
   void Restore(const State& state);
   void DropMomentum();  // the first moments: the next step follows its own gradient
 

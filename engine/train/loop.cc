@@ -3,6 +3,7 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/stack.h>
+#include <c10/core/CachingDeviceAllocator.h>
 
 #include <algorithm>
 #include <deque>
@@ -84,13 +85,25 @@ absl::StatusOr<Judgement> JudgementOfFirst(Ranks* ranks, Judgement mine) {
   return mine;
 }
 
+// Where copies of the state before a step and of the best one are kept: beside the weights, or, on a
+// GPU on which they would leave too little for a step, in the host's memory.
+at::Device CopiesOn(const Decoder& model) {
+  if (!model.device().is_cuda()) return model.device();
+  size_t weights = 0;
+  for (const at::Tensor& leaf : model.Leaves()) weights += leaf.nbytes();
+  const size_t copies = 2 * weights + 2 * weights;  // weights twice, moments once
+  const auto free =
+      c10::getDeviceAllocator(model.device().type())->getMemoryInfo(model.device().index()).first;
+  return copies > free / 2 ? at::Device(at::kCPU) : model.device();
+}
+
 // The best state seen, as a copy of the weights.
 class Best {
  public:
-  void Offer(double score, const Decoder& model) {
+  void Offer(double score, const Decoder& model, const at::Device& where) {
     if (!weights_.empty() && !(score < score_)) return;
     weights_.clear();  // two copies are not needed at any time
-    weights_ = model.Snapshot();
+    weights_ = model.Snapshot(where);
     score_ = score;
   }
   void RestoreTo(const Decoder& model) const {
@@ -110,7 +123,8 @@ class Loop {
         options_(options),
         adam_(model.Leaves(), options.adam),
         loss_band_(options.loss_band),
-        norm_band_(options.norm_band) {
+        norm_band_(options.norm_band),
+        copies_on_(CopiesOn(model)) {
     if (hooks_.parts == nullptr || options_.ranks != nullptr) return;
     if (options_.graphs == nullptr) own_graphs_ = MakeStepGraphs(model.device());
     graphs_ = options_.graphs != nullptr ? options_.graphs : own_graphs_.get();
@@ -166,6 +180,9 @@ class Loop {
     judgement.figures["grad_norm"] = made.grad_norm;
     if (const MicroBatch* used = options_.micro_batch; used != nullptr && used->halvings() > 0) {
       judgement.figures["micro_batch_tokens"] = static_cast<double>(used->tokens());
+    }
+    if (graphs_ != nullptr && !graphs_->Refusal().empty()) {
+      judgement.figures["steps_not_recorded"] = 1;  // slower than they should be
     }
     LETHE_RETURN_IF_ERROR(
         Report(progress, {options_.phase, made.step, options_.max_steps, judgement.figures}));
@@ -264,8 +281,8 @@ class Loop {
   void KeepBefore() {
     if (!options_.may_take_back) return;
     ForgetBefore();  // first, so that two of each never stand in memory
-    weights_before_ = model_.Snapshot();
-    adam_before_ = adam_.Save();
+    weights_before_ = model_.Snapshot(copies_on_);
+    adam_before_ = adam_.Save(copies_on_);
   }
 
   // The copies are of the step before, which stands.
@@ -322,7 +339,7 @@ class Loop {
       return;
     }
     scale_ = NextScale(judgement.speed_up);
-    if (judgement.score.has_value()) best_.Offer(*judgement.score, model_);
+    if (judgement.score.has_value()) best_.Offer(*judgement.score, model_, copies_on_);
   }
 
   // After a step that stands: back to the whole, and beyond it only as long as judge() asks for it.
@@ -340,6 +357,7 @@ class Loop {
   std::optional<DeviceStep> device_step_;  // with graphs_
   std::deque<Made> made_;                  // that were not judged
   RunningBand loss_band_, norm_band_;
+  const at::Device copies_on_;
   Best best_;
   std::vector<at::Tensor> weights_before_;
   Adam::State adam_before_;

@@ -22,7 +22,9 @@
 // On a GPU    that this process has for itself, a step with parts() is recorded once and then done
 //             again as a whole (device_step.h), and its numbers are read when it is done: the
 //             guard judges them behind the step, before judge() does. With notes_only they are read
-//             while the next step runs, and the host waits for nothing.
+//             while the next step runs, and the host waits for nothing. Where a step cannot be
+//             recorded it is told operation by operation, and progress carries the figure
+//             "steps_not_recorded".
 // Ranks       what parts() or accumulate() gives is the gradient of this rank's share; loss and gradient are summed,
 //             so every rank makes the same step. judge() is asked in all and rank 0's answer is
 //             followed. Neither memory that runs out nor an error in one leaves the others waiting.

@@ -306,6 +306,25 @@ TEST(DeviceStep, AStepThatDoesNotFitIsCutSmaller) {
   ExpectNear(Train(Precision::kFp32, nullptr, false), cut, 1e-5);
 }
 
+TEST(DeviceStep, ARecordingThatFailsIsSaid) {
+  const Decoder model = RandomModel({.vocab = 50}, 1);
+  EachTime each;
+  each.refusal = "operation not permitted when stream is capturing";
+  double figure = 0;
+  const auto result =
+      RunLoop(model, {.parts = [&](int64_t) -> absl::StatusOr<std::vector<StepPart>> {
+                return PartsOf(model, true);
+              }},
+              {.max_steps = 2, .learning_rate = [](int64_t) { return 1e-3; }, .graphs = &each},
+              [&](const EngineProgress& progress) {
+                figure = progress.figures.at("steps_not_recorded");
+                return true;
+              });
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->not_recorded, each.refusal);
+  EXPECT_EQ(figure, 1);
+}
+
 TEST(DeviceStep, ANormThatIsNotFiniteChangesNothing) {
   for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
     const at::Tensor leaf = at::ones({8, 4}, type).requires_grad_(true);

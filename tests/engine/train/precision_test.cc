@@ -18,6 +18,7 @@
 #include <filesystem>
 #include <string>
 
+#include "engine/cost/tensor_memory.h"
 #include "engine/loss/sequence_loss.h"
 #include "engine/train/adam.h"
 #include "engine/train/rounded_adam.h"
@@ -192,14 +193,37 @@ TEST(Bf16Pure, MomentsForgetAsThoseOfFp32) {
   const auto number = [](double value) { return at::full({}, value, at::kFloat); };
   for (int step = 1; step <= kSteps; ++step) {
     StepRoundedLeaf(on_host, {}, 1e-3, step, static_cast<uint64_t>(step) << 40);
-    StepRoundedLeafOnDevice(on_device, {},
-                            {.rate = number(1e-3), .step = number(step), .stays = number(0)},
-                            random);
+    StepRoundedLeafOnDevice(
+        on_device, {}, {.rate = number(1e-3), .step = number(step), .stays = number(0)}, random);
   }
   expect(on_host);
   expect(on_device);
   EXPECT_NEAR(on_host.weight.to(at::kDouble).mean().item<double>(),
               on_device.weight.to(at::kDouble).mean().item<double>(), 1e-5);
+}
+
+// Weight, gradient and two moments: eight bytes. What Adam takes beside them is bounded by a slice.
+TEST(Bf16Pure, TakesEightBytesAWeight) {
+  RandomShape shape{.vocab = 500, .hidden = 96, .layers = 3, .heads = 4, .kv_heads = 4};
+  shape.head_dim = 24;
+  shape.mlp = 300;
+  Decoder model = RandomModel(shape, 1);
+  const Decoder training = ForTraining(model, Precision::kBf16Pure, /*recompute=*/true);
+  double weights = 0, largest = 0;
+  for (const at::Tensor& leaf : model.Leaves()) {
+    weights += static_cast<double>(leaf.nbytes());
+    largest = std::max(largest, static_cast<double>(leaf.numel()));
+  }
+  const auto parameters = static_cast<double>(model.ParameterCount());
+  EXPECT_NEAR(weights, 2 * parameters, 0.02 * parameters);  // norms are fp32
+  const TensorMemory taken;
+  Backward(training);
+  Adam adam(model.Leaves(), {});
+  EXPECT_NEAR(static_cast<double>(taken.bytes()), 6 * parameters, 0.06 * parameters);
+  const TensorMemory stepping;
+  const at::Tensor rate = at::full({}, 1e-3, at::kFloat);
+  adam.StepOnDevice(adam.NormOnDevice(), 1, rate);
+  EXPECT_LE(static_cast<double>(stepping.peak_bytes()), 8 * 4 * largest + 10'000);
 }
 
 TEST(Bf16Pure, TrainsWithoutMasters) {
