@@ -113,7 +113,7 @@ class NaiveWay {
       LETHE_ASSIGN_OR_RETURN(const double seconds, DrawSeconds(static_cast<int64_t>(suffix)));
       return Times({prefixes * schemes * length / 2 + draws * suffix, draws * seconds});
     }
-    if (ReadsSharedPass(outcome.attack)) {
+    if (ReadsSharedPass(outcome.attack) && outcome.attack != "sampled_extraction") {
       const double begin = Now();
       LETHE_RETURN_IF_ERROR(ScoreSequences(model_, std::vector<Sequence>{some_}).status());
       return Times({length, Now() - begin});
@@ -215,7 +215,7 @@ absl::StatusOr<int> Run(const Options& options) {
   const double times = static_cast<double>(all) / static_cast<double>(el);
   std::printf(
       "the plan is %.2f times EL_10 alone (limit %.0f: %s); without its conditions %.2f times\n",
-      times, kLimit, times <= kLimit ? "kept" : "PASSED",
+      times, kLimit, times <= kLimit ? "kept" : "EXCEEDED",
       static_cast<double>(as_is) / static_cast<double>(el));
   return times <= kLimit ? 0 : 1;
 }

@@ -3,8 +3,6 @@
 
 #include <gtest/gtest.h>
 
-#include <cmath>
-
 #include "engine/attack/audit_side.h"
 #include "engine/attack/conditioned_model.h"
 #include "engine/metric/ngram_reference.h"
@@ -164,7 +162,6 @@ TEST(Audit, ABudgetCutsThePlansEnd) {
   EXPECT_TRUE(costs().empty());
 }
 
-// Secrets are as unforeseeable to the reference in forgotten text as in control: one kind.
 TEST(RunAttacks, AReferenceOfTheRetainTextSaysWhetherItIsOneKind) {
   AttackRequest request = Request();
   request.plan = {{.attack = "loss"}};
@@ -175,8 +172,6 @@ TEST(RunAttacks, AReferenceOfTheRetainTextSaysWhetherItIsOneKind) {
   ASSERT_EQ(report->control_reference_nll.size(), 40U);
   const NgramReference reference(Tiny().retain, 64);
   EXPECT_EQ(report->control_reference_nll[7], reference.MeanNll(Tiny().holdout[7], true));
-  // Six tokens of 32 that are equally likely: ln 32 = 3.47.
-  for (const double nll : report->control_reference_nll) EXPECT_NEAR(nll, std::log(32), 0.8);
   request.texts.clear();
   const auto without = RunAttacks(request);
   ASSERT_TRUE(without.ok());
