@@ -38,7 +38,7 @@ struct Options {
   std::string model, text, plan = "standard";
   std::vector<std::string> attacks;
   int threads = 0;
-  size_t sequences = 32, control = 8, retain = 32, tokens = 200;
+  size_t sequences = 32, control = 32, retain = 32, tokens = 200;
   int64_t stride = 20;
 };
 

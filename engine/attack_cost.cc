@@ -133,14 +133,14 @@ double TokensAStep(Relearned text, const AuditSize& size) {
   const double forgotten = size.forgotten.sequences;
   switch (text) {
     case Relearned::kHalf:
-      return forgotten < 2 ? 0 : AtMost(size.forgotten, 128).tokens;
+      return forgotten < 2 ? 0 : AtMost(size.forgotten, 16).tokens;
     case Relearned::kRelated:
-      return AtMost(size.retain, std::clamp(forgotten, 8.0, 32.0)).tokens;
+      return AtMost(size.retain, 8).tokens;
     case Relearned::kUnrelated:
-      return AtMost(size.others, std::clamp(forgotten, 8.0, 32.0)).tokens;
+      return AtMost(size.others, 8).tokens;
     case Relearned::kSame:
-      return AtMost(size.forgotten, 32).tokens +
-             AtMost(size.control, std::min(forgotten, 32.0)).tokens;
+      return AtMost(size.forgotten, 8).tokens +
+             AtMost(size.control, std::min(forgotten, 8.0)).tokens;
   }
   return 0;
 }

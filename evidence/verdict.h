@@ -8,9 +8,9 @@
 // whatever order the sequences stand; server, verifier, an auditor's `lethe report check` call this
 // one function.
 //
-// Precedence  DESTROYED over NOT_FORGOTTEN over INCONCLUSIVE over PASS: what is proven is said; a
-//             pass needs every gate to hold and enough attacks that would have failed before
-//             unlearning. Where damage is proven, a comparison with a damaged control proves
+// Precedence  DESTROYED over NOT_FORGOTTEN over HIDDEN over INCONCLUSIVE over PASS: what is proven
+//             is said; a pass needs every gate to hold and enough attacks that would have failed
+//             before unlearning. Where damage is proven, a comparison with a damaged control proves
 //             little, so that comes first; the summary names the other failures too.
 // Privacy     sentences hold figures, ids of tickets and names
 //             of attacks and sets; nothing of the text.

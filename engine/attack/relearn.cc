@@ -13,7 +13,7 @@
 namespace lethe {
 namespace {
 
-constexpr size_t kMostAStep = 64;
+constexpr size_t kMostAStep = 8;  // sequences, of each side where there are two
 constexpr double kMaxGradNorm = 1;
 constexpr double kNllShare = 0.1, kNllNats = 0.05, kHitRate = 0.05;
 constexpr double kWide = 512;
@@ -56,8 +56,7 @@ RelearnPlan OnOthers(Relearned text, const AttackRequest& request) {
                                                      : "there is no other text to teach");
   }
   SeededGenerator(request.seed).Shuffle(lesson.taught);
-  lesson.batch =
-      std::min(lesson.taught.size(), std::clamp(request.forgotten.size(), size_t{8}, size_t{32}));
+  lesson.batch = std::min(lesson.taught.size(), kMostAStep);
   lesson.aim = WholeAim(request);
   return {.lessons = {std::move(lesson)}};
 }
@@ -74,7 +73,7 @@ RelearnPlan OnItself(const AttackRequest& request) {
     lesson.taught.push_back(request.forgotten[i]);
     if (i < compared) lesson.taught.push_back(request.control[lesson.aim.control[i]]);
   }
-  lesson.batch = std::min(lesson.taught.size(), kMostAStep);
+  lesson.batch = std::min(lesson.taught.size(), 2 * kMostAStep);
   if (compared < control) plan.control_indexes = lesson.aim.control;
   return plan;
 }

@@ -134,12 +134,9 @@ TEST(Policy, TheDefaultFileIsTheDefault) {
     rung.set_method("gradient_ascent");
     ASSERT_NE(FindPreset(*FindMethod(rung.method()), rung.preset()), nullptr);
   }
-  std::vector<v1::AttackSpec> attacks;
-  for (const AttackEntry& entry : Attacks()) {
-    attacks.emplace_back().set_attack(std::string(entry.name));
-  }
-  EXPECT_EQ(PolicyToJson(WithDefaults(*policy)),
-            PolicyToJson(WithDefaults(v1::ModelPolicy(), ladder, attacks)));
+  v1::ModelPolicy expected;
+  expected.set_attack_plan(std::string(Plans().front().name));
+  EXPECT_EQ(PolicyToJson(WithDefaults(*policy)), PolicyToJson(WithDefaults(expected, ladder)));
 }
 
 }  // namespace

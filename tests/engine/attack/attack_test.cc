@@ -232,7 +232,12 @@ AttackRequest TinyRequest(const std::filesystem::path& candidate) {
           .forgotten = Tiny().forget,
           .control = Tiny().holdout,
           .texts = {{"retain", Tiny().retain}},
-          .plan = DefaultPlan(),
+          .plan = {{.attack = "greedy_extraction"},
+                   {.attack = "sampled_extraction"},
+                   {.attack = "extraction_likelihood"},
+                   {.attack = "memorisation_accuracy"},
+                   {.attack = "loss"},
+                   {.attack = "min_k"}},
           .seed = 2,
           .digest_key = "key"};
 }
@@ -291,6 +296,27 @@ TEST(RunAttacks, BeforeAndAfterUnlearning) {
     EXPECT_EQ(report->attacks[i].forgotten.after, again->attacks[i].forgotten.after);
     EXPECT_EQ(report->attacks[i].control.before, again->attacks[i].control.before);
   }
+}
+
+// Nothing of a plan is lost: it ran, or it stands among what was left out, with a reason.
+TEST(RunAttacks, TheStandardPlanRunsWhole) {
+  AttackRequest request = TinyRequest(Tiny().model);
+  request.plan = PlanOf("standard");
+  request.control.resize(16);
+  const auto report = RunAttacks(request);
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->attacks.size() + report->left_out.size(), request.plan.size());
+  for (const LeftOut& left : report->left_out) {
+    EXPECT_NE(left.reason, "BUDGET") << left.attack;
+    EXPECT_FALSE(left.reason.empty()) << left.attack;
+  }
+  for (const AttackOutcome& a : report->attacks) {
+    EXPECT_EQ(a.report_only, a.condition.rfind("relearned-same", 0) == 0) << a.attack;
+    if (a.condition.empty() || a.condition.rfind("int", 0) == 0) {
+      EXPECT_EQ(a.forgotten.before, a.forgotten.after) << a.attack << "@" << a.condition;
+    }
+  }
+  EXPECT_EQ(report->code_changes.size(), 4U);
 }
 
 TEST(RunAttacks, SpansAreTheAimOnlyWhenAllHaveThem) {
