@@ -111,7 +111,7 @@ class Decoder {
   void Merge();                                 // the adapter, if any, into the weights
   const LoraAdapter* adapter() const { return adapter_.has_value() ? &*adapter_ : nullptr; }
 
-  Decoder Clone() const;                                        // own weights, same values
+  Decoder Clone() const;  // own weights, same values
   // Copies of the leaves' values, beside them or on another device.
   std::vector<at::Tensor> Snapshot(std::optional<at::Device> where = std::nullopt) const;
   void Restore(const std::vector<at::Tensor>& snapshot) const;  // copies them back
