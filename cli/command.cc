@@ -41,6 +41,7 @@ Cli::Cli(const CliIo& io)
   AddTicketCommands(*this, ticket);
   AddModelCommands(*this, AddGroup("model", "Registers models and moves their checkpoints"));
   AddReportCommands(*this, AddGroup("report", "Shows and checks the verifier's reports"));
+  AddAudit(*this);
   AddUp(*this);
   AddAdmin(*this);
   CLI::App* version = Add(&app_, "version", "Prints the version", "  lethe version\n");
@@ -109,6 +110,12 @@ absl::StatusOr<v1::ModelService::StubInterface*> Cli::Models() {
   LETHE_RETURN_IF_ERROR(Connect());
   if (models_ == nullptr) models_ = v1::ModelService::NewStub(channel_);
   return models_.get();
+}
+
+absl::StatusOr<v1::VerifierService::StubInterface*> Cli::Verifier() {
+  LETHE_RETURN_IF_ERROR(Connect());
+  if (verifier_ == nullptr) verifier_ = v1::VerifierService::NewStub(channel_);
+  return verifier_.get();
 }
 
 Caller Cli::MakeCaller() const {

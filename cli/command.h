@@ -23,6 +23,7 @@
 #include "client/channel.h"
 #include "lethe/v1/deletion_service.grpc.pb.h"
 #include "lethe/v1/model_service.grpc.pb.h"
+#include "lethe/v1/verifier_service.grpc.pb.h"
 
 namespace lethe {
 
@@ -53,6 +54,7 @@ class Cli {
   // Connects when first asked for.
   absl::StatusOr<v1::DeletionService::StubInterface*> Tickets();
   absl::StatusOr<v1::ModelService::StubInterface*> Models();
+  absl::StatusOr<v1::VerifierService::StubInterface*> Verifier();
   Caller MakeCaller() const;
 
   template <typename Stub, typename Request, typename Response>
@@ -82,6 +84,7 @@ class Cli {
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::DeletionService::StubInterface> tickets_;
   std::unique_ptr<v1::ModelService::StubInterface> models_;
+  std::unique_ptr<v1::VerifierService::StubInterface> verifier_;
 };
 
 // The commands, a file each.
@@ -89,6 +92,7 @@ void AddTicketCreate(Cli& cli, CLI::App* ticket);
 void AddTicketCommands(Cli& cli, CLI::App* ticket);
 void AddModelCommands(Cli& cli, CLI::App* model);
 void AddReportCommands(Cli& cli, CLI::App* report);
+void AddAudit(Cli& cli);
 void AddUp(Cli& cli);
 void AddAdmin(Cli& cli);
 

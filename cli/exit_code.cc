@@ -46,6 +46,11 @@ constexpr Hint kHints[] = {
     {"TEXT_TOO_LARGE", "split the text into several targets"},
     {"SPAN_OUT_OF_RANGE",
      "spans are byte offsets in the text (or the answer), half-open, ascending and apart"},
+    {"CHECKPOINT_NOT_FOUND", "`lethe model checkpoints NAME` shows a model's checkpoints"},
+    {"CHECKPOINT_REMOVED",
+     "`lethe model checkpoints NAME` shows which folders are there; retired_checkpoints_kept in "
+     "the "
+     "model's policy says how many stay"},
     {"HOLDOUT_TOO_SMALL", "give at least 16 sequences that the model never saw"},
     {"ADDRESS_MALFORMED", "write the server as host:port, 127.0.0.1:7700 for example"},
 };

@@ -1,14 +1,10 @@
 // lethe ticket create
-#include <fstream>
-#include <iterator>
-
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "base/file.h"
 #include "base/status.h"
 #include "cli/command.h"
 #include "cli/exit_code.h"
-#include "cli/targets.h"
+#include "cli/target_options.h"
 #include "cli/text_table.h"
 #include "cli/ticket_view.h"
 #include "cli/ticket_watch.h"
@@ -32,8 +28,7 @@ constexpr char kExamples[] =
 
 struct CreateOptions {
   std::string model;
-  std::vector<std::string> texts, text_files, ids, prompts, answers, sensitive;
-  std::string from_jsonl;
+  TargetOptions targets;
   bool ticket_per_line = false;
   std::string request_id;
   std::string regulation;
@@ -54,25 +49,6 @@ std::string NewRequestId(Random* random) {
     absl::StrAppendFormat(&id, "%02x", static_cast<unsigned char>(bytes[i]));
   }
   return id;
-}
-
-absl::StatusOr<std::string> ReadInput(Cli& cli, const std::string& file) {
-  if (file == "-") {
-    return std::string(std::istreambuf_iterator<char>(*cli.io().in),
-                       std::istreambuf_iterator<char>());
-  }
-  absl::StatusOr<std::string> content = ReadFile(file, 64 << 20);
-  if (!content.ok())
-    return UsageError(absl::StrCat("cannot read ", file, ": ", content.status().message()));
-  return content;
-}
-
-absl::StatusOr<std::vector<TargetLine>> ReadLines(Cli& cli, const std::string& file) {
-  if (file == "-") return ParseTargetLines(*cli.io().in);
-  std::ifstream in(file);
-  if (!in) return UsageError(absl::StrCat("cannot read ", file));
-  absl::StatusOr<std::vector<TargetLine>> lines = ParseTargetLines(in);
-  return lines.ok() ? lines : Annotate(lines.status(), file);
 }
 
 absl::StatusOr<google::protobuf::Timestamp> ParseTime(const std::string& text, const char* flag) {
@@ -106,43 +82,12 @@ absl::StatusOr<v1::CreateTicketRequest> Common(const CreateOptions& options) {
   return request;
 }
 
-// The targets of the flags --text, --text-file, --ids and --prompt.
-absl::StatusOr<std::vector<v1::Target>> TargetsOfFlags(Cli& cli, const CreateOptions& options) {
-  if (options.prompts.size() != options.answers.size()) {
-    return UsageError("each --prompt needs its --answer, in the same order");
-  }
-  std::vector<v1::Target> targets;
-  for (const std::string& text : options.texts) {
-    LETHE_ASSIGN_OR_RETURN(targets.emplace_back(), TextTarget(text, options.sensitive));
-  }
-  for (const std::string& file : options.text_files) {
-    LETHE_ASSIGN_OR_RETURN(std::string text, ReadInput(cli, file));
-    // Editors end a file with a newline that the person did not mean.
-    if (!text.empty() && text.back() == '\n') text.pop_back();
-    LETHE_ASSIGN_OR_RETURN(targets.emplace_back(), TextTarget(text, options.sensitive));
-  }
-  for (size_t i = 0; i < options.prompts.size(); ++i) {
-    LETHE_ASSIGN_OR_RETURN(targets.emplace_back(),
-                           PromptTarget(options.prompts[i], options.answers[i], options.sensitive));
-  }
-  for (const std::string& ids : options.ids) {
-    LETHE_ASSIGN_OR_RETURN(targets.emplace_back(), IdsTarget(ids));
-  }
-  return targets;
-}
-
 absl::StatusOr<std::vector<v1::CreateTicketRequest>> Requests(Cli& cli,
                                                               const CreateOptions& options) {
   LETHE_ASSIGN_OR_RETURN(const v1::CreateTicketRequest common, Common(options));
-  LETHE_ASSIGN_OR_RETURN(const std::vector<v1::Target> targets, TargetsOfFlags(cli, options));
-  std::vector<TargetLine> lines;
-  if (!options.from_jsonl.empty()) {
-    LETHE_ASSIGN_OR_RETURN(lines, ReadLines(cli, options.from_jsonl));
-  }
-  if (targets.empty() && lines.empty()) {
-    return UsageError(
-        "say what to forget: --text, --text-file, --prompt with --answer, --ids or --from-jsonl");
-  }
+  LETHE_ASSIGN_OR_RETURN(const TargetList list,
+                         ReadTargets(cli, options.targets, "say what to forget"));
+  const auto& [targets, lines] = list;
   if (options.ticket_per_line && !targets.empty()) {
     return UsageError("--ticket-per-line takes its targets from --from-jsonl alone");
   }
@@ -222,24 +167,7 @@ void AddTicketCreate(Cli& cli, CLI::App* ticket) {
       cli.Add(ticket, "create", "Files a ticket: what a model is to forget", kExamples);
   auto options = std::make_shared<CreateOptions>();
   command->add_option("--model", options->model, "The model that is to forget")->required();
-  command->add_option("--text", options->texts, "Verbatim text; may be repeated")
-      ->allow_extra_args(false);
-  command
-      ->add_option("--text-file", options->text_files, "File with the text, - for standard input")
-      ->allow_extra_args(false);
-  command->add_option("--ids", options->ids, "Token ids, 5,8,13; may be repeated")
-      ->allow_extra_args(false);
-  command->add_option("--prompt", options->prompts, "Context that is not forgotten; with --answer")
-      ->allow_extra_args(false);
-  command->add_option("--answer", options->answers, "What the model must no longer answer")
-      ->allow_extra_args(false);
-  command
-      ->add_option("--sensitive", options->sensitive,
-                   "Words in the text (or the answer) that identify the person; may be repeated")
-      ->allow_extra_args(false);
-  command->add_option(
-      "--from-jsonl", options->from_jsonl,
-      "File of targets, one JSON object a line: text | ids | prompt and answer, sensitive");
+  AddTargetOptions(command, &options->targets, "What the model must no longer answer");
   command->add_flag("--ticket-per-line", options->ticket_per_line,
                     "A ticket for each line of --from-jsonl, all or none");
   command->add_option(

@@ -51,6 +51,8 @@ struct ServerConfig {
   int64_t max_watchers = 1'024;
   int64_t max_polls = 1'024;
   int64_t max_waiting_tickets = 1'000'000;
+  int64_t max_audits = 16;
+  int64_t max_waiting_audits = 8;
   // Work under a lease.
   absl::Duration lease_duration = absl::Seconds(60);
   absl::Duration heartbeat_interval = absl::ZeroDuration();

@@ -65,6 +65,11 @@ const std::vector<ConfigOption>& ConfigOptions() {
        "Open AcquireJob calls that wait."},
       {"max_waiting_tickets", &C::max_waiting_tickets, 1, 1e9, "What it holds at one time",
        "Tickets that wait for a worker; one more is refused with QUEUE_FULL."},
+      {"max_audits", &C::max_audits, 0, 10'000, "What it holds at one time",
+       "AuditCheckpoint calls that wait for a verifier or for its result; one more is refused with "
+       "TOO_MANY_CALLS."},
+      {"max_waiting_audits", &C::max_waiting_audits, 0, 10'000, "What it holds at one time",
+       "Audits that wait for a verifier; one more is refused with QUEUE_FULL. 0: no audits."},
 
       {"lease_duration", &C::lease_duration, 0.1, kDay, "Work under a lease",
        "A job whose worker sends no heartbeat for so long is given to another."},

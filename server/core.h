@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/random.h"
+#include "server/audit_hub.h"
 #include "server/background.h"
 #include "server/config.h"
 #include "server/errors.h"
@@ -36,12 +37,14 @@ struct Core {
   ModelIndex* models = nullptr;
   TokenizerCache* tokenizers = nullptr;
   TicketHub* hub = nullptr;
+  AuditHub* audits = nullptr;
   const PageTokens* pages = nullptr;
   Background* background = nullptr;  // short tasks: lists, tokenising, building jobs
   Background* digests = nullptr;     // long ones: digests of checkpoints, checks of data sets
   CallGate* calls = nullptr;
   CallGate* polls = nullptr;
   CallGate* watches = nullptr;
+  CallGate* audit_calls = nullptr;
   std::atomic<int64_t> waiting_tickets{0};  // QUEUED
   std::atomic<int64_t> queued_commands{0};  // posted, not yet decided
 

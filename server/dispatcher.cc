@@ -35,7 +35,7 @@ Dispatcher::~Dispatcher() {
   thread_.join();
 }
 
-void Dispatcher::Acquire(AcquireCall* call, std::set<storage::JobKind> kinds, absl::Duration wait) {
+void Dispatcher::Acquire(AcquireCall* call, OfferedKinds kinds, absl::Duration wait) {
   PollId id = 0;
   {
     absl::MutexLock lock(&mu_);
@@ -105,20 +105,29 @@ void Dispatcher::Serve() {
   const QueuePolicies policies = core_->models->Policies();
   const absl::Time now = core_->clock->Now();
   std::vector<std::pair<PollId, NextJob>> chosen;
+  std::vector<std::pair<AcquireCall*, v1::Job>> audits;
   {
     absl::MutexLock lock(&mu_);
     look_again_ = absl::InfiniteFuture();
-    for (auto& [id, poll] : polls_) {
+    for (auto it = polls_.begin(); it != polls_.end();) {
+      const PollId id = it->first;
+      Poll& poll = (it++)->second;  // answered below, it is taken out
       if (poll.leasing) continue;
-      NextJob next = ChooseJob(work, poll.kinds, policies, taken_, now);
+      NextJob next = ChooseJob(work, poll.kinds.jobs, policies, taken_, now);
       look_again_ = std::min(look_again_, next.look_again);
-      if (!next.lease.has_value() && !next.form.has_value()) continue;
+      if (!next.lease.has_value() && !next.form.has_value()) {
+        if (!poll.kinds.audits) continue;
+        std::optional<v1::Job> audit = core_->audits->Lease(poll.worker);
+        if (audit.has_value()) audits.emplace_back(Take(id), *std::move(audit));
+        continue;
+      }
       poll.leasing = true;
       if (next.lease.has_value()) taken_.jobs.insert(*next.lease);
       if (next.form.has_value()) taken_.models.insert(next.form->model);
       chosen.emplace_back(id, std::move(next));
     }
   }
+  for (auto& [call, job] : audits) DeliverAudit(call, std::move(job));
   for (const auto& [id, next] : chosen) {
     if (next.lease.has_value()) {
       Lease(id, *next.lease);
@@ -226,6 +235,18 @@ void Dispatcher::Deliver(PollId poll, const storage::JobRecord& record) {
     *call->response.mutable_job() = *std::move(job);
     call->Finish(absl::OkStatus());
   }
+}
+
+void Dispatcher::DeliverAudit(AcquireCall* call, v1::Job job) {
+  if (call->cancelled()) {
+    core_->audits->Return(job.job_id(), Fence{job.fence()});
+    Poke();
+    call->Finish(
+        Error(absl::StatusCode::kCancelled, "CALLER_LEFT", "the caller cancelled the call"));
+    return;
+  }
+  *call->response.mutable_job() = std::move(job);
+  call->Finish(absl::OkStatus());
 }
 
 // The store said no: the poll waits on, unless it has to end.

@@ -5,6 +5,9 @@
 //   dispatcher.Poke();                       // after a commit that made work
 //
 // Fairness   the poll that waits longest is served first; policy/next_job.h chooses what it gets.
+// Audits     are handed out when no job of a ticket is left for the poll: a candidate keeps its model
+//            from everything else and has a legal deadline behind it, an audit has neither. Verifiers
+//            that are too few show as lethe_audits_waiting.
 // Leases     a call that went away while its lease was being written
 //            gives the job back at once, burning nothing.
 // Clash      a command that the store refuses (its ticket was cancelled meanwhile) leaves the
@@ -29,6 +32,12 @@
 
 namespace lethe {
 
+// What a worker asks for.
+struct OfferedKinds {
+  std::set<storage::JobKind> jobs;
+  bool audits = false;
+};
+
 class Dispatcher {
  public:
   using AcquireCall = UnaryCall<v1::AcquireJobRequest, v1::AcquireJobResponse>;
@@ -38,7 +47,7 @@ class Dispatcher {
   Dispatcher(const Dispatcher&) = delete;
   Dispatcher& operator=(const Dispatcher&) = delete;
 
-  void Acquire(AcquireCall* call, std::set<storage::JobKind> kinds, absl::Duration wait);
+  void Acquire(AcquireCall* call, OfferedKinds kinds, absl::Duration wait);
   void Poke();
   // Called by maintenance: time alone may have made work.
   void Tick();
@@ -49,7 +58,7 @@ class Dispatcher {
   struct Poll {
     AcquireCall* call = nullptr;
     std::string worker;
-    std::set<storage::JobKind> kinds;
+    OfferedKinds kinds;
     bool leasing = false;  // a command is on its way
     bool gone = false;     // the caller left meanwhile
     bool over = false;     // its wait ended meanwhile
@@ -62,6 +71,8 @@ class Dispatcher {
   void Form(PollId poll, const JobPlan& plan);
   void Lease(PollId poll, const JobId& job);
   void Deliver(PollId poll, const storage::JobRecord& job);
+  // An audit's lease needs no disk: the poll is answered at once.
+  void DeliverAudit(AcquireCall* call, v1::Job job);
   void Refused(PollId poll, const absl::Status& status);
   void Cancelled(PollId poll);
   void WaitOver(PollId poll);

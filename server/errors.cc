@@ -5,6 +5,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "base/ids.h"
 #include "base/log.h"
 #include "server/field_violations.h"
 
@@ -97,6 +98,13 @@ absl::Status ServerDraining() {
   return RetryLater(absl::StatusCode::kUnavailable, "SERVER_DRAINING",
                     "this server is stopping; call again, another or the restarted one will answer",
                     absl::Seconds(1));
+}
+
+absl::Status LeaseLost(const std::string& job) {
+  const bool known = IsRandomId(job, 'j') || IsRandomId(job, 'a');
+  return Error(absl::StatusCode::kAborted, "LEASE_LOST",
+               "the lease of this job is not yours; drop the work and acquire again",
+               known ? ErrorMetadata{{"job", job}} : ErrorMetadata{});
 }
 
 }  // namespace lethe

@@ -37,6 +37,10 @@ absl::Status RetryLater(absl::StatusCode code, std::string_view reason, std::str
 
 absl::Status ServerDraining();
 
+// ABORTED/LEASE_LOST. `job` may be anything that a worker sent: it is repeated only when it is an id
+// of ours.
+absl::Status LeaseLost(const std::string& job);
+
 }  // namespace lethe
 
 #endif  // LETHE_SERVER_ERRORS_H_

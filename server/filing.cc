@@ -40,12 +40,12 @@ absl::StatusOr<Prepared> Prepare(Core* core, const v1::CreateTicketRequest& requ
   LETHE_ASSIGN_OR_RETURN(prepared.model, core->models->GetReady(ModelId{request.model_id()}));
   const v1::Model& model = prepared.model->model;
   std::optional<Tokenizer> tokenizer;
-  if (NeedsTokenizer(request)) {
+  if (NeedsTokenizer(request.targets())) {
     LETHE_ASSIGN_OR_RETURN(tokenizer, core->tokenizers->Get(model));
   }
-  LETHE_ASSIGN_OR_RETURN(
-      prepared.ticket,
-      Resolve(request, model, tokenizer.has_value() ? &*tokenizer : nullptr, *core->config));
+  LETHE_ASSIGN_OR_RETURN(prepared.ticket,
+                         Resolve(request.targets(), model,
+                                 tokenizer.has_value() ? &*tokenizer : nullptr, *core->config));
   return prepared;
 }
 
@@ -168,7 +168,7 @@ class Filing : public std::enable_shared_from_this<Filing> {
 
 bool AnyText(const Requests& requests) {
   return std::any_of(requests.begin(), requests.end(),
-                     [](const auto* request) { return NeedsTokenizer(*request); });
+                     [](const auto* request) { return NeedsTokenizer(request->targets()); });
 }
 
 absl::Status Busy() {

@@ -8,8 +8,12 @@
 
 namespace lethe {
 
-FolderKeeper::FolderKeeper(storage::TicketStore* store, std::filesystem::path model_folder)
-    : store_(store), model_folder_(std::move(model_folder)), thread_([this] { Loop(); }) {}
+FolderKeeper::FolderKeeper(storage::TicketStore* store, std::filesystem::path model_folder,
+                           AuditHub* audits)
+    : store_(store),
+      model_folder_(std::move(model_folder)),
+      audits_(audits),
+      thread_([this] { Loop(); }) {}
 
 FolderKeeper::~FolderKeeper() {
   {
@@ -56,7 +60,9 @@ void FolderKeeper::Loop() {
 }
 
 void FolderKeeper::Reconcile(const ModelId& model) {
-  const auto done = storage::ReconcileModelFolder(store_, model_folder_, model, "server");
+  const auto done =
+      storage::ReconcileModelFolder(store_, model_folder_, model, "server",
+                                    [&](const std::string& name) { return audits_->Keeps(name); });
   if (!done.ok()) {
     LogError("a model's folder could not be brought in line",
              {{"model", model.value}, {"reason", ErrorReason(done.status())}});

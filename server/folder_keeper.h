@@ -6,6 +6,7 @@
 // Contract   calls for one model are done one after another, several at once as one. `after`
 //            runs also when the work failed: the truth is in the store, and a failed
 //            reconciliation is tried again by Tick.
+// Audits     `audits` knows what their verifiers keep below incoming/; it outlives the keeper.
 // Threads    any.
 #ifndef LETHE_SERVER_FOLDER_KEEPER_H_
 #define LETHE_SERVER_FOLDER_KEEPER_H_
@@ -21,13 +22,14 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "base/ids.h"
+#include "server/audit_hub.h"
 #include "storage/ticket_store.h"
 
 namespace lethe {
 
 class FolderKeeper {
  public:
-  FolderKeeper(storage::TicketStore* store, std::filesystem::path model_folder);
+  FolderKeeper(storage::TicketStore* store, std::filesystem::path model_folder, AuditHub* audits);
   // Does what was scheduled, then returns.
   ~FolderKeeper();
   FolderKeeper(const FolderKeeper&) = delete;
@@ -47,6 +49,7 @@ class FolderKeeper {
 
   storage::TicketStore* const store_;
   const std::filesystem::path model_folder_;
+  AuditHub* const audits_;
   absl::Mutex mu_;
   std::map<ModelId, std::vector<std::function<void()>>> waiting_ ABSL_GUARDED_BY(mu_);
   std::set<ModelId> failed_ ABSL_GUARDED_BY(mu_);

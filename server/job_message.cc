@@ -11,17 +11,6 @@ namespace {
 using storage::JobKind;
 using storage::JobRecord;
 
-// The checkpoint that registration made: the oldest. The tokenised sets carry its id.
-absl::StatusOr<CheckpointId> RegisteredCheckpoint(const storage::Snapshot& snapshot,
-                                                  const ModelId& model) {
-  LETHE_ASSIGN_OR_RETURN(const std::vector<CheckpointId> all, snapshot.CheckpointsOf(model));
-  if (all.empty()) {
-    return Error(absl::StatusCode::kFailedPrecondition, "MODEL_NOT_READY",
-                 "the model has no checkpoint yet", {{"model", model.value}});
-  }
-  return all.back();
-}
-
 template <typename Work>
 absl::Status AddPayloads(const Core& core, const storage::Snapshot& snapshot,
                          const JobRecord& record, Work* work) {
@@ -120,6 +109,20 @@ absl::Status FillVerify(const Core& core, const storage::Snapshot& snapshot,
 
 }  // namespace
 
+absl::StatusOr<CheckpointId> RegisteredCheckpoint(const storage::Snapshot& snapshot,
+                                                  const ModelId& model) {
+  LETHE_ASSIGN_OR_RETURN(const std::vector<CheckpointId> all, snapshot.CheckpointsOf(model));
+  if (all.empty()) {
+    return Error(absl::StatusCode::kFailedPrecondition, "MODEL_NOT_READY",
+                 "the model has no checkpoint yet", {{"model", model.value}});
+  }
+  return all.back();
+}
+
+std::string JobDigestKey(const Core& core, const std::string& job_id) {
+  return core.vault->BodyDigest("lethe job digest key\n" + job_id);
+}
+
 absl::StatusOr<v1::Job> BuildJob(const Core& core, const JobRecord& record) {
   const auto snapshot = core.store->Snapshot();
   LETHE_ASSIGN_OR_RETURN(const auto model, snapshot->GetModel(ModelId{record.model_id()}));
@@ -133,8 +136,7 @@ absl::StatusOr<v1::Job> BuildJob(const Core& core, const JobRecord& record) {
   ToTimestamp(absl::FromUnixMicros(record.lease_expire_us()), job.mutable_lease_expire_time());
   ToDuration(core.config->HeartbeatInterval(), job.mutable_heartbeat_interval());
   job.set_seed(record.seed());
-  // The same at each attempt, and known to nobody who has only the reports.
-  job.set_digest_key(core.vault->BodyDigest("lethe job digest key\n" + record.job_id()));
+  job.set_digest_key(JobDigestKey(core, record.job_id()));
   switch (static_cast<JobKind>(record.kind())) {
     case JobKind::kPrepare:
       FillPrepare(record, model, policy, job.mutable_prepare());

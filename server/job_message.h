@@ -10,12 +10,22 @@
 
 #include <lethe/v1/job.pb.h>
 
+#include <string>
+
 #include "absl/status/statusor.h"
 #include "server/core.h"
 
 namespace lethe {
 
 absl::StatusOr<v1::Job> BuildJob(const Core& core, const storage::JobRecord& record);
+
+// Key of a job's data_digest: the same at each attempt, known to nobody who has only the reports.
+std::string JobDigestKey(const Core& core, const std::string& job_id);
+
+// The checkpoint that registration made: the oldest. The tokenised sets carry its id.
+// FAILED_PRECONDITION/MODEL_NOT_READY when there is none.
+absl::StatusOr<CheckpointId> RegisteredCheckpoint(const storage::Snapshot& snapshot,
+                                                  const ModelId& model);
 
 }  // namespace lethe
 

@@ -23,10 +23,13 @@ const prometheus::Histogram::BucketBoundaries kSeconds = {
 const prometheus::Histogram::BucketBoundaries kSizes = {1,   2,   4,   8,    16,   32,  64,
                                                         128, 256, 512, 1024, 2048, 4096};
 
-constexpr const char* kJobKinds[] = {"prepare", "unlearn", "verify"};
+constexpr const char* kJobKinds[] = {"prepare", "unlearn", "verify", "audit"};
 constexpr const char* kJobOutcomes[] = {"succeeded", "failed", "abandoned", "lost", "returned"};
 constexpr const char* kGateResults[] = {"pass", "fail", "no_power"};
-constexpr const char* kOutcomes[] = {"pass", "not_forgotten", "destroyed", "inconclusive"};
+constexpr const char* kOutcomes[] = {"pass", "not_forgotten", "hidden", "destroyed",
+                                     "inconclusive"};
+// Of audits, beside those of verdicts.
+constexpr const char* kAuditEnds[] = {"failed", "cancelled", "drained"};
 
 prometheus::Gauge* OneGauge(prometheus::Registry& registry, const char* name, const char* help) {
   return &BuildGauge().Name(name).Help(help).Register(registry).Add({});
@@ -70,6 +73,10 @@ Metrics::Metrics(const std::vector<std::string>& attacks)
                    .Name("lethe_verdicts_total")
                    .Help("Verdicts on candidates, by outcome.")
                    .Register(r);
+  audits_ = &BuildCounter()
+                 .Name("lethe_audits_total")
+                 .Help("Audits that ended, by the verdict's outcome or by what came before it.")
+                 .Register(r);
   tickets_ = &BuildGauge().Name("lethe_tickets").Help("Tickets by state.").Register(r);
   oldest_waiting_age_seconds =
       OneGauge(r, "lethe_oldest_waiting_ticket_age_seconds",
@@ -85,6 +92,8 @@ Metrics::Metrics(const std::vector<std::string>& attacks)
   calls_in_flight = OneGauge(r, "lethe_calls_in_flight",
                              "Calls that are being answered, polls and watches apart.");
   audit_leaves = OneGauge(r, "lethe_audit_leaves", "Leaves of the audit log.");
+  audits_waiting = OneGauge(r, "lethe_audits_waiting", "Audits that wait for a verifier.");
+  audits_running = OneGauge(r, "lethe_audits_running", "Audits that a verifier holds.");
   leases_lost =
       OneCounter(r, "lethe_lease_lost_total", "Leases that ended because no heartbeat came.");
   stale_fences = OneCounter(r, "lethe_stale_fence_total",
@@ -114,7 +123,11 @@ Metrics::Metrics(const std::vector<std::string>& attacks)
   for (const std::string& attack : attacks_) {
     for (const char* result : kGateResults) gates_->Add({{"attack", attack}, {"result", result}});
   }
-  for (const char* outcome : kOutcomes) verdicts_->Add({{"outcome", outcome}});
+  for (const char* outcome : kOutcomes) {
+    verdicts_->Add({{"outcome", outcome}});
+    audits_->Add({{"outcome", outcome}});
+  }
+  for (const char* end : kAuditEnds) audits_->Add({{"outcome", end}});
 }
 
 MethodMetrics* Metrics::Method(const std::string& service, const std::string& method,
@@ -147,6 +160,10 @@ void Metrics::GateJudged(const std::string& attack, std::string_view result) {
 
 void Metrics::VerdictGiven(std::string_view outcome) {
   verdicts_->Add({{"outcome", std::string(outcome)}}).Increment();
+}
+
+void Metrics::AuditEnded(std::string_view outcome) {
+  audits_->Add({{"outcome", std::string(outcome)}}).Increment();
 }
 
 void Metrics::TicketsInState(const std::string& state, double count) {

@@ -57,6 +57,8 @@ class Metrics {
   // `result`: pass, fail, no_power. Gates of an attack outside the catalogue count as "other".
   void GateJudged(const std::string& attack, std::string_view result);
   void VerdictGiven(std::string_view outcome);
+  // `outcome`: that of the verdict, or failed, cancelled, drained.
+  void AuditEnded(std::string_view outcome);
   void TicketsInState(const std::string& state, double count);
 
   // Set by maintenance and by the store's observer.
@@ -67,6 +69,8 @@ class Metrics {
   prometheus::Gauge* polls;
   prometheus::Gauge* calls_in_flight;
   prometheus::Gauge* audit_leaves;
+  prometheus::Gauge* audits_waiting;
+  prometheus::Gauge* audits_running;
   prometheus::Counter* leases_lost;
   prometheus::Counter* stale_fences;
   prometheus::Counter* promotions;
@@ -83,6 +87,7 @@ class Metrics {
   prometheus::Family<prometheus::Counter>* jobs_;
   prometheus::Family<prometheus::Counter>* gates_;
   prometheus::Family<prometheus::Counter>* verdicts_;
+  prometheus::Family<prometheus::Counter>* audits_;
   prometheus::Family<prometheus::Gauge>* tickets_;
   std::vector<std::string> attacks_;
   absl::Mutex mu_;

@@ -25,6 +25,7 @@
 #include "server/observer.h"
 #include "server/rpc/keep_polling.h"
 #include "server/upkeep.h"
+#include "server/verifier_service.h"
 #include "server/work_service.h"
 #include "storage/model_folders.h"
 #include "storage/vault.h"
@@ -85,7 +86,8 @@ class Server::Parts {
         tokenizers_(config.model_folder, kTokenizersKept),
         calls_(config.max_calls_in_flight),
         polls_(config.max_polls),
-        watches_(config.max_watchers) {
+        watches_(config.max_watchers),
+        audit_calls_(config.max_audits) {
     if (world_.clock == nullptr) world_.clock = SystemClock();
     if (world_.random == nullptr) world_.random = SecureRandom();
   }
@@ -96,7 +98,8 @@ class Server::Parts {
     InitGrpcOnce();
     LETHE_RETURN_IF_ERROR(OpenStore());
     FillCore();
-    keeper_ = std::make_unique<FolderKeeper>(store_.get(), config_.model_folder);
+    keeper_ = std::make_unique<FolderKeeper>(store_.get(), config_.model_folder, audits_.get());
+    audits_->OnOver([keeper = keeper_.get()](const ModelId& model) { keeper->Schedule(model); });
     dispatcher_ = std::make_unique<Dispatcher>(&core_);
     observer_ = std::make_unique<ServerObserver>(&core_, dispatcher_.get(), keeper_.get(),
                                                  [this] { SetServing(false); });
@@ -117,9 +120,10 @@ class Server::Parts {
     SetServing(false);
     dispatcher_->Drain();
     hub_.EndAll(ServerDraining());
+    audits_->EndAll(ServerDraining());
     // Calls are still taken while load balancers learn that this server is going.
     absl::SleepFor(config_.drain_delay);
-    for (CallGate* gate : {&calls_, &polls_, &watches_}) gate->Close();
+    for (CallGate* gate : {&calls_, &polls_, &watches_, &audit_calls_}) gate->Close();
     const bool idle = calls_.WaitUntilEmpty(config_.drain_grace);
     if (!idle) LogWarning("calls were cut off", {{"calls", calls_.inside()}});
     keep_polling_.reset();
@@ -173,13 +177,16 @@ class Server::Parts {
     core_.vault = vault_.get();
     core_.models = &models_;
     core_.tokenizers = &tokenizers_;
+    audits_ = std::make_unique<AuditHub>(&config_, world_.clock, &metrics_);
     core_.hub = &hub_;
+    core_.audits = audits_.get();
     core_.pages = pages_.get();
     core_.background = background_.get();
     core_.digests = digests_.get();
     core_.calls = &calls_;
     core_.polls = &polls_;
     core_.watches = &watches_;
+    core_.audit_calls = &audit_calls_;
   }
 
   // What a crash may have left between the store and the rest of the world.
@@ -213,6 +220,7 @@ class Server::Parts {
     services_.push_back(MakeDeletionService(&core_));
     services_.push_back(MakeModelService(&core_));
     services_.push_back(MakeWorkService(&core_, dispatcher_.get()));
+    services_.push_back(MakeVerifierService(&core_, dispatcher_.get()));
     grpc::ServerBuilder builder;
     int port = 0;
     builder.AddListeningPort(config_.listen_address, grpc::InsecureServerCredentials(), &port);
@@ -260,8 +268,8 @@ class Server::Parts {
   }
 
   void ReportServing(bool serving) ABSL_EXCLUSIVE_LOCKS_REQUIRED(health_mu_) {
-    for (const char* service :
-         {"", "lethe.v1.DeletionService", "lethe.v1.ModelService", "lethe.v1.WorkService"}) {
+    for (const char* service : {"", "lethe.v1.DeletionService", "lethe.v1.ModelService",
+                                "lethe.v1.WorkService", "lethe.v1.VerifierService"}) {
       health_->SetServingStatus(service, serving);
     }
   }
@@ -273,7 +281,8 @@ class Server::Parts {
   TicketHub hub_;
   ModelIndex models_;
   TokenizerCache tokenizers_;
-  CallGate calls_, polls_, watches_;
+  CallGate calls_, polls_, watches_, audit_calls_;
+  std::unique_ptr<AuditHub> audits_;
   std::unique_ptr<storage::Vault> vault_;
   std::unique_ptr<PageTokens> pages_;
   Core core_;

@@ -5,7 +5,6 @@
 #include "absl/strings/str_cat.h"
 #include "server/convert.h"
 #include "server/errors.h"
-#include "server/field_violations.h"
 #include "server/policy/deadline.h"
 #include "text/sequence.h"
 
@@ -112,20 +111,24 @@ absl::Status CheckForm(const CreateTicketRequest& request, const ServerConfig& c
     wrong.Add(FieldError("EXTERNAL_REFERENCE_MALFORMED", "external_reference",
                          "at most 64 of [A-Za-z0-9._:/-]; it must not identify a person"));
   }
-  if (request.targets().empty()) {
-    wrong.Add(FieldError("NO_TARGETS", "targets", "name at least one thing to forget"));
+  CheckTargets(request.targets(), config, &wrong);
+  return wrong.status();
+}
+
+void CheckTargets(const Targets& targets, const ServerConfig& config, FieldViolations* wrong) {
+  if (targets.empty()) {
+    wrong->Add(FieldError("NO_TARGETS", "targets", "name at least one thing to forget"));
   }
-  if (request.targets_size() > config.max_targets_per_ticket) {
-    wrong.Add(
+  if (targets.size() > config.max_targets_per_ticket) {
+    wrong->Add(
         FieldError("TOO_MANY_TARGETS", "targets",
                    absl::StrCat("at most ", config.max_targets_per_ticket, " targets a ticket"),
                    {{"limit", absl::StrCat(config.max_targets_per_ticket)}}));
-    return wrong.status();
+    return;
   }
-  for (int i = 0; i < request.targets_size() && !wrong.Enough(); ++i) {
-    wrong.Add(CheckTarget(request.targets(i), i, config));
+  for (int i = 0; i < targets.size() && !wrong->Enough(); ++i) {
+    wrong->Add(CheckTarget(targets[i], i, config));
   }
-  return wrong.status();
 }
 
 absl::StatusOr<TicketTimes> ResolveTimes(const CreateTicketRequest& request,
@@ -162,12 +165,12 @@ absl::StatusOr<TicketTimes> ResolveTimes(const CreateTicketRequest& request,
   return times;
 }
 
-bool NeedsTokenizer(const CreateTicketRequest& request) {
-  return std::any_of(request.targets().begin(), request.targets().end(),
+bool NeedsTokenizer(const Targets& targets) {
+  return std::any_of(targets.begin(), targets.end(),
                      [](const Target& target) { return !target.has_ids(); });
 }
 
-absl::StatusOr<CheckedTicket> Resolve(const CreateTicketRequest& request, const v1::Model& model,
+absl::StatusOr<CheckedTicket> Resolve(const Targets& targets, const v1::Model& model,
                                       const Tokenizer* tokenizer, const ServerConfig& config) {
   SequenceLimits limits;
   limits.vocab_size = model.facts().vocab_size();
@@ -177,8 +180,8 @@ absl::StatusOr<CheckedTicket> Resolve(const CreateTicketRequest& request, const 
   }
   CheckedTicket ticket;
   FieldViolations wrong;
-  for (int i = 0; i < request.targets_size() && !wrong.Enough(); ++i) {
-    absl::StatusOr<Sequence> sequence = ToSequence(request.targets(i), tokenizer, limits);
+  for (int i = 0; i < targets.size() && !wrong.Enough(); ++i) {
+    absl::StatusOr<Sequence> sequence = ToSequence(targets[i], tokenizer, limits);
     if (!sequence.ok()) {
       wrong.Add(AboutTarget(sequence.status(), i));
       continue;

@@ -1,8 +1,9 @@
-// A CreateTicketRequest checked and turned into what the store and the vault take.
+// A CreateTicketRequest checked and turned into what the store and the vault take; its targets apart,
+// for an audit has targets too.
 //
 //   LETHE_RETURN_IF_ERROR(CheckForm(request, config, now));     // needs no model
 //   LETHE_ASSIGN_OR_RETURN(CheckedTicket ticket,
-//                          Resolve(request, *model, tokenizer, config));
+//                          Resolve(request.targets(), *model, tokenizer, config));
 //
 // A null tokenizer does for targets that are ids.
 //
@@ -21,6 +22,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "server/config.h"
+#include "server/field_violations.h"
 #include "server/model_index.h"
 #include "text/tokenizer.h"
 
@@ -38,16 +40,19 @@ struct CheckedTicket {
   std::vector<int32_t> target_tokens;
 };
 
+using Targets = google::protobuf::RepeatedPtrField<v1::Target>;
+
 absl::Status CheckForm(const v1::CreateTicketRequest& request, const ServerConfig& config);
+// The part of CheckForm that is about the targets.
+void CheckTargets(const Targets& targets, const ServerConfig& config, FieldViolations* wrong);
 absl::StatusOr<TicketTimes> ResolveTimes(const v1::CreateTicketRequest& request,
                                          const ServerConfig& config, absl::Time now);
 
-bool NeedsTokenizer(const v1::CreateTicketRequest& request);
+bool NeedsTokenizer(const Targets& targets);
 
 // `tokenizer` may be null when NeedsTokenizer says no.
-absl::StatusOr<CheckedTicket> Resolve(const v1::CreateTicketRequest& request,
-                                      const v1::Model& model, const Tokenizer* tokenizer,
-                                      const ServerConfig& config);
+absl::StatusOr<CheckedTicket> Resolve(const Targets& targets, const v1::Model& model,
+                                      const Tokenizer* tokenizer, const ServerConfig& config);
 
 // True for 1 to 64 of [A-Za-z0-9._:-], with `more` allowed too.
 bool IsPlainName(const std::string& text, std::string_view more = {});

@@ -31,6 +31,7 @@ void Upkeep::Stop() {
 void Upkeep::Tick() {
   const absl::Time now = core_->clock->Now();
   ExpireLeases(now);
+  if (core_->audits->ExpireLeases()) dispatcher_->Poke();
   PurgeRequests(now);
   SetGauges(now);
   keeper_->Tick();

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -32,14 +31,6 @@ constexpr absl::Duration kLongestWait = absl::Seconds(60);
 // An answer needs so long to get back to the caller.
 constexpr absl::Duration kAnswerMargin = absl::Milliseconds(500);
 
-// `job` is repeated only when it is an id of ours.
-absl::Status LeaseLost(const std::string& job) {
-  const bool known = IsRandomId(job, 'j');
-  return Error(absl::StatusCode::kAborted, "LEASE_LOST",
-               "the lease of this job is not yours; drop the work and acquire again",
-               known ? ErrorMetadata{{"job", job}} : ErrorMetadata{});
-}
-
 absl::StatusOr<JobId> ParseJobId(const std::string& text) {
   if (IsRandomId(text, 'j')) return JobId{text};
   return LeaseLost(text);
@@ -52,15 +43,19 @@ bool IsReason(const std::string& text) {
   });
 }
 
-absl::StatusOr<std::set<storage::JobKind>> ParseKinds(const v1::AcquireJobRequest& request) {
-  std::set<storage::JobKind> kinds;
+// An audit is no job of the store: it lives in the AuditHub alone.
+bool IsAudit(const std::string& job_id) { return IsRandomId(job_id, 'a'); }
+
+absl::StatusOr<OfferedKinds> ParseKinds(const v1::AcquireJobRequest& request) {
+  OfferedKinds kinds;
   for (const int kind : request.kinds()) {
     // A kind of a newer worker that this server does not know is simply never offered.
     if (kind >= v1::JOB_KIND_PREPARE && kind <= v1::JOB_KIND_VERIFY) {
-      kinds.insert(static_cast<storage::JobKind>(kind));
+      kinds.jobs.insert(static_cast<storage::JobKind>(kind));
     }
+    kinds.audits = kinds.audits || kind == v1::JOB_KIND_AUDIT;
   }
-  if (kinds.empty()) {
+  if (kinds.jobs.empty() && !kinds.audits) {
     return FieldError("NO_KINDS", "kinds",
                       "name at least one kind of job that this process can do");
   }
@@ -157,6 +152,13 @@ class WorkServiceImpl final : public Raw {
 
   template <typename Call>
   void Beat(Call* call) {
+    if (IsAudit(call->request.job_id())) {
+      auto answer = core_->audits->Heartbeat(call->request.job_id(), Fence{call->request.fence()},
+                                             call->request.progress());
+      if (answer.ok()) call->response = *std::move(answer);
+      FinishWork(call, answer.status());
+      return;
+    }
     const auto job = ParseJobId(call->request.job_id());
     if (!job.ok()) {
       FinishWork(call, job.status());
@@ -196,6 +198,10 @@ class WorkServiceImpl final : public Raw {
   template <typename Call>
   void Complete(Call* call) {
     const v1::CompleteJobRequest& request = call->request;
+    if (IsAudit(request.job_id())) {
+      core_->RunFor(call, core_->background, [this, call] { CompleteAudit(call); });
+      return;
+    }
     const auto job = Look(request);
     if (!job.ok()) {
       FinishWork(call, job.status());
@@ -211,6 +217,17 @@ class WorkServiceImpl final : public Raw {
     } else {
       FinishWork(call, Mismatch("the result must be that of the job's kind"));
     }
+  }
+
+  template <typename Call>
+  void CompleteAudit(Call* call) {
+    const v1::CompleteJobRequest& request = call->request;
+    if (!request.has_verify()) {
+      FinishWork(call, Mismatch("the result must be that of the job's kind"));
+      return;
+    }
+    FinishWork(call, core_->audits->Complete(request.job_id(), Fence{request.fence()},
+                                             request.verify().measurements()));
   }
 
   // The folder that the lease was to make must be there and be what the worker says.
@@ -286,17 +303,26 @@ class WorkServiceImpl final : public Raw {
   template <typename Call>
   void Fail(Call* call) {
     const v1::FailJobRequest& request = call->request;
-    const auto job = ParseJobId(request.job_id());
-    if (!job.ok()) {
-      FinishWork(call, job.status());
-    } else if (const absl::Status status = CheckFailure(request); !status.ok()) {
+    const std::string& id = request.job_id();
+    if (!IsRandomId(id, 'j') && !IsAudit(id)) {
+      FinishWork(call, LeaseLost(id));
+      return;
+    }
+    if (const absl::Status status = CheckFailure(request); !status.ok()) {
       call->Finish(status);
+      return;
+    }
+    // The worker's log has the details, under the same job and fence.
+    LogInfo("job handed back", {{"job", id},
+                                {"fence", request.fence()},
+                                {"cause", v1::FailureCause_Name(request.cause())},
+                                {"reason", request.reason()}});
+    if (IsAudit(id)) {
+      const absl::Status status =
+          core_->audits->Fail(id, Fence{request.fence()}, request.cause(), request.reason());
+      dispatcher_->Poke();  // one that was given back waits for another verifier
+      FinishWork(call, status);
     } else {
-      // The worker's log has the details, under the same job and fence.
-      LogInfo("job handed back", {{"job", job->value},
-                                  {"fence", request.fence()},
-                                  {"cause", v1::FailureCause_Name(request.cause())},
-                                  {"reason", request.reason()}});
       PostResult(call,
                  storage::FailJob{.cause = static_cast<storage::FailureCause>(request.cause()),
                                   .reason = request.reason()});

@@ -46,7 +46,8 @@ std::vector<fs::path> Temporaries(const fs::path& root) {
 }  // namespace
 
 absl::StatusOr<FolderRepair> ReconcileModelFolder(TicketStore* store, const fs::path& models,
-                                                  const ModelId& model, const std::string& actor) {
+                                                  const ModelId& model, const std::string& actor,
+                                                  const ExplainedWork& explained) {
   FolderRepair repair;
   const fs::path root = models / model.value;
   std::error_code ec;
@@ -81,6 +82,10 @@ absl::StatusOr<FolderRepair> ReconcileModelFolder(TicketStore* store, const fs::
   }
   LETHE_RETURN_IF_ERROR(RemoveUnknown(checkpoints, plan.checkpoints, &repair));
   LETHE_RETURN_IF_ERROR(RemoveUnknown(data, plan.data, &repair));
+  for (const fs::path& path : incoming) {
+    const std::string name = path.filename();
+    if (explained && explained(name)) plan.incoming.insert(name);
+  }
   LETHE_RETURN_IF_ERROR(RemoveUnknown(incoming, plan.incoming, &repair));
   LETHE_RETURN_IF_ERROR(RemoveUnknown(Temporaries(root), {}, &repair));
   return repair;

@@ -8,6 +8,7 @@
 //            generations stay); so do checkpoints, data and incoming work that no record
 //            and no live lease explains. A checkpoint that is removed is marked in the
 //            store first (MarkFolderRemoved).
+// Audits     are in no store: `explained` says of a name below incoming/ that one of them needs it.
 // When       at start-up for every model, and after each promotion, roll-back, rejection or lost
 //            lease. Doing it twice changes nothing.
 // Blocks     it reads and writes files and waits for commits: never on the
@@ -19,6 +20,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -31,9 +33,12 @@ struct FolderRepair {
   int32_t folders_removed = 0;
 };
 
+using ExplainedWork = std::function<bool(const std::string& name)>;
+
 absl::StatusOr<FolderRepair> ReconcileModelFolder(TicketStore* store,
                                                   const std::filesystem::path& models,
-                                                  const ModelId& model, const std::string& actor);
+                                                  const ModelId& model, const std::string& actor,
+                                                  const ExplainedWork& explained = nullptr);
 
 // Every model of the store; the first error is returned after all have been tried.
 absl::StatusOr<FolderRepair> ReconcileAllModelFolders(TicketStore* store,

@@ -1,5 +1,5 @@
-// lethe-verifier: leases VERIFY jobs, attacks candidates and hands in what it measured. `lethe-verifier
-// calibrate` measures instead how often the verdict is right.
+// lethe-verifier: leases VERIFY jobs and audits, attacks checkpoints and hands in what it measured.
+// `lethe-verifier calibrate` measures instead how often the verdict is right.
 #include <memory>
 #include <string_view>
 
@@ -16,14 +16,16 @@ int main(int argc, char** argv) {
   }
   HostOptions options;
   const char kWhat[] =
-      "Leases verification jobs from lethe-server and attacks candidate checkpoints.\n"
+      "Leases verification jobs and audits from lethe-server and attacks checkpoints.\n"
       "Example:\n"
       "  lethe-verifier --server 127.0.0.1:7700 --model-folder /var/lib/lethe/models\n"
       "`lethe-verifier calibrate --help`: how often the verdict is right.";
   if (auto code = ParseHostOptions("lethe-verifier", kWhat, argc, argv, &options)) return *code;
-  return RunHost(options, {v1::JOB_KIND_VERIFY}, [&](const Device& device, HostMetrics* metrics) {
-    const VerifyLimits limits = {static_cast<size_t>(options.max_control),
-                                 static_cast<size_t>(options.max_utility)};
-    return std::make_unique<VerifyRunner>(options.model_folder, device, limits, metrics);
-  });
+  return RunHost(options, {v1::JOB_KIND_VERIFY, v1::JOB_KIND_AUDIT},
+                 [&](const Device& device, HostMetrics* metrics) {
+                   const VerifyLimits limits = {static_cast<size_t>(options.max_control),
+                                                static_cast<size_t>(options.max_utility)};
+                   return std::make_unique<VerifyRunner>(options.model_folder, device, limits,
+                                                         metrics);
+                 });
 }

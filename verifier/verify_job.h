@@ -1,5 +1,5 @@
-// VERIFY: attacks a candidate and its base with the engine and hands in raw figures. The verdict is
-// the server's, computed by evidence/.
+// VERIFY and AUDIT: attacks a checkpoint and its base with the engine and hands in raw figures. The
+// verdict is the server's, computed by evidence/.
 //
 //   VerifyRunner runner(model_folder, device, {.max_control = 256}, &metrics);
 //   LeaseLoop loop(channel, options, &runner, &metrics);

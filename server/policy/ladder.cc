@@ -22,11 +22,11 @@ ParameterValues Values(const google::protobuf::Map<std::string, double>& map) {
 }
 
 absl::Status Invalid(const std::string& field, const std::string& message) {
-  return FieldError("POLICY_INVALID", absl::StrCat("policy.", field), message);
+  return FieldError("POLICY_INVALID", field, message);
 }
 
 absl::Status CheckRung(const v1::Rung& rung, int index) {
-  const std::string field = absl::StrCat("ladder[", index, "]");
+  const std::string field = absl::StrCat("policy.ladder[", index, "]");
   const MethodEntry* method = FindMethod(rung.method());
   if (method == nullptr) return Invalid(field + ".method", "the catalogue has no such method");
   if (FindPreset(*method, rung.preset()) == nullptr) {
@@ -39,8 +39,7 @@ absl::Status CheckRung(const v1::Rung& rung, int index) {
   return absl::OkStatus();
 }
 
-absl::Status CheckAttack(const v1::AttackSpec& spec, int index) {
-  const std::string field = absl::StrCat("attacks[", index, "]");
+absl::Status CheckAttack(const v1::AttackSpec& spec, const std::string& field) {
   const AttackEntry* attack = FindAttack(spec.attack());
   if (attack == nullptr) return Invalid(field + ".attack", "the catalogue has no such attack");
   if (auto wrong = CheckParameters(attack->parameters, Values(spec.parameters()))) {
@@ -51,6 +50,17 @@ absl::Status CheckAttack(const v1::AttackSpec& spec, int index) {
     return Invalid(field + ".condition", "there is no such condition; docs/attacks.md lists them");
   }
   return absl::OkStatus();
+}
+
+// `prefix` comes before the names of fields.
+void CheckAttacks(const AttackSpecs& attacks, const std::string& plan, const std::string& prefix,
+                  FieldViolations* wrong) {
+  for (int i = 0; i < attacks.size() && !wrong->Enough(); ++i) {
+    wrong->Add(CheckAttack(attacks[i], absl::StrCat(prefix, "attacks[", i, "]")));
+  }
+  if (!plan.empty() && FindPlan(plan) == nullptr) {
+    wrong->Add(Invalid(prefix + "attack_plan", "the catalogue has no such plan"));
+  }
 }
 
 }  // namespace
@@ -70,12 +80,7 @@ absl::StatusOr<v1::ModelPolicy> ResolvePolicy(const v1::ModelPolicy& asked,
   for (int i = 0; i < asked.ladder_size() && !wrong.Enough(); ++i) {
     wrong.Add(CheckRung(asked.ladder(i), i));
   }
-  for (int i = 0; i < asked.attacks_size() && !wrong.Enough(); ++i) {
-    wrong.Add(CheckAttack(asked.attacks(i), i));
-  }
-  if (!asked.attack_plan().empty() && FindPlan(asked.attack_plan()) == nullptr) {
-    wrong.Add(Invalid("attack_plan", "the catalogue has no such plan"));
-  }
+  CheckAttacks(asked.attacks(), asked.attack_plan(), "policy.", &wrong);
   LETHE_RETURN_IF_ERROR(wrong.status());
   v1::ModelPolicy policy = asked;
   for (v1::Rung& rung : *policy.mutable_ladder()) {
@@ -106,6 +111,19 @@ absl::StatusOr<v1::ModelPolicy> ResolvePolicy(const v1::ModelPolicy& asked,
   policy = WithDefaults(std::move(policy), ladder, attacks);
   LETHE_RETURN_IF_ERROR(ValidatePolicy(policy));
   return policy;
+}
+
+absl::StatusOr<std::vector<v1::AttackSpec>> ResolveAttacks(const AttackSpecs& attacks,
+                                                           const std::string& plan,
+                                                           const ServerConfig& config) {
+  FieldViolations wrong;
+  CheckAttacks(attacks, plan, "", &wrong);
+  LETHE_RETURN_IF_ERROR(wrong.status());
+  v1::ModelPolicy policy;
+  *policy.mutable_attacks() = attacks;
+  policy.set_attack_plan(plan);
+  LETHE_ASSIGN_OR_RETURN(policy, ResolvePolicy(policy, config));
+  return std::vector<v1::AttackSpec>(policy.attacks().begin(), policy.attacks().end());
 }
 
 }  // namespace lethe

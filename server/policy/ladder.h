@@ -12,10 +12,15 @@
 
 #include <lethe/v1/policy.pb.h>
 
+#include <string>
+#include <vector>
+
 #include "absl/status/statusor.h"
 #include "server/config.h"
 
 namespace lethe {
+
+using AttackSpecs = google::protobuf::RepeatedPtrField<v1::AttackSpec>;
 
 // Rungs past the end are the last one.
 v1::Rung RungOf(const v1::ModelPolicy& policy, int rung);
@@ -27,6 +32,12 @@ std::string RungName(const v1::Rung& rung);
 // the policy it was registered with.
 absl::StatusOr<v1::ModelPolicy> ResolvePolicy(const v1::ModelPolicy& asked,
                                               const ServerConfig& config);
+
+// The attacks that a caller names, or those of a plan of the catalogue where it names none, checked
+// likewise; errors name "attacks[1].attack", "attack_plan". Both empty: those of the first plan.
+absl::StatusOr<std::vector<v1::AttackSpec>> ResolveAttacks(const AttackSpecs& attacks,
+                                                           const std::string& plan,
+                                                           const ServerConfig& config);
 
 }  // namespace lethe
 

@@ -21,7 +21,7 @@ namespace lethe {
 
 class CliHarness : public ::testing::Test {
  protected:
-  CliHarness() : server_({&tickets_, &models_}) {}
+  CliHarness() : server_({&tickets_, &models_, &verifier_}) {}
 
   // The exit code; out_ and err_ hold what was printed.
   int Lethe(std::vector<std::string> arguments) {
@@ -71,6 +71,7 @@ class CliHarness : public ::testing::Test {
   TempFolder folder_;
   FakeDeletionService tickets_;
   FakeModelService models_;
+  FakeVerifierService verifier_;
   FakeClock clock_;
   SeededRandom random_{9};
   GrpcTestServer server_;

@@ -78,6 +78,8 @@ class WholeWay(unittest.TestCase):
         current = os.path.join(data, "models", "stories", "current")
         self.assertEqual(os.path.basename(os.readlink(current)), before)
 
+        self.audit(up, code=1, outcome="OUTCOME_NOT_FORGOTTEN")
+
         preview = up.json("ticket", "create", "--model", "stories", "--ids", self.ids(), "--validate-only")
         self.assertEqual(preview["preview"]["target_tokens"], [len(self.memorised)])
         self.the_estimate(preview["preview"])
@@ -99,9 +101,20 @@ class WholeWay(unittest.TestCase):
         self.assertNotEqual(done["checkpoint_id"], before)
         self.assertEqual(os.path.basename(os.readlink(current)), done["checkpoint_id"])
         self.it_has_forgotten(current)
+        self.audit(up, code=0, outcome="OUTCOME_PASS")
         report = self.the_report(up, ticket["ticket_id"])
         self.everything_is_told(up)
         return ticket, report
+
+    def audit(self, up, code, outcome):
+        # By the same verifier, without a ticket; the current checkpoint against the registered one.
+        path = os.path.join(self.folder.name, "audit.pb")
+        done = up.lethe("audit", "--model", "stories", "--ids", self.ids(), "--seed", "7", "--out", path, "--output", "json",
+                        limit=300)
+        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+        self.assertIn("attacking", done.stderr)
+        self.assertEqual(json.loads(done.stdout)["verdict"]["outcome"], outcome)
+        self.assertIn("the report says what follows", must([os.path.join(BIN, "lethe"), "report", "check", path]))
 
     def the_costs(self, costs):
         # Measured by the worker, on its machine.

@@ -257,19 +257,31 @@ TEST_F(BadInput, Work) {
 }
 
 TEST_F(BadInput, BytesThatAreNoMessage) {
-  const std::vector<std::string> methods = {
-      "lethe.v1.DeletionService/CreateTicket",    "lethe.v1.DeletionService/BatchCreateTickets",
-      "lethe.v1.DeletionService/GetTicket",       "lethe.v1.DeletionService/ListTickets",
-      "lethe.v1.DeletionService/WatchTicket",     "lethe.v1.DeletionService/ApproveTicket",
-      "lethe.v1.DeletionService/DenyTicket",      "lethe.v1.DeletionService/HoldTicket",
-      "lethe.v1.DeletionService/ReleaseTicket",   "lethe.v1.DeletionService/ExtendTicket",
-      "lethe.v1.DeletionService/CancelTicket",    "lethe.v1.DeletionService/RetryTicket",
-      "lethe.v1.DeletionService/GetTicketReport", "lethe.v1.ModelService/RegisterModel",
-      "lethe.v1.ModelService/GetModel",           "lethe.v1.ModelService/ListModels",
-      "lethe.v1.ModelService/ListCheckpoints",    "lethe.v1.ModelService/PromoteCheckpoint",
-      "lethe.v1.ModelService/RollbackModel",      "lethe.v1.ModelService/WatchPromotions",
-      "lethe.v1.WorkService/AcquireJob",          "lethe.v1.WorkService/Heartbeat",
-      "lethe.v1.WorkService/CompleteJob",         "lethe.v1.WorkService/FailJob"};
+  const std::vector<std::string> methods = {"lethe.v1.DeletionService/CreateTicket",
+                                            "lethe.v1.DeletionService/BatchCreateTickets",
+                                            "lethe.v1.DeletionService/GetTicket",
+                                            "lethe.v1.DeletionService/ListTickets",
+                                            "lethe.v1.DeletionService/WatchTicket",
+                                            "lethe.v1.DeletionService/ApproveTicket",
+                                            "lethe.v1.DeletionService/DenyTicket",
+                                            "lethe.v1.DeletionService/HoldTicket",
+                                            "lethe.v1.DeletionService/ReleaseTicket",
+                                            "lethe.v1.DeletionService/ExtendTicket",
+                                            "lethe.v1.DeletionService/CancelTicket",
+                                            "lethe.v1.DeletionService/RetryTicket",
+                                            "lethe.v1.DeletionService/GetTicketReport",
+                                            "lethe.v1.ModelService/RegisterModel",
+                                            "lethe.v1.ModelService/GetModel",
+                                            "lethe.v1.ModelService/ListModels",
+                                            "lethe.v1.ModelService/ListCheckpoints",
+                                            "lethe.v1.ModelService/PromoteCheckpoint",
+                                            "lethe.v1.ModelService/RollbackModel",
+                                            "lethe.v1.ModelService/WatchPromotions",
+                                            "lethe.v1.VerifierService/AuditCheckpoint",
+                                            "lethe.v1.WorkService/AcquireJob",
+                                            "lethe.v1.WorkService/Heartbeat",
+                                            "lethe.v1.WorkService/CompleteJob",
+                                            "lethe.v1.WorkService/FailJob"};
   const std::string before = h.Dump();
   for (const std::string& method : methods) {
     SCOPED_TRACE(method);

@@ -16,6 +16,7 @@
 #include <grpcpp/grpcpp.h>
 #include <lethe/v1/deletion_service.grpc.pb.h>
 #include <lethe/v1/model_service.grpc.pb.h>
+#include <lethe/v1/verifier_service.grpc.pb.h>
 #include <lethe/v1/work_service.grpc.pb.h>
 
 #include <filesystem>
@@ -62,6 +63,7 @@ class Harness {
   std::unique_ptr<v1::DeletionService::Stub> deletion;
   std::unique_ptr<v1::ModelService::Stub> models;
   std::unique_ptr<v1::WorkService::Stub> work;
+  std::unique_ptr<v1::VerifierService::Stub> verifier;
 
   std::filesystem::path root() const { return folder_.path(); }
 

@@ -55,6 +55,47 @@ class Privacy : public ::testing::Test {
     return status;
   }
 
+  v1::AuditCheckpointRequest MarkedAudit() {
+    v1::AuditCheckpointRequest request;
+    request.set_model_id("m");
+    *request.mutable_targets() = Marked("r").targets();
+    return request;
+  }
+  // The whole stream of an audit; `meanwhile` does the verifier's part.
+  grpc::Status Audit(const v1::AuditCheckpointRequest& request,
+                     const std::function<void()>& meanwhile) {
+    grpc::ClientContext context;
+    Harness::Prepare(context);
+    const auto stream = h.verifier->AuditCheckpoint(&context, request);
+    meanwhile();
+    for (v1::AuditCheckpointResponse response; stream->Read(&response);) {
+      EXPECT_CLEAN(response.DebugString());
+    }
+    const grpc::Status status = stream->Finish();
+    EXPECT_CLEAN(status.error_message());
+    EXPECT_CLEAN(status.error_details());
+    return status;
+  }
+  // Audits that end well, badly, and before they begin.
+  void Audits() {
+    const auto acquire = [&] { return h.Acquire(v1::JOB_KIND_AUDIT); };
+    EXPECT_TRUE(Audit(MarkedAudit(), [&] {
+                  EXPECT_TRUE(h.CompleteVerify(acquire(), Harness::kForgotten).ok());
+                }).ok());
+    EXPECT_FALSE(Audit(MarkedAudit(), [&] {
+                   EXPECT_TRUE(h.Fail(acquire(), v1::FAILURE_CAUSE_INPUT, "INPUT_UNUSABLE").ok());
+                 }).ok());
+    for (int bad = 0; bad < 5; ++bad) {
+      v1::AuditCheckpointRequest request = MarkedAudit();
+      if (bad == 0) request.set_model_id("Quillfeather");
+      if (bad == 1) request.set_checkpoint_id("ZANZIBAR");
+      if (bad == 2) request.set_attack_plan("Quillfeather");
+      if (bad == 3) request.add_attacks()->set_attack("ZANZIBAR");
+      if (bad == 4) request.mutable_targets(0)->add_sensitive_spans()->set_end(5'000);
+      EXPECT_FALSE(Audit(request, [] {}).ok()) << bad;
+    }
+  }
+
   Harness h;
 };
 
@@ -99,6 +140,8 @@ TEST_F(Privacy, NothingReadableHoldsWhatIsToBeForgotten) {
   const grpc::Status missing = h.deletion->GetTicket(&get_context, get, &nobody);
   EXPECT_FALSE(missing.ok());
   EXPECT_CLEAN(missing.error_message() + missing.error_details());
+
+  Audits();
 
   EXPECT_CLEAN(h.Metrics());
   EXPECT_CLEAN(h.Dump());

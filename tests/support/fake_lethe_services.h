@@ -1,4 +1,4 @@
-// DeletionService and ModelService that answer what a test
+// DeletionService, ModelService and VerifierService that answer what a test
 // tells them and keep what they were asked.
 //
 // Threads    set the answers before the calls begin; gRPC's threads read them.
@@ -9,6 +9,7 @@
 
 #include "lethe/v1/deletion_service.grpc.pb.h"
 #include "lethe/v1/model_service.grpc.pb.h"
+#include "lethe/v1/verifier_service.grpc.pb.h"
 
 namespace lethe {
 
@@ -158,6 +159,21 @@ class FakeModelService : public v1::ModelService::Service {
                              v1::Model* response) override {
     rollback = *request;
     *response = model;
+    return answer;
+  }
+};
+
+class FakeVerifierService : public v1::VerifierService::Service {
+ public:
+  grpc::Status answer = grpc::Status::OK;
+  std::vector<v1::AuditCheckpointResponse> responses;  // what the stream shows
+
+  v1::AuditCheckpointRequest audit;
+
+  grpc::Status AuditCheckpoint(grpc::ServerContext*, const v1::AuditCheckpointRequest* request,
+                               grpc::ServerWriter<v1::AuditCheckpointResponse>* writer) override {
+    audit = *request;
+    for (const v1::AuditCheckpointResponse& response : responses) writer->Write(response);
     return answer;
   }
 };
