@@ -105,7 +105,7 @@ TEST_F(AuditCommand, OnATerminalOneLineIsRedrawn) {
 TEST_F(AuditCommand, TheExitCodeIsTheVerdict) {
   Ends(UntouchedTruth());
   EXPECT_EQ(Lethe({"audit", "--model", "chat", "--ids", "1,2"}), kExitRefused);
-  EXPECT_THAT(out_, HasSubstr("NOT_FORGOTTEN"));
+  EXPECT_THAT(out_, HasSubstr("NOT FORGOTTEN"));
   // A server that claims otherwise is not believed.
   verifier_.responses.back().mutable_report()->mutable_verdict()->set_outcome(v1::OUTCOME_PASS);
   EXPECT_EQ(Lethe({"audit", "--model", "chat", "--ids", "1,2"}), kExitUnsound);

@@ -336,6 +336,15 @@ v1::Measurements Harness::Measure(const v1::Job& job, Score score) const {
   const bool gone = score == kForgotten;
   for (const AttackEntry& entry : Attacks())
     AddAttack(entry, m.forgotten_size(), kControl, gone, &m);
+  // What the job asks for beside that: the same attacks on models in a condition.
+  for (const v1::AttackSpec& spec : verify.attacks()) {
+    const AttackEntry* entry = FindAttack(spec.attack());
+    if (entry == nullptr || spec.condition().empty()) continue;
+    AddAttack(*entry, m.forgotten_size(), kControl, gone, &m);
+    v1::AttackResult* attack = m.mutable_attacks(m.attacks_size() - 1);
+    attack->set_condition(spec.condition());
+    attack->set_report_only(spec.report_only());
+  }
   FillPair(m.mutable_forgotten_nll(), m.forgotten_size(), 0.2, gone ? 3.0 : 0.2, 0.1);
   FillPair(m.mutable_control_nll(), kControl, 3.0, 3.0, 0.8);
   v1::TextUtility* retain = m.add_utility();
