@@ -13,7 +13,7 @@
 namespace lethe {
 namespace {
 
-// One world for all tests; sixty steps do not memorise, but they tell seen from unseen.
+// One world for all tests; so few steps memorise little, but they tell seen from unseen.
 class KnownTruth : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
@@ -23,7 +23,7 @@ class KnownTruth : public ::testing::Test {
     auto world = MakeWorld({.seed = 5,
                             .folder = folder_->path() / "world",
                             .forget = 3,
-                            .steps = 60,
+                            .steps = 150,
                             .device = *device});
     ASSERT_TRUE(world.ok()) << world.status();
     world_ = new World(*std::move(world));
@@ -81,8 +81,12 @@ TEST_F(KnownTruth, RoundedBackRoundsToTheBaseItself) {
   ASSERT_EQ(report->code_changes.size(), 2U);
   EXPECT_EQ(report->code_changes[0].share, 0);
   EXPECT_GT(report->code_changes[1].share, 0.01);
-  EXPECT_EQ(report->attacks[1].forgotten.before, report->attacks[1].forgotten.after);
-  EXPECT_NE(report->attacks[0].forgotten.before, report->attacks[0].forgotten.after);
+  // What is left of the change after rounding is that of the norms, which are not rounded.
+  const auto moved = [&](size_t attack, size_t i) {
+    const BeforeAfter& nll = report->attacks[attack].forgotten;
+    return std::abs(nll.after[i] - nll.before[i]);
+  };
+  for (size_t i = 0; i < 3; ++i) EXPECT_LT(moved(1, i), moved(0, i) / 4) << i;
 }
 
 TEST_F(KnownTruth, EveryRowMakesAFolder) {
