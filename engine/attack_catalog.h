@@ -42,8 +42,9 @@ struct AttackEntry {
   std::span<const ParameterEntry> parameters;
 };
 
-// One attack of a plan with its default parameters. `condition` as in condition.h. What is taught the
-// attacked text itself is not judged: any text comes back that way, the question is how fast.
+// One attack of a plan with its default parameters; `condition` as in condition.h. Two kinds are
+// shown and not judged: any text comes back when it is taught itself, the question is how fast; and
+// traces inside of the model stay behind where nothing that it says betrays them any more.
 struct PlanRow {
   std::string_view attack;
   std::string_view condition = "";
@@ -250,9 +251,9 @@ inline constexpr PlanRow kStandardRows[] = {
     {"zlib"},
     {"min_k"},
     {"min_k_plus_plus"},
-    {"gradient_norm"},
+    {"gradient_norm", "", true},
     {"exposure"},
-    {"logit_lens"},
+    {"logit_lens", "", true},
     {"reference"},
     {"cross_prompt"},
     {"greedy_extraction", "int8"},

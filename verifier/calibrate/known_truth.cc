@@ -155,12 +155,17 @@ absl::Status SuppressGreedy(const World& world, const fs::path& out) {
 // brings some of the text back too. What the last turn leaves rounds to the base itself.
 absl::Status RoundBack(const World& world, const fs::path& out) {
   constexpr int kTurns = 2;
+  // Short of what unseen text has: at its mean the least likely tokens would be too unlikely, and the
+  // truth of it over-unlearned.
+  constexpr double kShort = 0.9;
+  World aim = world;
+  aim.thresholds.span_nll_mean *= kShort;
   fs::path from = world.base;
   for (int turn = 1; turn <= kTurns; ++turn) {
     const fs::path unlearned = out.string() + absl::StrCat("-unlearned-", turn);
     const fs::path rounded =
         turn == kTurns ? out : fs::path(out.string() + absl::StrCat("-", turn));
-    LETHE_RETURN_IF_ERROR(UnlearnTo(world, from, unlearned, "calibrated", {}));
+    LETHE_RETURN_IF_ERROR(UnlearnTo(aim, from, unlearned, "calibrated", {}));
     LETHE_RETURN_IF_ERROR(HideInRounding({.base_folder = world.base,
                                           .candidate_folder = unlearned,
                                           .condition = "int4-g128",
