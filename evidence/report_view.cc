@@ -256,10 +256,10 @@ std::string_view OutcomeMeaning(v1::Outcome outcome) {
     case v1::OUTCOME_PASS:
       return "The candidate may take the place of the model. The attacks below were run on the "
              "model "
-             "before and after unlearning, and on comparable text that it never saw. None of them "
-             "tells "
-             "the forgotten text from never-seen text now, and the model kept its quality on other "
-             "text.";
+             "before and after unlearning, and on comparable text that it never saw. None of those "
+             "that are judged tells the forgotten text from never-seen text now, and the model "
+             "kept "
+             "its quality on other text.";
     case v1::OUTCOME_NOT_FORGOTTEN:
       return "The candidate must not take the place of the model. At least one attack still gets "
              "more "
