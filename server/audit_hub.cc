@@ -7,7 +7,6 @@
 #include <set>
 #include <utility>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "base/digest.h"
 #include "base/log.h"
@@ -93,13 +92,6 @@ absl::Status AuditFailed(v1::FailureCause cause, const std::string& reason) {
 
 absl::Status CallerLeft() {
   return Error(absl::StatusCode::kCancelled, "CALLER_LEFT", "the caller cancelled the call");
-}
-
-// "OUTCOME_NOT_FORGOTTEN" to "not_forgotten".
-std::string OutcomeLabel(v1::Outcome outcome) {
-  const std::string name = v1::Outcome_Name(outcome);
-  const std::string_view prefix = "OUTCOME_";
-  return absl::AsciiStrToLower(name.substr(std::min(prefix.size(), name.size())));
 }
 
 }  // namespace
@@ -264,7 +256,7 @@ absl::Status AuditHub::Complete(const std::string& id, Fence fence,
     }
     entry->result_digest = digest;
     metrics_->JobEnded("audit", "succeeded");
-    call = Over(id, entry, OutcomeLabel(outcome));
+    call = Over(id, entry, EnumLabel(v1::Outcome_Name(outcome), "OUTCOME_"));
   }
   call->Publish(kReportKey, 1, response);
   call->End(absl::OkStatus());

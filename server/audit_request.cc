@@ -59,12 +59,7 @@ absl::Status FillCheckpoints(const storage::Snapshot& snapshot, const v1::Model&
   LETHE_ASSIGN_OR_RETURN(
       const auto base,
       FindFolder(snapshot, id, base_asked.empty() ? registered.value : base_asked));
-  work->set_candidate_checkpoint_id(candidate.checkpoint_id());
-  work->set_candidate_folder(candidate.folder());
-  work->set_candidate_digest(candidate.digest());
-  work->set_base_checkpoint_id(base.checkpoint_id());
-  work->set_base_folder(base.folder());
-  work->set_base_digest(base.digest());
+  SetCheckpoints(candidate, base, work);
   work->set_base_generation(base.generation());
   work->set_data_folder(DataFolder(id, registered));
   LETHE_ASSIGN_OR_RETURN(*work->mutable_unlearn_run(), RunOf(snapshot, candidate));

@@ -93,12 +93,7 @@ absl::Status FillVerify(const Core& core, const storage::Snapshot& snapshot,
                          snapshot.GetCheckpoint(CheckpointId{record.base_checkpoint_id()}));
   LETHE_ASSIGN_OR_RETURN(const CheckpointId registered,
                          RegisteredCheckpoint(snapshot, ModelId{record.model_id()}));
-  work->set_candidate_checkpoint_id(candidate.checkpoint_id());
-  work->set_candidate_folder(candidate.folder());
-  work->set_candidate_digest(candidate.digest());
-  work->set_base_checkpoint_id(base.checkpoint_id());
-  work->set_base_folder(base.folder());
-  work->set_base_digest(base.digest());
+  SetCheckpoints(candidate, base, work);
   work->set_base_generation(record.base_generation());
   work->set_data_folder(DataFolder(ModelId{record.model_id()}, registered));
   *work->mutable_attacks() = policy.attacks();
@@ -108,6 +103,16 @@ absl::Status FillVerify(const Core& core, const storage::Snapshot& snapshot,
 }
 
 }  // namespace
+
+void SetCheckpoints(const storage::CheckpointRecord& candidate,
+                    const storage::CheckpointRecord& base, v1::VerifyWork* work) {
+  work->set_candidate_checkpoint_id(candidate.checkpoint_id());
+  work->set_candidate_folder(candidate.folder());
+  work->set_candidate_digest(candidate.digest());
+  work->set_base_checkpoint_id(base.checkpoint_id());
+  work->set_base_folder(base.folder());
+  work->set_base_digest(base.digest());
+}
 
 absl::StatusOr<CheckpointId> RegisteredCheckpoint(const storage::Snapshot& snapshot,
                                                   const ModelId& model) {

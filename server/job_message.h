@@ -19,6 +19,10 @@ namespace lethe {
 
 absl::StatusOr<v1::Job> BuildJob(const Core& core, const storage::JobRecord& record);
 
+// What is attacked and what it is compared with.
+void SetCheckpoints(const storage::CheckpointRecord& candidate,
+                    const storage::CheckpointRecord& base, v1::VerifyWork* work);
+
 // Key of a job's data_digest: the same at each attempt, known to nobody who has only the reports.
 std::string JobDigestKey(const Core& core, const std::string& job_id);
 

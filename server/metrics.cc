@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/ascii.h"
 #include "base/version.h"
 
 namespace lethe {
@@ -168,6 +169,10 @@ void Metrics::AuditEnded(std::string_view outcome) {
 
 void Metrics::TicketsInState(const std::string& state, double count) {
   tickets_->Add({{"state", state}}).Set(count);
+}
+
+std::string EnumLabel(const std::string& name, std::string_view prefix) {
+  return absl::AsciiStrToLower(name.substr(std::min(prefix.size(), name.size())));
 }
 
 }  // namespace lethe

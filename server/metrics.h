@@ -94,6 +94,10 @@ class Metrics {
   std::vector<std::unique_ptr<MethodMetrics>> methods_ ABSL_GUARDED_BY(mu_);
 };
 
+// A label's value from an enumerator's name: "OUTCOME_NOT_FORGOTTEN" with the prefix "OUTCOME_"
+// gives "not_forgotten".
+std::string EnumLabel(const std::string& name, std::string_view prefix);
+
 }  // namespace lethe
 
 #endif  // LETHE_SERVER_METRICS_H_

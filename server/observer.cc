@@ -33,11 +33,6 @@ bool Left(const Changed<Record>& changed, State state) {
          changed.after.state() != number;
 }
 
-// "OUTCOME_NOT_FORGOTTEN" to "not_forgotten".
-std::string Label(const std::string& name, std::string_view prefix) {
-  return absl::AsciiStrToLower(name.substr(std::min(prefix.size(), name.size())));
-}
-
 std::string KindLabel(const JobRecord& job) {
   return absl::AsciiStrToLower(
       std::string(storage::Name(static_cast<storage::JobKind>(job.kind()))));
@@ -139,12 +134,12 @@ void ServerObserver::OnCheckpoint(const storage::CommitEvent& event,
 void ServerObserver::OnReport(const storage::ReportRecord& record) {
   v1::VerificationReport report;
   if (!report.ParseFromString(record.report())) return;
-  core_->metrics->VerdictGiven(Label(v1::Outcome_Name(report.verdict().outcome()), "OUTCOME_"));
+  core_->metrics->VerdictGiven(EnumLabel(v1::Outcome_Name(report.verdict().outcome()), "OUTCOME_"));
   for (const v1::Gate& gate : report.verdict().gates()) {
     // "extraction.greedy_extraction.mean": what is judged, which attack, which figure.
     const std::vector<std::string> parts = absl::StrSplit(gate.name(), '.');
     core_->metrics->GateJudged(parts.size() > 1 ? parts[1] : parts[0],
-                               Label(v1::GateResult_Name(gate.result()), "GATE_RESULT_"));
+                               EnumLabel(v1::GateResult_Name(gate.result()), "GATE_RESULT_"));
   }
   LogInfo("candidate judged", {{"report", record.report_id()},
                                {"outcome", v1::Outcome_Name(report.verdict().outcome())}});

@@ -46,38 +46,33 @@ std::vector<Slot> SlotsOfLeaves(const DecoderConfig& config) {
   return slots;
 }
 
-// One group of inputs of every channel: (O,i).
-Quantised RoundGroup(const at::Tensor& weight, int bits) {
-  const double most = bits == 8 ? 127 : 7;
-  const at::Tensor largest = weight.abs().amax({1}, /*keepdim=*/true);  // (O,1)
-  const at::Tensor scale = largest / most;
-  // Where a channel is all zeros any scale will do.
-  const at::Tensor codes =
-      (weight / scale.masked_fill(scale.eq(0), 1)).round().clamp(-most, most);  // (O,i)
-  return {codes.to(at::kChar), codes * scale};
+double LargestCode(const Grid& grid) { return grid.bits == 8 ? 127 : 7; }
+
+// weight (O,I) -> (O,I): the largest |w| of the group that each weight is in.
+at::Tensor LargestOfGroup(const at::Tensor& weight, const Grid& grid) {
+  const int64_t inputs = weight.size(1);
+  const int64_t group = grid.group > 0 ? grid.group : inputs;
+  std::vector<at::Tensor> parts;
+  for (int64_t begin = 0; begin < inputs; begin += group) {
+    const int64_t count = std::min(group, inputs - begin);
+    const at::Tensor largest = weight.narrow(1, begin, count).abs().amax({1}, /*keepdim=*/true);
+    parts.push_back(largest.expand({-1, count}));
+  }
+  return at::cat(parts, 1);
 }
 
 // weight (O,I), each inside of the step of `base`'s grid where the base's lies.
 at::Tensor WithinSteps(const at::Tensor& base, const at::Tensor& weight, const Grid& grid) {
   constexpr double kInside = 0.49;  // of a step; at .5 rounding of fp32 could decide
-  const int64_t inputs = base.size(1);
-  const int64_t group = grid.group > 0 ? grid.group : inputs;
-  const double most = grid.bits == 8 ? 127 : 7;
-  std::vector<at::Tensor> parts;
-  for (int64_t begin = 0; begin < inputs; begin += group) {
-    const int64_t count = std::min(group, inputs - begin);
-    const at::Tensor from = base.narrow(1, begin, count), to = weight.narrow(1, begin, count);
-    const at::Tensor largest = from.abs().amax({1}, /*keepdim=*/true);  // (O,1)
-    const at::Tensor step = largest / most;
-    const at::Tensor codes = (from / step.masked_fill(step.eq(0), 1)).round();
-    const at::Tensor low = at::maximum((codes - kInside) * step, -largest);
-    const at::Tensor high = at::minimum((codes + kInside) * step, largest);
-    // What gives the scale stays, and what the base itself has nearer to a border than that.
-    const at::Tensor stays =
-        from.abs().eq(largest).logical_or(from.lt(low)).logical_or(from.gt(high));
-    parts.push_back(at::where(stays, from, at::minimum(at::maximum(to, low), high)));
-  }
-  return at::cat(parts, 1);
+  const at::Tensor largest = LargestOfGroup(base, grid);  // (O,I)
+  const at::Tensor reach = largest / LargestCode(grid) * kInside;
+  const at::Tensor values = RoundToGrid(base, grid).values;
+  const at::Tensor low = at::maximum(values - reach, -largest);
+  const at::Tensor high = at::minimum(values + reach, largest);
+  // What gives the scale stays, and what the base itself has nearer to a border than that.
+  const at::Tensor stays =
+      base.abs().eq(largest).logical_or(base.lt(low)).logical_or(base.gt(high));
+  return at::where(stays, base, at::minimum(at::maximum(weight, low), high));
 }
 
 // A matrix of a checkpoint as (outputs, inputs).
@@ -90,16 +85,12 @@ absl::StatusOr<at::Tensor> ReadMatrix(const CheckpointFolder& folder, const Tens
 }  // namespace
 
 Quantised RoundToGrid(const at::Tensor& weight, const Grid& grid) {
-  const int64_t inputs = weight.size(1);
-  const int64_t group = grid.group > 0 ? grid.group : inputs;
-  std::vector<at::Tensor> codes, values;
-  for (int64_t begin = 0; begin < inputs; begin += group) {
-    Quantised part =
-        RoundGroup(weight.narrow(1, begin, std::min(group, inputs - begin)), grid.bits);
-    codes.push_back(std::move(part.codes));
-    values.push_back(std::move(part.values));
-  }
-  return {at::cat(codes, 1), at::cat(values, 1)};
+  const double most = LargestCode(grid);
+  const at::Tensor scale = LargestOfGroup(weight, grid) / most;  // (O,I)
+  // Where a group is all zeros any scale will do.
+  const at::Tensor codes =
+      (weight / scale.masked_fill(scale.eq(0), 1)).round().clamp(-most, most);  // (O,I)
+  return {codes.to(at::kChar), codes * scale};
 }
 
 void Quantise(const Decoder& model, const Grid& grid) {

@@ -54,7 +54,6 @@ TEST(TieBound, IsAsLargeAsTheNoiseOfEveryFamily) {
   std::printf("largest noise: %.3f of the bound\n", largest);
 }
 
-// What runs on other devices gives what the loops give.
 // A decoder that computes in bf16 chooses by fp32 logits.
 TEST(FirstChoice, OfABf16DecoderIsThatOfItsScores) {
   const Decoder model = RandomModel({.vocab = 12}, 1), rounded = model.In(Precision::kBf16);
@@ -70,6 +69,7 @@ TEST(FirstChoice, OfABf16DecoderIsThatOfItsScores) {
   }
 }
 
+// What runs on other devices gives what the loops give.
 TEST(BestTwo, IsTheSameInTensorOps) {
   const at::Tensor logits = at::randn({50, 33});
   logits[7].fill_(-INFINITY)[4] = 1;
@@ -124,6 +124,20 @@ TEST(FirstChoice, OfEqualRowsTheLowestIdWins) {
     EXPECT_EQ(Greedy(t.model, t.text), t.low);
     EXPECT_EQ(ChooseInDouble(t.model, t.text).token, t.low);
   }
+}
+
+// Weights held in bf16 have ties of their own; scoring decides them as in fp32.
+TEST(FirstChoice, OfEqualRowsInBf16TheLowestIdWins) {
+  TwinModel t = MakeTwins(4);
+  t.model.HoldInBf16();
+  CopyRow(t.model, t.best, t.high);
+  CopyRow(t.model, t.best, t.low);
+  Sequence text{.ids = t.text};
+  text.ids.push_back(t.low);
+  const auto scores = ScoreSequences(t.model, std::vector<Sequence>{text});
+  ASSERT_TRUE(scores.ok()) << scores.status();
+  EXPECT_EQ(scores->front().choice.back(), t.low);
+  EXPECT_GE(scores->front().ties, 1);
 }
 
 // Twins whose logits differ by some 1e-7, which fp32 does not show: the larger one wins, whichever

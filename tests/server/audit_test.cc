@@ -180,6 +180,10 @@ TEST(Audit, WhatTheCallerNamesReachesTheVerifier) {
   EXPECT_EQ(job.verify().max_forward_tokens(), 1'000);
   ASSERT_EQ(job.verify().attacks_size(), 1);
   EXPECT_EQ(job.verify().attacks(0).condition(), "int4");
+  // A verifier that left out what was asked for is refused; the audit goes on.
+  v1::Job as_it_is = job;
+  as_it_is.mutable_verify()->mutable_attacks(0)->clear_condition();
+  EXPECT_EQ(ErrorOf(h.CompleteVerify(as_it_is, Harness::kForgotten)).reason, "REPORT_MALFORMED");
   EXPECT_TRUE(h.CompleteVerify(job, Harness::kForgotten).ok());
 
   // Left out, the current one is compared with the registered one.
