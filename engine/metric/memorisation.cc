@@ -4,11 +4,12 @@
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
-#include <numeric>
+#include <unordered_map>
 
 #include "engine/metric/ngram_overlap.h"
 #include "engine/model/first_choice.h"
 #include "engine/model/kv_cache.h"
+#include "engine/model/rollouts.h"
 #include "engine/torch_status.h"
 
 namespace lethe {
@@ -24,7 +25,6 @@ struct Rollout {
   int64_t first;              // shortest prefix that it stands for
   int64_t mistake;            // m: the model's choice after x[:m] is not x[m]
   std::vector<int32_t> text;  // z: x[:m], then the continuation; -1 what was not generated
-  int64_t longest_run;  // longest run of text that ends here and is in x, as far as it matters
 };
 
 struct Plan {
@@ -67,7 +67,7 @@ std::vector<Rollout> PlanRollouts(std::span<Item> items) {
     int64_t first = item.start;
     for (const int64_t mistake : item.mistakes) {
       if (first > item.last_prefix) break;
-      Rollout r{.sequence = s, .first = first, .mistake = mistake, .longest_run = 0};
+      Rollout r{.sequence = s, .first = first, .mistake = mistake};
       r.text = item.sequence->ids;
       r.text[mistake] = item.result->greedy_next[mistake - 1];
       std::fill(r.text.begin() + mistake + 1, r.text.end(), -1);
@@ -78,52 +78,6 @@ std::vector<Rollout> PlanRollouts(std::span<Item> items) {
         rollouts.begin(), rollouts.end(), [&](const Rollout& r) { return r.sequence == s; }));
   }
   return rollouts;
-}
-
-// Generates the rest of some roll-outs, side by side. A roll-out whose last run of known text is
-// too short to become an n-gram of x in the steps that are left adds nothing any more and is
-// dropped.
-void RunRollouts(const Decoder& model, KvCache& cache, std::span<Item> items,
-                 std::span<Rollout> rollouts, int64_t smallest_n) {
-  std::vector<CacheRow> rows;
-  std::vector<OverlapTracker> trackers;
-  std::vector<int64_t> live;
-  for (size_t i = 0; i < rollouts.size(); ++i) {
-    const Rollout& r = rollouts[i];
-    const Item& item = items[r.sequence];
-    rows.push_back({.prefix = static_cast<int64_t>(r.sequence),
-                    .length = r.mistake,
-                    .room = item.tokens() - 1 - r.mistake});
-    trackers.emplace_back(item.sequence->ids, smallest_n);
-    trackers.back().Start(r.text, r.mistake);
-    if (rows.back().room > 0 && trackers.back().Alive(rows.back().room)) {
-      live.push_back(static_cast<int64_t>(i));
-    }
-  }
-  cache.StartRows(rows);
-  std::vector<int32_t> tokens;
-  for (int64_t step = 0; !live.empty(); ++step) {
-    tokens.clear();
-    for (const int64_t i : live) tokens.push_back(rollouts[i].text[rollouts[i].mistake + step]);
-    const FirstChoices choices = ChooseFirst(model, cache.Step(live, tokens), [&](int64_t row) {
-      const Rollout& r = rollouts[live[row]];
-      ++items[r.sequence].result->ties;
-      return TokenIds(r.text.begin(), r.text.begin() + r.mistake + step + 1);
-    });
-    size_t kept = 0;
-    for (size_t n = 0; n < live.size(); ++n) {
-      const int64_t i = live[n];
-      Rollout& r = rollouts[i];
-      const int32_t token = choices.tokens[n];
-      r.text[r.mistake + step + 1] = token;
-      trackers[i].Append(token);
-      ++items[r.sequence].result->forward_tokens;
-      const int64_t left = rows[i].room - step - 1;
-      if (left > 0 && trackers[i].Alive(left)) live[kept++] = i;
-    }
-    live.resize(kept);
-    cache.Keep(live);
-  }
 }
 
 // EL_n of one sequence, from its roll-outs in order; after the last mistake the model says x
@@ -151,30 +105,48 @@ void Score(Item& item, std::span<const Rollout> rollouts, const std::vector<int6
   }
 }
 
-void RunAllRollouts(const Decoder& model, KvCache& cache, std::span<Item> items, const Plan& plan) {
-  std::vector<Rollout> rollouts = PlanRollouts(items);
-  // Those with the most to say together, so that a batch stays full to its end.
-  const auto steps_of = [&](const Rollout& r) {
-    return items[r.sequence].tokens() - 1 - r.mistake;
+// Generates the rest of the roll-outs. One whose last run of known text is too short to become an
+// n-gram of x in the steps that are left adds nothing any more and is dropped.
+void RunRollouts(const Decoder& model, KvCache& cache, std::span<Item> items,
+                 std::span<Rollout> rollouts, const Plan& plan) {
+  const auto track = [&](const Rollout& r) {
+    OverlapTracker tracker(items[r.sequence].sequence->ids, plan.el_n.front());
+    tracker.Start(r.text, r.mistake);
+    return tracker;
   };
-  std::stable_sort(rollouts.begin(), rollouts.end(),
-                   [&](const Rollout& a, const Rollout& b) { return steps_of(a) > steps_of(b); });
-  const int64_t at_a_time = cache.RowsAtATime(plan.cache_bytes);
-  for (size_t begin = 0; begin < rollouts.size();) {
-    int64_t bytes = 0;
-    size_t end = begin;
-    while (end < rollouts.size()) {
-      bytes += cache.RowBytes(steps_of(rollouts[end]));
-      if (end > begin && bytes > at_a_time) break;
-      ++end;
-    }
-    RunRollouts(model, cache, items, std::span(rollouts).subspan(begin, end - begin),
-                plan.el_n.front());
-    begin = end;
+  std::vector<RolloutStart> starts;
+  for (const Rollout& r : rollouts) {
+    CacheRow row{.prefix = static_cast<int64_t>(r.sequence),
+                 .length = r.mistake,
+                 .room = items[r.sequence].tokens() - 1 - r.mistake};
+    if (!track(r).Alive(row.room)) row.room = 0;
+    starts.push_back({row, r.text[r.mistake]});
   }
-  std::sort(rollouts.begin(), rollouts.end(), [](const Rollout& a, const Rollout& b) {
-    return std::pair(a.sequence, a.mistake) < std::pair(b.sequence, b.mistake);
-  });
+  std::vector<int64_t> said(rollouts.size(), 0);
+  std::unordered_map<size_t, OverlapTracker> trackers;  // of those that are being written
+  const auto text = [&](size_t i) {
+    const Rollout& r = rollouts[i];
+    ++items[r.sequence].result->ties;
+    return TokenIds(r.text.begin(), r.text.begin() + r.mistake + said[i] + 1);
+  };
+  const auto heard = [&](size_t i, int32_t token) {
+    Rollout& r = rollouts[i];
+    if (said[i] == 0) trackers.emplace(i, track(r));
+    r.text[r.mistake + ++said[i]] = token;
+    ++items[r.sequence].result->forward_tokens;
+    OverlapTracker& tracker = trackers.at(i);
+    tracker.Append(token);
+    const int64_t left = starts[i].row.room - said[i];
+    const bool more = left > 0 && tracker.Alive(left);
+    if (!more) trackers.erase(i);
+    return more;
+  };
+  RollOut(model, cache, starts, plan.cache_bytes, text, heard);
+}
+
+void RunAllRollouts(const Decoder& model, KvCache& cache, std::span<Item> items, const Plan& plan) {
+  std::vector<Rollout> rollouts = PlanRollouts(items);  // by sequence and mistake
+  RunRollouts(model, cache, items, rollouts, plan);
   size_t begin = 0;
   for (size_t s = 0; s < items.size(); ++s) {
     size_t end = begin;

@@ -47,19 +47,28 @@ absl::Status ForPromptGroups(std::string_view what_doing, std::span<const TokenI
   return absl::OkStatus();
 }
 
-at::Tensor ReadPrompts(KvCache& cache, const Decoder& model, std::span<const TokenIds> prompts,
-                       std::span<const size_t> members) {
-  at::NoGradGuard no_grad;
+at::Tensor PaddedPrompts(const Decoder& model, std::span<const TokenIds> prompts,
+                         std::span<const size_t> members) {
   int64_t longest = 0;
   for (const size_t m : members) longest = std::max<int64_t>(longest, prompts[m].size());
   at::Tensor ids = at::zeros({static_cast<int64_t>(members.size()), longest}, at::kLong);
-  std::vector<int64_t> last;
   for (size_t p = 0; p < members.size(); ++p) {
     const TokenIds& prompt = prompts[members[p]];
     std::copy(prompt.begin(), prompt.end(), ids.data_ptr<int64_t>() + p * longest);
-    last.push_back(static_cast<int64_t>(p) * longest + static_cast<int64_t>(prompt.size()) - 1);
   }
-  return RowsOf(cache.ReadPrefixes(ids.to(model.device())), last);
+  return ids.to(model.device());
+}
+
+at::Tensor ReadPrompts(KvCache& cache, const Decoder& model, std::span<const TokenIds> prompts,
+                       std::span<const size_t> members) {
+  at::NoGradGuard no_grad;
+  const at::Tensor ids = PaddedPrompts(model, prompts, members);
+  std::vector<int64_t> last;
+  for (size_t p = 0; p < members.size(); ++p) {
+    const auto tokens = static_cast<int64_t>(prompts[members[p]].size());
+    last.push_back(static_cast<int64_t>(p) * ids.size(1) + tokens - 1);
+  }
+  return RowsOf(cache.ReadPrefixes(ids), last);
 }
 
 }  // namespace lethe

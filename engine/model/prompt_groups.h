@@ -35,6 +35,10 @@ absl::Status CheckPrompts(const Decoder& model, std::span<const TokenIds> prompt
 absl::Status ForPromptGroups(std::string_view what_doing, std::span<const TokenIds> prompts,
                              const std::function<void(std::span<const size_t> members)>& body);
 
+// (P,S) int64 on the model's device, padded on the right with 0.
+at::Tensor PaddedPrompts(const Decoder& model, std::span<const TokenIds> prompts,
+                         std::span<const size_t> members);
+
 // Reads the members as the cache's prefixes -> (P,E): what predicts the token after each.
 at::Tensor ReadPrompts(KvCache& cache, const Decoder& model, std::span<const TokenIds> prompts,
                        std::span<const size_t> members);
