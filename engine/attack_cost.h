@@ -7,7 +7,9 @@
 // Shared     attacks that read what teacher forcing gives share one pass over the texts of a model
 //            in its condition: the first of them in the plan is charged with it.
 // Drawn      a continuation costs the tokens of its prefix, once, and one a token and draw; lengths
-//            are rounded up to powers of two, which costs 2 ln 2 = 1.4.
+//            of draws and beams are rounded up to powers of two, which costs 2 ln 2 = 1.4.
+// Greedy     continuations go on from the shared pass; of known text, which the pass knows to be
+//            said, a tenth is expected to be generated.
 // EL         a text of T tokens is read, and each greedy mistake is rolled out to the end: T plus
 //            mistakes times T/2. Unseen text is expected to have them at six of ten places (.57 of
 //            Wikipedia under SmolLM2-135M, .76 under stories260k), known text at a tenth of that.
@@ -15,7 +17,8 @@
 // Taught     steps before an attack: a taught token is a forward token, and its backward pass
 //            counts as two more. A run serves all attacks and all J of one kind of text; the first
 //            attack at each J is charged with the steps since the J before. On the base the step
-//            size is chosen first: two sizes are expected to be tried.
+//            size is chosen first: two sizes are expected to be tried. The text itself is taught by
+//            the size of half of it.
 // Threads    pure functions; any.
 // Errors     none: an attack or a condition that is not known costs nothing.
 #ifndef LETHE_ENGINE_ATTACK_COST_H_

@@ -236,8 +236,14 @@ class SideRun {
     return stops;
   }
 
+  // The text itself is taught by the size that half of it stands, where that was tried before: it
+  // asks more, and the two curves can be laid side by side.
   absl::StatusOr<StepSize> Chosen(Relearned text, const RelearnPlan& plan,
                                   const std::vector<int>& stops) {
+    const auto of_half = audit_.step_sizes.find(Relearned::kHalf);
+    if (text == Relearned::kSame && of_half != audit_.step_sizes.end()) {
+      return StepSize{.value = of_half->second};
+    }
     const std::string piece = Piece("step size " + std::to_string(static_cast<int>(text)));
     if (const auto figures = kept_.Find(piece)) {
       const auto size = figures->lists.find("size and tokens");

@@ -108,6 +108,9 @@ absl::StatusOr<AttackScores> ConditionedModel::RunOnControl(const AuditRow& row,
 absl::StatusOr<PartResult> ConditionedModel::Attack(const AuditRow& row, int64_t charged,
                                                     const ProgressCallback& progress) {
   const auto start = SteadyClock::now();
+  if (charged > ReadTokens()) {
+    for (Part& part : parts_) part.forced.TakeAsRead();
+  }
   LETHE_ASSIGN_OR_RETURN(AttackScores forgotten, Run(row, parts_.front()));
   if (!forgotten.not_applicable.empty())
     return PartResult{.not_applicable = forgotten.not_applicable};

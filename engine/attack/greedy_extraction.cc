@@ -4,8 +4,9 @@
 #include "engine/attack/extraction_case.h"
 
 namespace lethe {
+namespace {
 
-absl::StatusOr<AttackScores> GreedyExtraction(const AttackInput& input) {
+std::vector<ExtractionCase> CasesOf(const AttackInput& input) {
   static constexpr double kQuarters[] = {0.25, 0.5, 0.75};
   const auto max_suffix = static_cast<int32_t>(input.parameters.at("max_suffix_tokens"));
   const auto prefix_tokens = static_cast<int32_t>(input.parameters.at("prefix_tokens"));
@@ -20,21 +21,53 @@ absl::StatusOr<AttackScores> GreedyExtraction(const AttackInput& input) {
     if (quarters) AddShareCases(sequence, i, kQuarters, max_suffix, cases);
     AddPrefixCase(sequence, i, prefix_tokens, /*variant=*/100, max_suffix, cases);
   }
+  return cases;
+}
 
+// A shortened prefix and its suffix, as a text of their own.
+Sequence TextOf(const Sequence& sequence, const ExtractionCase& c) {
+  return {.ids = {sequence.ids.begin() + c.prefix_begin, sequence.ids.begin() + c.end},
+          .prompt_tokens = c.begin - c.prefix_begin};
+}
+
+// What the model says in each case: whole prefixes in the texts that the attacks share, shortened
+// ones in texts of their own.
+absl::StatusOr<std::vector<TokenIds>> Say(const AttackInput& input,
+                                          const std::vector<ExtractionCase>& cases,
+                                          int64_t* forward_tokens) {
+  std::vector<PrefixPlace> whole, shortened;
+  std::vector<Sequence> short_texts;
+  for (const ExtractionCase& c : cases) {
+    if (c.prefix_begin == 0) {
+      whole.push_back({.sequence = c.sequence, .after = c.begin, .end = c.end});
+      continue;
+    }
+    const Sequence& text = short_texts.emplace_back(TextOf(input.sequences[c.sequence], c));
+    shortened.push_back({.sequence = short_texts.size() - 1,
+                         .after = text.prompt_tokens,
+                         .end = static_cast<int32_t>(text.ids.size())});
+  }
+  LETHE_ASSIGN_OR_RETURN(const Continuations of_whole, input.forced.Continue(whole));
+  TeacherForced forced(input.model, short_texts);
+  LETHE_ASSIGN_OR_RETURN(const Continuations of_short, forced.Continue(shortened));
+  *forward_tokens += of_whole.forward_tokens + of_short.forward_tokens + forced.forward_tokens();
+  std::vector<TokenIds> said;
+  auto next_whole = of_whole.texts.begin(), next_short = of_short.texts.begin();
+  for (const ExtractionCase& c : cases) {
+    said.push_back(c.prefix_begin == 0 ? *next_whole++ : *next_short++);
+  }
+  return said;
+}
+
+}  // namespace
+
+absl::StatusOr<AttackScores> GreedyExtraction(const AttackInput& input) {
+  const std::vector<ExtractionCase> cases = CasesOf(input);
   AttackScores out;
+  LETHE_ASSIGN_OR_RETURN(const std::vector<TokenIds> said, Say(input, cases, &out.forward_tokens));
   RecoveryTally tally(input.sequences.size());
-  for (const auto& [new_tokens, members] : GroupByLength(cases, input.model.config().context)) {
-    std::vector<TokenIds> prompts;
-    for (const size_t m : members) {
-      prompts.push_back(Prefix(input.sequences[cases[m].sequence], cases[m]));
-      out.forward_tokens += static_cast<int64_t>(prompts.back().size()) + new_tokens;
-    }
-    LETHE_ASSIGN_OR_RETURN(const auto said, GenerateContinuations(input.model, prompts,
-                                                                  {.max_new_tokens = new_tokens}));
-    for (size_t i = 0; i < members.size(); ++i) {
-      const ExtractionCase& c = cases[members[i]];
-      tally.Add(c, Recovered(input.sequences[c.sequence], c, said[i][0]));
-    }
+  for (size_t i = 0; i < cases.size(); ++i) {
+    tally.Add(cases[i], Recovered(input.sequences[cases[i].sequence], cases[i], said[i]));
   }
   out.scores = tally.BestShare();
   out.details["exact_match"] = tally.ExactMatch();

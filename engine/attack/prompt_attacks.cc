@@ -98,34 +98,6 @@ ExtractionCase Whole(const Probes& probes, size_t i) {
       .sequence = i, .begin = probe.prompt_tokens, .end = static_cast<int32_t>(probe.ids.size())};
 }
 
-// Greedy recovery of each probe. Where every first choice of the teacher-forced pass is the suffix,
-// the greedy continuation is the suffix.
-absl::StatusOr<std::vector<int32_t>> Say(const Decoder& model, const Probes& probes,
-                                         std::span<const TokenStatistics> tokens,
-                                         int64_t* forward_tokens) {
-  std::vector<int32_t> recovered(probes.sequences.size());
-  std::vector<ExtractionCase> open;
-  for (size_t i = 0; i < recovered.size(); ++i) {
-    const ExtractionCase c = Whole(probes, i);
-    recovered[i] = c.end - c.begin;
-    if (tokens[i].score.hits != recovered[i]) open.push_back(c);
-  }
-  for (const auto& [new_tokens, members] : GroupByLength(open, model.config().context)) {
-    std::vector<TokenIds> prompts;
-    for (const size_t m : members) {
-      prompts.push_back(Prefix(probes.sequences[open[m].sequence], open[m]));
-      *forward_tokens += static_cast<int64_t>(prompts.back().size()) + new_tokens;
-    }
-    LETHE_ASSIGN_OR_RETURN(const auto said,
-                           GenerateContinuations(model, prompts, {.max_new_tokens = new_tokens}));
-    for (size_t i = 0; i < members.size(); ++i) {
-      const ExtractionCase& c = open[members[i]];
-      recovered[c.sequence] = Recovered(probes.sequences[c.sequence], c, said[i][0]);
-    }
-  }
-  return recovered;
-}
-
 absl::StatusOr<AttackScores> ByPrompts(const AttackInput& input, const ChangeRow& row) {
   AttackScores out;
   if (row.needs_tokenizer && input.context.tokenizer == nullptr) {
@@ -142,17 +114,23 @@ absl::StatusOr<AttackScores> ByPrompts(const AttackInput& input, const ChangeRow
     return out;
   }
   TeacherForced forced(input.model, probes.sequences, {std::begin(kSchemes), std::end(kSchemes)});
-  LETHE_ASSIGN_OR_RETURN(const auto tokens, forced.Tokens());
-  LETHE_ASSIGN_OR_RETURN(const std::vector<int32_t> recovered,
-                         Say(input.model, probes, tokens, &out.forward_tokens));
+  std::vector<PrefixPlace> places;
+  for (size_t i = 0; i < probes.sequences.size(); ++i) {
+    const ExtractionCase c = Whole(probes, i);
+    places.push_back({.sequence = i, .after = c.begin, .end = c.end});
+  }
+  LETHE_ASSIGN_OR_RETURN(const Continuations said, forced.Continue(places));
+  out.forward_tokens += said.forward_tokens;
   RecoveryTally tally(input.sequences.size());
-  for (size_t i = 0; i < recovered.size(); ++i) tally.Add(probes.cases[i], recovered[i]);
+  for (size_t i = 0; i < places.size(); ++i) {
+    tally.Add(probes.cases[i], Recovered(probes.sequences[i], Whole(probes, i), said.texts[i]));
+  }
 
   std::vector<double>& chance = out.details["chance"];
   chance.assign(input.sequences.size(), 0);
   for (const SamplingScheme& scheme : kSchemes) {
     LETHE_ASSIGN_OR_RETURN(const auto log_q, forced.SchemeLogProbs(scheme));
-    for (size_t i = 0; i < recovered.size(); ++i) {
+    for (size_t i = 0; i < places.size(); ++i) {
       double& best = chance[probes.cases[i].sequence];
       const double log_p_z = SuffixLogProb(probes.sequences[i], Whole(probes, i), log_q[i]);
       best = std::max(best, ChanceInDraws(log_p_z, input.parameters.at("queries")));

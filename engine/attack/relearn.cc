@@ -13,7 +13,7 @@
 namespace lethe {
 namespace {
 
-constexpr size_t kMostAStep = 8;  // sequences, of each side where there are two
+constexpr size_t kMostAStep = 4;  // sequences, of each side where there are two
 constexpr double kMaxGradNorm = 1;
 constexpr double kNllShare = 0.1, kNllNats = 0.05, kHitRate = 0.05;
 constexpr double kWide = 512;

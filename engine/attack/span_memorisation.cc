@@ -78,26 +78,19 @@ double Score(const SpanText& text) {
 
 // Greedy continuations of the prefixes that end at a mistake, to the end that counts.
 absl::Status RollOut(const AttackInput& input, std::vector<SpanText>& texts, int64_t* tokens) {
-  std::vector<ExtractionCase> cases;
+  std::vector<PrefixPlace> places;
   for (size_t i = 0; i < texts.size(); ++i) {
     for (const auto& [mistake, said] : texts[i].said) {
-      cases.push_back({.sequence = i, .begin = mistake, .end = texts[i].end});
+      places.push_back({.sequence = i, .after = mistake, .end = texts[i].end});
     }
   }
-  for (const auto& [new_tokens, members] : GroupByLength(cases, input.model.config().context)) {
-    std::vector<TokenIds> prompts;
-    for (const size_t m : members) {
-      prompts.push_back(Prefix(*texts[cases[m].sequence].sequence, cases[m]));
-      *tokens += static_cast<int64_t>(prompts.back().size()) + new_tokens;
-    }
-    LETHE_ASSIGN_OR_RETURN(const auto said, GenerateContinuations(input.model, prompts,
-                                                                  {.max_new_tokens = new_tokens}));
-    for (size_t i = 0; i < members.size(); ++i) {
-      const ExtractionCase& c = cases[members[i]];
-      TokenIds& whole = texts[c.sequence].said[c.begin];
-      whole = std::move(prompts[i]);
-      whole.insert(whole.end(), said[i][0].begin(), said[i][0].begin() + (c.end - c.begin));
-    }
+  LETHE_ASSIGN_OR_RETURN(const Continuations rolled, input.forced.Continue(places));
+  *tokens += rolled.forward_tokens;
+  for (size_t p = 0; p < places.size(); ++p) {
+    const std::vector<int32_t>& ids = texts[places[p].sequence].sequence->ids;
+    TokenIds& whole = texts[places[p].sequence].said[places[p].after];
+    whole.assign(ids.begin(), ids.begin() + places[p].after);
+    whole.insert(whole.end(), rolled.texts[p].begin(), rolled.texts[p].end());
   }
   return absl::OkStatus();
 }

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/model/kv_cache.h"
+#include "engine/model/prompt_groups.h"
 #include "engine/torch_status.h"
 
 namespace lethe {
@@ -81,17 +83,26 @@ void TeacherForced::ReadSchemes(const LossBatch& batch, const at::Tensor& hidden
   }
 }
 
-absl::Status TeacherForced::Read() {
+absl::Status TeacherForced::Read(PrefixRollouts* rolled) {
   std::vector<TokenStatistics> tokens(sequences_.size());
   for (const SamplingScheme& scheme : schemes_) log_q_[scheme].resize(sequences_.size());
   const bool keep = HiddenBytes(model_, sequences_) <= kept_bytes_;
-  const auto also = [&](const LossBatch& batch, const at::Tensor& hidden) {
+  std::optional<KvCache> cache;
+  at::Tensor all;
+  ScoreHooks hooks;
+  hooks.also = [&](const LossBatch& batch, const at::Tensor& hidden,
+                   std::span<const SequenceScore> scores) {
     ReadBatch(batch, hidden, tokens);
     ReadSchemes(batch, hidden, schemes_);
+    if (cache.has_value()) rolled->Add(*cache, all, batch.ids.size(1), batch.sequences, scores);
     if (keep) kept_.push_back({batch, hidden});
   };
+  if (rolled != nullptr) {
+    cache.emplace(model_);
+    hooks.read = [&](const at::Tensor& ids) { return all = cache->ReadPrefixes(ids); };
+  }
   LETHE_ASSIGN_OR_RETURN(std::vector<SequenceScore> scores,
-                         ScoreSequences(model_, sequences_, {}, also));
+                         ScoreSequences(model_, sequences_, {}, hooks));
   for (size_t i = 0; i < scores.size(); ++i) tokens[i].score = std::move(scores[i]);
   tokens_ = std::move(tokens);
   CountPass();
@@ -127,6 +138,42 @@ absl::StatusOr<std::span<const std::vector<float>>> TeacherForced::SchemeLogProb
     }
   }
   return std::span<const std::vector<float>>(log_q_.at(scheme));
+}
+
+// Only what roll-outs stand on, of the sequences that have any.
+absl::Status TeacherForced::ReadAgain(std::span<const SequenceScore> scores, PrefixRollouts& rolled,
+                                      int64_t* tokens) {
+  std::vector<TokenIds> prefixes;
+  std::vector<size_t> whose;
+  for (size_t s = 0; s < sequences_.size(); ++s) {
+    const int32_t needed = rolled.Needed(s, scores[s]);
+    if (needed == 0) continue;
+    *tokens += needed;
+    const auto begin = sequences_[s].ids.begin();
+    prefixes.emplace_back(begin, begin + needed);
+    whose.push_back(s);
+  }
+  return ForPromptGroups("continuing prefixes", prefixes, [&](std::span<const size_t> members) {
+    at::NoGradGuard no_grad;
+    std::vector<size_t> sequences;
+    for (const size_t m : members) sequences.push_back(whose[m]);
+    KvCache cache(model_);
+    const at::Tensor ids = PaddedPrompts(model_, prefixes, members);
+    rolled.Add(cache, cache.ReadPrefixes(ids), ids.size(1), sequences, scores);
+  });
+}
+
+absl::StatusOr<Continuations> TeacherForced::Continue(std::span<const PrefixPlace> places) {
+  PrefixRollouts rolled(model_, sequences_, places);
+  const bool again = tokens_.has_value() || taken_as_read_;
+  if (!tokens_.has_value()) LETHE_RETURN_IF_ERROR(Read(again ? nullptr : &rolled));
+  std::vector<SequenceScore> scores;
+  for (const TokenStatistics& statistics : *tokens_) scores.push_back(statistics.score);
+  int64_t read = 0;
+  if (again) LETHE_RETURN_IF_ERROR(ReadAgain(scores, rolled, &read));
+  Continuations said = rolled.Take(scores);
+  said.forward_tokens += read;
+  return said;
 }
 
 }  // namespace lethe

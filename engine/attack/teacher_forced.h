@@ -5,11 +5,16 @@
 //   LETHE_ASSIGN_OR_RETURN(std::span<const TokenStatistics> tokens, forced.Tokens());
 //   tokens[0].score.nll[3];
 //   LETHE_ASSIGN_OR_RETURN(auto log_q, forced.SchemeLogProbs({.temperature = 1, .top_k = 40}));
+//   LETHE_ASSIGN_OR_RETURN(auto said, forced.Continue({{.sequence = 0, .after = 5, .end = 20}}));
+//   said.texts[0];   // 15 tokens: what the model says by itself after the first five
 //
 // Entry i of each list is labelled token FirstScored(sequence) + i, as in ScoreSequences.
+// Continue   greedily. As far as the first choices are the text itself nothing need be said: only
+//            what follows the first mistake is rolled out, once for all prefixes that share it.
 // Cost       the sequences' tokens, once. The hidden states are kept, so that a scheme that is
 //            asked for later costs the output layer alone; where they would take more than
-//            kKeptBytes, it costs another pass.
+//            kKeptBytes, it costs another pass. Roll-outs cost a token a step beside it; those of
+//            the first to read go on from the pass itself, later ones read their prefixes again.
 // Threads    one at a time.
 // Errors     as ScoreSequences.
 #ifndef LETHE_ENGINE_ATTACK_TEACHER_FORCED_H_
@@ -23,6 +28,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "engine/attack/prefix_rollouts.h"
 #include "engine/attack/sampling_scheme.h"
 #include "engine/loss/sequence_loss.h"
 #include "engine/model/decoder.h"
@@ -52,7 +58,12 @@ class TeacherForced {
   // log q of each labelled token under a scheme; -inf where the scheme never draws it.
   absl::StatusOr<std::span<const std::vector<float>>> SchemeLogProbs(const SamplingScheme& scheme);
 
-  int64_t forward_tokens() const { return forward_tokens_; }
+  absl::StatusOr<Continuations> Continue(std::span<const PrefixPlace> places);
+
+  // The pass was charged for before, in a run that was stopped: roll-outs cost what they would have
+  // cost in that run.
+  void TakeAsRead() { taken_as_read_ = true; }
+  int64_t forward_tokens() const { return forward_tokens_; }  // of passes
 
  private:
   struct Kept {
@@ -60,7 +71,10 @@ class TeacherForced {
     at::Tensor hidden;  // (N,E) of its labelled tokens
   };
 
-  absl::Status Read();
+  // With roll-outs that go on from it; null: none.
+  absl::Status Read(PrefixRollouts* rolled = nullptr);
+  absl::Status ReadAgain(std::span<const SequenceScore> scores, PrefixRollouts& rolled,
+                         int64_t* tokens);
   void ReadBatch(const LossBatch& batch, const at::Tensor& hidden,
                  std::vector<TokenStatistics>& tokens);
   void ReadSchemes(const LossBatch& batch, const at::Tensor& hidden,
@@ -75,6 +89,7 @@ class TeacherForced {
   std::map<SamplingScheme, std::vector<std::vector<float>>> log_q_;
   std::vector<Kept> kept_;  // all batches, or none
   int64_t forward_tokens_ = 0;
+  bool taken_as_read_ = false;
 };
 
 }  // namespace lethe

@@ -154,12 +154,12 @@ TokenLosses LossesAndTies(const Decoder& model, const LossBatch& batch, const at
 
 // Fills scores[s] for each sequence s of the batch.
 void ScoreBatch(const Decoder& model, const LossBatch& batch, std::span<const Sequence> sequences,
-                const HiddenReader& also, std::vector<SequenceScore>& scores) {
+                const ScoreHooks& hooks, std::vector<SequenceScore>& scores) {
   at::NoGradGuard no_grad;
-  const at::Tensor hidden = model.Hidden(batch.ids).index_select(0, batch.positions);  // (N,D)
+  const at::Tensor all = hooks.read ? hooks.read(batch.ids) : model.Hidden(batch.ids);
+  const at::Tensor hidden = all.index_select(0, batch.positions);  // (N,D)
   std::vector<int64_t> ties;
   const TokenLosses losses = LossesAndTies(model, batch, hidden, sequences, ties);
-  if (also) also(batch, hidden);
   const at::Tensor nll = losses.nll.cpu(), choice = losses.choice.cpu();
   const at::Tensor target = batch.targets.cpu();
   const float* next_nll = nll.const_data_ptr<float>();
@@ -177,6 +177,7 @@ void ScoreBatch(const Decoder& model, const LossBatch& batch, std::span<const Se
     next_choice += batch.labelled[b];
     next_target += batch.labelled[b];
   }
+  if (hooks.also) hooks.also(batch, hidden, scores);
 }
 
 void SetTotals(const Sequence& sequence, Labels labels, SequenceScore& score) {
@@ -305,7 +306,7 @@ at::Tensor MeanByRow(const LossBatch& batch, const at::Tensor& values) {
 absl::StatusOr<std::vector<SequenceScore>> ScoreSequences(const Decoder& model,
                                                           std::span<const Sequence> sequences,
                                                           const BatchOptions& options,
-                                                          const HiddenReader& also) {
+                                                          const ScoreHooks& hooks) {
   LETHE_RETURN_IF_ERROR(CheckLabelled(model, sequences, options.labels));
   std::vector<SequenceScore> scores(sequences.size());
   const std::vector<size_t> mine = MyShare(sequences, options.ranks);
@@ -316,7 +317,7 @@ absl::StatusOr<std::vector<SequenceScore>> ScoreSequences(const Decoder& model,
               OnDevice(MakeBatch(sequences, {some.begin(), some.end()}, {.labels = options.labels},
                                  model.config().context),
                        model.device());
-          ScoreBatch(model, batch, sequences, also, scores);
+          ScoreBatch(model, batch, sequences, hooks, scores);
         }));
   }
   if (options.ranks != nullptr) {

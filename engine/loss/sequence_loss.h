@@ -131,14 +131,20 @@ struct SequenceScore {
   // MA
   double HitRate() const { return static_cast<double>(hits) / static_cast<double>(nll.size()); }
 };
-// What else is to be read off the hidden states (N,D) of a batch's labelled tokens. It may see a
-// batch again in halves, where memory did not suffice.
-using HiddenReader = std::function<void(const LossBatch& batch, const at::Tensor& hidden)>;
+// What goes with scoring. A batch may be seen again in halves, where memory did not suffice.
+struct ScoreHooks {
+  // Reads ids (B,T) -> (B*T,D); null: Decoder::Hidden.
+  std::function<at::Tensor(const at::Tensor& ids)> read = nullptr;
+  // What else is to be read off a batch that has its scores; hidden (N,D): of its labelled tokens.
+  std::function<void(const LossBatch& batch, const at::Tensor& hidden,
+                     std::span<const SequenceScore> scores)>
+      also = nullptr;
+};
 // In the order of `sequences`.
 absl::StatusOr<std::vector<SequenceScore>> ScoreSequences(const Decoder& model,
                                                           std::span<const Sequence> sequences,
                                                           const BatchOptions& options = {},
-                                                          const HiddenReader& also = nullptr);
+                                                          const ScoreHooks& hooks = {});
 
 }  // namespace lethe
 

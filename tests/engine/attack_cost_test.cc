@@ -54,8 +54,25 @@ TEST(AttackCost, DrawsAreAsManyAsTheParametersSay) {
   EXPECT_DOUBLE_EQ(once.generated, 2 * 1.4 * (2 * 5 + 3 * 10));
   EXPECT_DOUBLE_EQ(often.generated, 32 * once.generated);
   EXPECT_DOUBLE_EQ(often.read, once.read);
-  EXPECT_DOUBLE_EQ(tokens("greedy_extraction", {{"max_suffix_tokens", 4}}).generated,
-                   2 * (2 * (4 + 4 + 1.4 * 2.5) + 3 * (4 + 4 + 4)));
+}
+
+// Behind the pass: of the forgotten text the base says all but a tenth without being asked.
+TEST(AttackCost, GreedyContinuationsGoOnFromThePass) {
+  const PlannedAttack greedy = {"greedy_extraction", {{"max_suffix_tokens", 4}}};
+  const double said = (0.1 + 1) * 2 * (4 + 4 + 2.5) + 2 * 3 * (4 + 4 + 4);
+  EXPECT_EQ(Tokens({greedy, {"loss", {}}}), (std::vector<int64_t>{std::llround(kPass + said), 0}));
+  // An attack that comes later reads three quarters again.
+  EXPECT_EQ(Tokens({{"loss", {}}, greedy}),
+            (std::vector<int64_t>{kPass, std::llround(0.75 * kPass + said)}));
+}
+
+// Three prompts, each nine tenths of a half; the suffix is read behind each, and said.
+TEST(AttackCost, ChangedPromptsAreReadWithTheirSuffix) {
+  const AttackCost cost = CostOfAudit(
+      std::vector<PlannedAttack>{{"dropped_tokens", {{"variants", 3}, {"max_suffix_tokens", 6}}}},
+      Small())[0];
+  EXPECT_DOUBLE_EQ(cost.read, 2 * 3 * (2 * (4.5 + 5) + 3 * (9 + 6)));
+  EXPECT_DOUBLE_EQ(cost.generated, 2 * 3 * (2 * 5 + 3 * 6));
 }
 
 // A step on half takes both halves once, 20 tokens; a taught token is three. The base tries two
@@ -67,6 +84,13 @@ TEST(AttackCost, StepsAreChargedToTheFirstAttackAtEachStop) {
                     {"loss", {}, "relearned-half-1"},
                     {"min_k", {}, "relearned-half-1"}}),
             (std::vector<int64_t>{kPass + 3 * 2 * 4 * 20, kPass + 3 * 2 * 1 * 20 + choice, 0}));
+}
+
+TEST(AttackCost, TheTextItselfIsTaughtByTheStepSizeOfHalf) {
+  const int64_t steps = 3 * 2 * 1 * 60, choice = 3 * 2 * 1 * 60 + (1 + 2 * 1) * 20;
+  EXPECT_EQ(Tokens({{"loss", {}, "relearned-same-1"}})[0], 2 * (20 + 40) + steps + choice);
+  EXPECT_EQ(Tokens({{"loss", {}, "relearned-half-1"}, {"loss", {}, "relearned-same-1"}})[1],
+            2 * (20 + 40) + steps);
 }
 
 TEST(AttackCost, WhatIsTaughtDependsOnTheText) {

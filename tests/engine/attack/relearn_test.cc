@@ -78,7 +78,7 @@ TEST(PlanRelearning, OtherTextIsTakenWhereThereIsAny) {
   EXPECT_TRUE(std::is_permutation(related.lessons[0].taught.begin(),
                                   related.lessons[0].taught.end(), Tiny().retain.begin(),
                                   [](const Sequence& a, const Sequence& b) { return a == b; }));
-  EXPECT_EQ(related.lessons[0].batch, 8U);
+  EXPECT_EQ(related.lessons[0].batch, 4U);
   EXPECT_NE(PlanRelearning(Relearned::kUnrelated, request).not_applicable, "");
   request.texts.push_back({"news", {Tiny().holdout[0]}});
   EXPECT_EQ(PlanRelearning(Relearned::kUnrelated, request).lessons[0].taught.size(), 1U);
