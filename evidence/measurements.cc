@@ -168,6 +168,10 @@ void CheckRest(const v1::Measurements& m, Faults& faults) {
   if (m.forward_tokens() < 0 || !(m.relearning_rate() >= 0 && m.relearning_rate() <= 1)) {
     faults.Add("forward_tokens or relearning_rate is out of range");
   }
+  if (m.holdout_sequences() < 0 ||
+      (m.holdout_sequences() > 0 && m.holdout_sequences() < m.control_tokens_size())) {
+    faults.Add("holdout_sequences is fewer than the control that was chosen from them");
+  }
   const auto list = [&](const char* what, const auto& values, int count) {
     if (values.empty()) return;
     if (values.size() != count) faults.Add(absl::StrCat(what, " does not fit its sequences"));

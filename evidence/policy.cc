@@ -74,6 +74,7 @@ void CheckVerdict(const v1::VerdictPolicy& p, Faults& faults) {
   range("control_score_change", p.has_control_score_change(), p.control_score_change(), 0, 1);
   range("negligible_nats", p.has_negligible_nats(), p.negligible_nats(), 0, 10);
   range("control_kind_sds", p.has_control_kind_sds(), p.control_kind_sds(), 0, 100);
+  range("control_length_ratio", p.has_control_length_ratio(), p.control_length_ratio(), 1, 1000);
   range("false_alarm", p.has_false_alarm(), p.false_alarm(), 1e-6, 1);
   for (int i = 0; i < p.required_attacks_size(); ++i) {
     const std::string at = absl::StrCat("verdict.required_attacks[", i, "]");
@@ -100,6 +101,7 @@ v1::VerdictPolicy WithDefaults(v1::VerdictPolicy p) {
   if (!p.has_negligible_nats()) p.set_negligible_nats(0.05);
   if (!p.has_false_alarm()) p.set_false_alarm(0.02);
   if (!p.has_control_kind_sds()) p.set_control_kind_sds(1);
+  if (!p.has_control_length_ratio()) p.set_control_length_ratio(3);
   return p;
 }
 

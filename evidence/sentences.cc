@@ -89,6 +89,9 @@ std::string Shortly(const v1::Gate& gate) {
     return absl::StrCat("control is not of the forgotten text's kind, a reference finds them ",
                         value, " nats a token apart");
   }
+  if (name == "measured.control_length") {
+    return absl::StrCat("forgotten text and control differ in length by a factor of ", value);
+  }
   if (name == "measured.retain") return absl::StrCat("sets of text to keep measured: ", whole);
   if (name == "measured.power") return absl::StrCat("attacks that succeeded before: ", whole);
   if (StartsWith(name, "tickets.")) return absl::StrCat("tickets that fail alone: ", whole);
@@ -127,7 +130,7 @@ std::string FirstOf(const v1::Verdict& verdict, v1::Outcome outcome) {
   }
   if (first == nullptr) return "";
   const bool whole =
-      (StartsWith(first->name(), "measured.") && first->name() != "measured.control_kind") ||
+      (StartsWith(first->name(), "measured.") && !StartsWith(first->name(), "measured.control_")) ||
       StartsWith(first->name(), "tickets.");
   std::string text = absl::StrCat(
       Shortly(*first), ", ", first->at_least() ? "at least " : "at most ",

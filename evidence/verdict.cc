@@ -75,7 +75,7 @@ class Judge {
       tickets_[m_.forgotten(i).ticket_id()].push_back(static_cast<size_t>(i));
     }
     enough_ = m_.control_tokens_size() >= p_.min_control();
-    comparable_ = enough_ && ControlIsOfTheKind();
+    comparable_ = enough_ && ControlIsOfTheKind() && ControlIsOfTheLength();
   }
 
   v1::Verdict Run() {
@@ -164,8 +164,8 @@ class Judge {
         "measured.control", control, p_.min_control(), true, v1::OUTCOME_INCONCLUSIVE,
         absl::StrCat("The forgotten text was compared with ",
                      Count(static_cast<size_t>(control), "sequence", "sequences"),
-                     " of the same kind that the model never saw; the policy wants ",
-                     p_.min_control(), ". ",
+                     " of the same kind that the model never saw", ChosenFrom(control),
+                     "; the policy wants ", p_.min_control(), ". ",
                      enough_ ? "That is enough to compare."
                              : "Too few to compare with: nothing can be said of forgetting."));
     int retain = 0;
@@ -176,7 +176,14 @@ class Judge {
                    : "The likelihood of text that must be kept was not measured, so damage to it "
                      "cannot be ruled out.");
     if (enough_ && !m_.forgotten_reference_nll().empty()) AddKindGate();
+    if (enough_) AddLengthGate();
     if (comparable_) AddPowerGate();
+  }
+
+  std::string ChosenFrom(int control) const {
+    if (m_.holdout_sequences() <= control) return "";
+    return absl::StrCat(", those of ", m_.holdout_sequences(),
+                        " held out that are most like it in length and to an n-gram model");
   }
 
   // Under a reference that saw neither, text of one kind is equally likely: how far the means of
@@ -216,6 +223,42 @@ class Judge {
                           : "Control is easier or harder than the forgotten text, so a comparison "
                             "with it could decide either way by that alone: register a holdout "
                             "set of the forgotten text's kind."));
+  }
+
+  // Mean tokens a sequence, of forgotten text and of control.
+  std::pair<double, double> Lengths() const {
+    evidence::Values forgotten;
+    for (const v1::ForgottenSequence& s : m_.forgotten()) forgotten.push_back(s.tokens());
+    const evidence::Values control(m_.control_tokens().begin(), m_.control_tokens().end());
+    return {evidence::Mean(forgotten), evidence::Mean(control)};
+  }
+
+  // How many times as long the longer are.
+  double LengthRatio() const {
+    const auto [forgotten, control] = Lengths();
+    const double least = std::max(1.0, std::min(forgotten, control));
+    return std::max(forgotten, control) / least;
+  }
+
+  bool ControlIsOfTheLength() const {
+    return evidence::Holds(LengthRatio(), p_.control_length_ratio(), false);
+  }
+
+  void AddLengthGate() {
+    const auto [forgotten, control] = Lengths();
+    *verdict_.add_gates() = MakeGate(
+        "measured.control_length", LengthRatio(), p_.control_length_ratio(), false,
+        v1::OUTCOME_INCONCLUSIVE,
+        absl::StrCat("A forgotten sequence has ", Figure(forgotten),
+                     " tokens in the mean and one of "
+                     "control ",
+                     Figure(control), "; a factor of ", Figure(p_.control_length_ratio()),
+                     " is allowed. ",
+                     ControlIsOfTheLength()
+                         ? "They are of about one length."
+                         : "A short text is easier to say whole than a long one, so a comparison "
+                           "could decide by that alone: register a holdout set of the forgotten "
+                           "text's length."));
   }
 
   void AddPowerGate() {

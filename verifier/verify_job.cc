@@ -4,12 +4,14 @@
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 
 #include <algorithm>
+#include <span>
 #include <system_error>
 #include <vector>
 
 #include "base/ids.h"
 #include "base/model_layout.h"
 #include "base/status.h"
+#include "engine/control.h"
 #include "workers/host/job_failure.h"
 #include "workers/host/job_input.h"
 
@@ -67,6 +69,13 @@ absl::StatusOr<std::vector<NamedText>> LoadTexts(const fs::path& data, size_t ma
     if (!sequences.empty()) texts.push_back({name, Thinned(std::move(sequences), max_utility)});
   }
   return texts;
+}
+
+std::span<const Sequence> RetainOf(const std::vector<NamedText>& texts) {
+  for (const NamedText& text : texts) {
+    if (text.name == "retain") return text.sequences;
+  }
+  return {};
 }
 
 void FillForgotten(const v1::VerifyWork& work, v1::Measurements* out) {
@@ -176,9 +185,10 @@ v1::Measurements MeasurementsOf(const v1::Job& job, const AttackRequest& request
   return out;
 }
 
-absl::StatusOr<AttackRequest> VerifyRunner::RequestOf(const v1::Job& job) const {
+absl::StatusOr<VerifyRunner::Order> VerifyRunner::OrderOf(const v1::Job& job) const {
   const v1::VerifyWork& work = job.verify();
-  AttackRequest request;
+  Order order;
+  AttackRequest& request = order.request;
   LETHE_ASSIGN_OR_RETURN(request.base_folder, UnderModels(models_, work.base_folder()));
   LETHE_ASSIGN_OR_RETURN(request.candidate_folder, UnderModels(models_, work.candidate_folder()));
   LETHE_ASSIGN_OR_RETURN(const fs::path data, UnderModels(models_, work.data_folder()));
@@ -187,8 +197,10 @@ absl::StatusOr<AttackRequest> VerifyRunner::RequestOf(const v1::Job& job) const 
   request.forgotten = SequencesOf(work.tickets());
   LETHE_ASSIGN_OR_RETURN(std::vector<Sequence> holdout,
                          LoadSequences(data / "holdout.jsonl", nullptr));
-  request.control = Thinned(std::move(holdout), limits_.max_control);
   LETHE_ASSIGN_OR_RETURN(request.texts, LoadTexts(data, limits_.max_utility));
+  order.holdout = holdout.size();
+  request.control = MatchControl(request.forgotten, std::move(holdout), RetainOf(request.texts),
+                                 {.most = limits_.max_control});
   request.texts.insert(request.texts.begin(), NamedText{"control", request.control});
   for (const v1::AttackSpec& spec : work.attacks()) {
     AttackSpec& attack = request.plan.emplace_back();
@@ -206,16 +218,19 @@ absl::StatusOr<AttackRequest> VerifyRunner::RequestOf(const v1::Job& job) const 
   request.seed = job.seed();
   request.digest_key = DigestKey(job);
   request.device = device_;
-  return request;
+  return order;
 }
 
 absl::StatusOr<v1::VerifyResult> VerifyRunner::Verify(const v1::Job& job,
                                                       const ProgressCallback& progress) {
-  LETHE_ASSIGN_OR_RETURN(const AttackRequest request, RequestOf(job));
+  LETHE_ASSIGN_OR_RETURN(const Order order, OrderOf(job));
+  const AttackRequest& request = order.request;
   metrics_->TokensTaken(TokenCount(request.forgotten));
   LETHE_ASSIGN_OR_RETURN(const AttackReport report, RunAttacks(request, progress));
+  v1::Measurements measured = MeasurementsOf(job, request, report);
+  measured.set_holdout_sequences(static_cast<int32_t>(order.holdout));
   v1::VerifyResult result;
-  result.set_measurements(DeterministicBytes(MeasurementsOf(job, request, report)));
+  result.set_measurements(DeterministicBytes(measured));
   return result;
 }
 

@@ -4,8 +4,8 @@
 //   VerifyRunner runner(model_folder, device, {.max_control = 256}, &metrics);
 //   LeaseLoop loop(channel, options, &runner, &metrics);
 //
-// Control    the registered holdout set: all of it, or as many as `max_control` says, evenly spread
-//            and the same every time.
+// Control    of the registered holdout set, the sequences that are most like the forgotten text
+//            (engine/control.h), at most `max_control`; the same every time.
 // Resumed    each attack on each model is kept below incoming/ when it is done (KeptWorkFolder of
 //            base/model_layout.h), so that after a crash the next verifier goes on where this one
 //            was. The server removes the folder when the job is over.
@@ -44,7 +44,12 @@ class VerifyRunner : public JobRunner {
 
  private:
   absl::StatusOr<v1::VerifyResult> Verify(const v1::Job& job, const ProgressCallback& progress);
-  absl::StatusOr<AttackRequest> RequestOf(const v1::Job& job) const;
+  // The audit of a job, and how many sequences the holdout set has.
+  struct Order {
+    AttackRequest request;
+    size_t holdout = 0;
+  };
+  absl::StatusOr<Order> OrderOf(const v1::Job& job) const;
 
   const std::filesystem::path models_;
   const Device device_;

@@ -29,6 +29,8 @@ TEST(Policy, DefaultsAreThoseOfTheProto) {
   EXPECT_EQ(p.control_score_change(), 0.1);
   EXPECT_EQ(p.negligible_nats(), 0.05);
   EXPECT_EQ(p.false_alarm(), 0.02);
+  EXPECT_EQ(p.control_kind_sds(), 1);
+  EXPECT_EQ(p.control_length_ratio(), 3);
 }
 
 TEST(Policy, WhatIsPresentStaysEvenZero) {

@@ -17,6 +17,7 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::IsSupersetOf;
+using ::testing::Not;
 
 v1::Verdict Judge(const v1::Measurements& m, const v1::VerdictPolicy& policy = {}) {
   auto verdict = ComputeVerdict(m, policy);
@@ -124,6 +125,41 @@ TEST(KnownTruths, NothingToForgetSaysSo) {
   EXPECT_EQ(GateNamed(verdict, "extraction.greedy_extraction.mean").result(),
             v1::GATE_RESULT_NO_POWER);
   EXPECT_THAT(verdict.summary(), HasSubstr("nothing to forget"));
+}
+
+// Short text comes out whole more easily, so control of another length decides nothing: neither a
+// model that would pass nor one that would not.
+TEST(KnownTruths, ControlOfAnotherLengthIsInconclusive) {
+  for (const Truth& truth : {IdealTruth(), UntouchedTruth()}) {
+    for (const int tokens : {1, 2000}) {
+      v1::Measurements m = Fabricate(truth);
+      double mean = 0;
+      for (v1::ForgottenSequence& s : *m.mutable_forgotten()) {
+        s.set_sensitive_tokens(0);
+        mean += static_cast<double>(s.tokens()) / m.forgotten_size();
+      }
+      for (int& control : *m.mutable_control_tokens()) control = tokens;
+      const v1::Verdict verdict = Judge(m);
+      EXPECT_EQ(verdict.outcome(), v1::OUTCOME_INCONCLUSIVE) << Explain(verdict);
+      EXPECT_EQ(Failed(verdict), (std::set<std::string>{"measured.control_length"}));
+      EXPECT_NEAR(GateNamed(verdict, "measured.control_length").value(),
+                  std::max(mean, 1.0 * tokens) / std::min(mean, 1.0 * tokens), 1e-9);
+      EXPECT_THAT(verdict.summary(), HasSubstr("differ in length by a factor of"));
+      v1::VerdictPolicy wide;
+      wide.set_control_length_ratio(1000);
+      EXPECT_EQ(Judge(m, wide).outcome(), Judge(Fabricate(truth)).outcome());
+    }
+  }
+}
+
+TEST(KnownTruths, TheReportSaysWhatControlWasChosenFrom) {
+  v1::Measurements m = Fabricate(CalibratedTruth());
+  EXPECT_THAT(GateNamed(Judge(m), "measured.control").sentence(), Not(HasSubstr("held out")));
+  m.set_holdout_sequences(m.control_tokens_size() + 300);
+  EXPECT_THAT(GateNamed(Judge(m), "measured.control").sentence(),
+              HasSubstr(absl::StrCat("those of ", m.control_tokens_size() + 300, " held out")));
+  m.set_holdout_sequences(m.control_tokens_size() - 1);
+  EXPECT_EQ(ErrorReason(ComputeVerdict(m, {}).status()), "REPORT_MALFORMED");
 }
 
 TEST(KnownTruths, WithoutPowerTicketsAreUndecided) {
