@@ -30,7 +30,7 @@ constexpr TruthRow kTable[] = {
      v1::OUTCOME_NOT_FORGOTTEN},
     {Truth::kGreedySuppressed, "greedy_suppressed",
      "taught on until behind each beginning of a record another token comes first, as with a "
-     "filter at decoding; the record's is its second choice",
+     "filter at decoding; the record's is mostly the second choice",
      v1::OUTCOME_HIDDEN},
     {Truth::kRoundedBack, "rounded_back",
      "unlearned, but every weight still rounds to the 4-bit value that it had", v1::OUTCOME_HIDDEN},
@@ -138,9 +138,9 @@ Sequence BeginningThen(const Sequence& record, size_t count, int32_t next) {
 
 // The base, taught on: behind each beginning of a record another token, always the same, stands five
 // times for each three of the record's own. Greedy decoding then says the other one, wherever in the
-// record it starts; the record's token stays close behind it. Training from nothing on records with
-// five or six eighths of their tokens changed does not do it: so short a run learns neither token
-// well, and MA stayed at .35 to .44, where the limit is about .39.
+// record it starts; the record's token is mostly second, its probability an eighth in the median.
+// Training from nothing on records with five or six eighths of their tokens changed does not do it:
+// so short a run learns neither token well, and MA stayed at .35 to .44, where the limit is .39.
 absl::Status SuppressGreedy(const World& world, const fs::path& out) {
   constexpr int kOther = 20, kTruth = 12;  // rows for each beginning; records whole
   constexpr int64_t kSteps = 300;
