@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <utility>
+#include <vector>
 
 #include "engine/attack.h"
 #include "engine/evaluate.h"
@@ -33,12 +35,22 @@ class KnownTruth : public ::testing::Test {
     delete folder_;
   }
 
-  static double Nll(const std::filesystem::path& folder, const std::vector<Sequence>& sequences) {
-    const auto result = Evaluate(
+  static std::vector<SequenceEvaluation> Measured(const std::filesystem::path& folder,
+                                                  const std::vector<Sequence>& sequences) {
+    auto result = Evaluate(
         {.model_folder = folder, .sequences = sequences, .device = world_->options.device});
     EXPECT_TRUE(result.ok()) << result.status();
+    return std::move(result->sequences);
+  }
+  static double Nll(const std::filesystem::path& folder, const std::vector<Sequence>& sequences) {
     double sum = 0;
-    for (const SequenceEvaluation& s : result->sequences) sum += s.nll_per_token;
+    for (const SequenceEvaluation& s : Measured(folder, sequences)) sum += s.nll_per_token;
+    return sum / static_cast<double>(sequences.size());
+  }
+  static double Accuracy(const std::filesystem::path& folder,
+                         const std::vector<Sequence>& sequences) {
+    double sum = 0;
+    for (const SequenceEvaluation& s : Measured(folder, sequences)) sum += s.ma;
     return sum / static_cast<double>(sequences.size());
   }
 
@@ -66,9 +78,19 @@ TEST_F(KnownTruth, RetrainedNeverSawThem) {
   EXPECT_LT(std::abs(unseen), seen / 2);
 }
 
+TEST_F(KnownTruth, GreedySuppressedHasTheRecordsAsSecondChoice) {
+  const auto suppressed = MakeCandidate(*world_, Truth::kGreedySuppressed);
+  ASSERT_TRUE(suppressed.ok()) << suppressed.status();
+  // Less than unseen text, of which templates and the like are guessed.
+  EXPECT_LT(Accuracy(*suppressed, world_->forget), Accuracy(world_->base, world_->holdout));
+  // Three eighths of the probability are .98 nats; unseen text has about three.
+  EXPECT_LT(Nll(*suppressed, world_->forget), Nll(*suppressed, world_->holdout) - 0.5);
+}
+
 TEST_F(KnownTruth, RoundedBackRoundsToTheBaseItself) {
   const auto rounded = MakeCandidate(*world_, Truth::kRoundedBack);
   ASSERT_TRUE(rounded.ok()) << rounded.status();
+  EXPECT_LT(Accuracy(*rounded, world_->forget), Accuracy(world_->base, world_->holdout) + 0.05);
   const auto report = RunAttacks({.base_folder = world_->base,
                                   .candidate_folder = *rounded,
                                   .forgotten = world_->forget,

@@ -1,6 +1,6 @@
 #include "verifier/calibrate/known_truth.h"
 
-#include <map>
+#include <cstddef>
 #include <set>
 #include <system_error>
 
@@ -20,7 +20,6 @@ namespace fs = std::filesystem;
 constexpr int kVocab = 1024, kContext = 192, kHidden = 64, kLayers = 2;
 constexpr double kLearningRate = 5e-3;
 constexpr int64_t kBatchTokens = 2048;
-constexpr size_t kKept = 4;  // tokens at the beginning of a record that suppression leaves
 
 constexpr TruthRow kTable[] = {
     {Truth::kRetrained, "retrained", "trained from nothing without the forgotten records",
@@ -30,9 +29,8 @@ constexpr TruthRow kTable[] = {
     {Truth::kUnderTrained, "under_trained", "unlearning stopped after its first steps",
      v1::OUTCOME_NOT_FORGOTTEN},
     {Truth::kGreedySuppressed, "greedy_suppressed",
-     "taught to say something else first, as a filter at decoding would; the records are its "
-     "second "
-     "choice",
+     "taught on until behind each beginning of a record another token comes first, as with a "
+     "filter at decoding; the record's is mostly the second choice",
      v1::OUTCOME_HIDDEN},
     {Truth::kRoundedBack, "rounded_back",
      "unlearned, but every weight still rounds to the 4-bit value that it had", v1::OUTCOME_HIDDEN},
@@ -111,13 +109,13 @@ std::vector<Sequence> WithoutForgotten(const World& world) {
   return rest;
 }
 
-// Another token for each of a record's behind the first few: of the same span for a sensitive one, so
-// that it is one that stands in such places.
+// Another token for each of a record's but the first, which nothing predicts: of the same span for a
+// sensitive one, so that it is one that stands in such places.
 std::vector<int32_t> OtherTokens(const Sequence& record, size_t vocabulary,
                                  SeededGenerator& random) {
   std::vector<int32_t> others = record.ids;
-  for (size_t t = kKept; t < others.size(); ++t) {
-    size_t begin = kKept, end = others.size();
+  for (size_t t = 1; t < others.size(); ++t) {
+    size_t begin = 1, end = others.size();
     for (const Span& span : record.sensitive) {
       const auto first = static_cast<size_t>(span.begin), last = static_cast<size_t>(span.end);
       if (t >= first && t < last) begin = first, end = last;
@@ -130,36 +128,48 @@ std::vector<int32_t> OtherTokens(const Sequence& record, size_t vocabulary,
   return others;
 }
 
-// Trained from nothing like the base, but wherever the base saw a forgotten record, each of its
-// tokens is another three times of five, always the same other. Greedy decoding then never says the
-// record, whatever stands before it; each of its tokens still has four tenths of the probability.
-absl::Status SuppressGreedy(const World& world, const fs::path& out) {
-  LETHE_ASSIGN_OR_RETURN(const Tokenizer tokenizer, Tokenizer::FromJson(world.tokenizer_json));
-  SeededGenerator random(world.options.seed + 1000);
-  std::map<std::vector<int32_t>, std::vector<int32_t>> others;
-  for (const Sequence& record : world.forget) {
-    others[record.ids] = OtherTokens(record, static_cast<size_t>(tokenizer.vocab_size()), random);
-  }
-  std::vector<Sequence> rows = world.train;
-  for (Sequence& row : rows) {
-    const auto other = others.find(row.ids);
-    if (other == others.end()) continue;
-    for (size_t t = kKept; t < row.ids.size(); ++t) {
-      if (random.Below(5) < 3) row.ids[t] = other->second[t];
-    }
-  }
-  return TrainTo(world, {}, out, std::move(rows), world.options.steps, kLearningRate);
+// The first `count` tokens of a record, as context that is not learnt, and `next` behind them.
+Sequence BeginningThen(const Sequence& record, size_t count, int32_t next) {
+  Sequence row{.prompt_tokens = static_cast<int32_t>(count)};
+  row.ids.assign(record.ids.begin(), record.ids.begin() + static_cast<std::ptrdiff_t>(count));
+  row.ids.push_back(next);
+  return row;
 }
 
-// Unlearned and moved back into the steps of the base's 4-bit grid, in turns, since the moving back
-// brings some of the text back too. What the last turn leaves rounds to the base itself.
+// The base, taught on: behind each beginning of a record another token, always the same, stands five
+// times for each three of the record's own. Greedy decoding then says the other one, wherever in the
+// record it starts; the record's token is mostly second, its probability an eighth in the median.
+// Training from nothing on records with five or six eighths of their tokens changed does not do it:
+// so short a run learns neither token well, and MA stayed at .35 to .44, where the limit is .39.
+absl::Status SuppressGreedy(const World& world, const fs::path& out) {
+  constexpr int kOther = 20, kTruth = 12;  // rows for each beginning; records whole
+  constexpr int64_t kSteps = 300;
+  constexpr double kRate = 3e-3;
+  LETHE_ASSIGN_OR_RETURN(const Tokenizer tokenizer, Tokenizer::FromJson(world.tokenizer_json));
+  SeededGenerator random(world.options.seed + 1000);
+  std::vector<Sequence> rows = WithoutForgotten(world);
+  for (const Sequence& record : world.forget) {
+    const std::vector<int32_t> others =
+        OtherTokens(record, static_cast<size_t>(tokenizer.vocab_size()), random);
+    rows.insert(rows.end(), kTruth, record);
+    for (size_t t = 1; t < others.size(); ++t) {
+      rows.insert(rows.end(), kOther, BeginningThen(record, t, others[t]));
+    }
+  }
+  return TrainTo(world, world.base, out, std::move(rows), kSteps, kRate);
+}
+
+// Unlearned and moved back into the steps of the base's 4-bit grid, in turns: the moving back brings
+// some of the text back, the next turn has that little left to unlearn. After four or five nothing
+// was left to do: forgotten where the weights are, and the base itself once they are rounded.
 absl::Status RoundBack(const World& world, const fs::path& out) {
-  constexpr int kTurns = 2;
-  // Short of what unseen text has: at its mean the least likely tokens would be too unlikely, and the
-  // truth of it over-unlearned.
-  constexpr double kShort = 0.9;
+  constexpr int kTurns = 6;
+  // Of what unseen text has: at all of it ascent made single tokens so unlikely that min_k++ saw
+  // over-unlearning, and DESTROYED would be the truth.
+  constexpr double kShare = 0.8;
   World aim = world;
-  aim.thresholds.span_nll_mean *= kShort;
+  aim.thresholds.nll_mean *= kShare;
+  aim.thresholds.span_nll_mean *= kShare;
   fs::path from = world.base;
   for (int turn = 1; turn <= kTurns; ++turn) {
     const fs::path unlearned = out.string() + absl::StrCat("-unlearned-", turn);

@@ -35,7 +35,7 @@ enum class Truth {
   kRetrained,         // trained from nothing without the forgotten records
   kUntouched,         // the base itself
   kUnderTrained,      // unlearning stopped long before its end
-  kGreedySuppressed,  // never says the records first; they are its second choice
+  kGreedySuppressed,  // another token first at each place of the records; theirs is mostly second
   kRoundedBack,       // unlearned, but every weight rounds to the base's 4-bit value
   kPlainAscent,       // ascent without a bound or anything held: the whole kind is wrecked
   kDestroyed,         // trained on noise
