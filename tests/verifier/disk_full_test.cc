@@ -50,8 +50,7 @@ class VerifierDiskFull : public testing::Test {
   void ExpectTheSameWithRoom(const v1::Measurements& whole) {
     const std::map<std::string, uint64_t> before = Pieces(models());
     disk_->MakeRoom();
-    const v1::Measurements found = Verify(models(), ++fence_, &control_);
-    EXPECT_EQ(DeterministicBytes(found), DeterministicBytes(whole));
+    ExpectSame(Verify(models(), ++fence_, &control_), whole);
     EXPECT_THAT(Pieces(models()), IsSupersetOf(before)) << "a piece that was kept was made again";
   }
 

@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <set>
 
 #include "absl/strings/str_cat.h"
@@ -173,6 +174,17 @@ v1::Measurements Verify(const fs::path& models, uint64_t fence, JobControl* cont
   measurements.mutable_verify_run()->clear_seconds();
   for (v1::AttackResult& attack : *measurements.mutable_attacks()) attack.clear_seconds();
   return measurements;
+}
+
+void ExpectSame(const v1::Measurements& found, const v1::Measurements& wanted) {
+  const bool same = DeterministicBytes(found) == DeterministicBytes(wanted);
+  EXPECT_TRUE(same) << "the reports differ";
+  for (int i = 0; !same && i < std::min(found.attacks_size(), wanted.attacks_size()); ++i) {
+    const v1::AttackResult &a = found.attacks(i), &b = wanted.attacks(i);
+    EXPECT_EQ(a.forward_tokens(), b.forward_tokens()) << a.attack() << "@" << a.condition();
+    EXPECT_TRUE(DeterministicBytes(a) == DeterministicBytes(b))
+        << a.attack() << "@" << a.condition();
+  }
 }
 
 fs::path PiecesFolder(const fs::path& models) {

@@ -32,6 +32,9 @@ JobOutcome RunVerifier(const std::filesystem::path& models, uint64_t fence, JobC
 // What it hands in, but for what may differ between two that found the same: the lease, seconds.
 v1::Measurements Verify(const std::filesystem::path& models, uint64_t fence, JobControl* control);
 
+// Byte for byte; says which attacks differ.
+void ExpectSame(const v1::Measurements& found, const v1::Measurements& wanted);
+
 // Of the pieces that lie in the job's folder: the inode of each. A piece that was written again has
 // another.
 std::map<std::string, uint64_t> Pieces(const std::filesystem::path& models);
