@@ -123,8 +123,7 @@ absl::StatusOr<v1::VerificationReport> Run(Cli& cli, const v1::AuditCheckpointRe
 
 absl::Status Write(const std::string& file, const std::string& content) {
   const absl::Status written = WriteFileAtomically(file, content);
-  if (written.ok()) return written;
-  return UsageError(absl::StrCat("cannot write ", file, ": ", written.message()));
+  return written.ok() ? written : NotWritten(file, written);
 }
 
 absl::StatusOr<int> Audit(Cli& cli, const AuditOptions& options) {

@@ -2,10 +2,12 @@
 
 #include <google/protobuf/util/json_util.h>
 
+#include <cerrno>
 #include <nlohmann/json.hpp>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "base/file.h"
 #include "base/status.h"
 #include "base/version.h"
 #include "cli/exit_code.h"
@@ -86,9 +88,21 @@ int Cli::Main(int argc, const char* const* argv) {
   return Finish();
 }
 
+absl::Status Cli::Printed() {
+  if (io_.out->flush()) return absl::OkStatus();
+  // A stream that has failed does nothing more. Asked once again, what is below it says why.
+  io_.out->clear();
+  errno = 0;
+  io_.out->flush();
+  const int error = errno != 0 ? errno : EIO;
+  return NotWritten("the output", SystemError("cannot write to", "standard output", error));
+}
+
 int Cli::Finish() {
   absl::StatusOr<int> code = run_(*this);
-  io_.out->flush();
+  const absl::Status printed = Printed();
+  // A verdict's exit code must not stand for a report that nobody has.
+  if (code.ok() && !printed.ok()) code = printed;
   if (code.ok()) return *code;
   PrintError(code.status());
   return ExitCodeOf(code.status());

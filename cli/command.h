@@ -72,6 +72,8 @@ class Cli {
 
  private:
   absl::Status Connect();
+  // Sends what waits on the output; what went wrong there.
+  absl::Status Printed();
   // Runs what was chosen.
   int Finish();
 

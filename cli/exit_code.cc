@@ -3,6 +3,7 @@
 #include <string>
 #include <string_view>
 
+#include "absl/strings/str_cat.h"
 #include "base/status.h"
 
 namespace lethe {
@@ -22,6 +23,9 @@ constexpr Hint kHints[] = {
     {"SERVER_DRAINING", "the server is restarting; repeat the command in a few seconds"},
     {"STORE_READ_ONLY", "the server's disk failed a write: see its log, make room, restart it"},
     {"DISK_FULL", "the server's disk is full: make room, then restart it; nothing is lost"},
+    {"LOCAL_DISK_FULL",
+     "make room or name a file on another disk, and repeat the command; an older file of that name "
+     "is as it was, but what a shell wrote with > may be cut short"},
     {"STORE_BUSY", "repeat the command in a few seconds"},
     {"TOO_MANY_CALLS", "repeat the command in a few seconds"},
     {"TICKET_NOT_FOUND", "`lethe ticket list` shows the tickets"},
@@ -62,6 +66,7 @@ ExitCode ExitCodeOf(const absl::Status& status) {
   const std::string reason = ErrorReason(status);
   if (reason == "USAGE" || reason == "ADDRESS_MALFORMED" || reason == "TLS_INCOMPLETE")
     return kExitUsage;
+  if (reason == "LOCAL_DISK_FULL") return kExitNotWritten;
   if (reason == "STOPPED") return kExitInterrupted;
   switch (status.code()) {
     case absl::StatusCode::kUnavailable:
@@ -75,6 +80,13 @@ ExitCode ExitCodeOf(const absl::Status& status) {
 
 absl::Status UsageError(std::string_view message) {
   return Error(absl::StatusCode::kInvalidArgument, "USAGE", message);
+}
+
+absl::Status NotWritten(std::string_view file, const absl::Status& why) {
+  const std::string message = absl::StrCat(
+      "cannot write ", absl::string_view(file.data(), file.size()), ": ", why.message());
+  if (ErrorReason(why) != "DISK_FULL") return UsageError(message);
+  return Error(absl::StatusCode::kResourceExhausted, "LOCAL_DISK_FULL", message);
 }
 
 std::string HintFor(const absl::Status& status) {

@@ -14,7 +14,7 @@ namespace lethe {
 
 struct CliIo {
   std::istream* in = &std::cin;
-  std::ostream* out = &std::cout;  // results
+  std::ostream* out = &std::cout;  // results; descriptor_buffer.h can say why they were not taken
   std::ostream* err = &std::cerr;  // errors, hints, progress
   bool terminal = false;           // err is a terminal: progress is drawn in place
   bool colour = false;             // out is a terminal

@@ -7,13 +7,17 @@
 
 #include "base/log.h"
 #include "cli/command.h"
+#include "cli/descriptor_buffer.h"
 
 int main(int argc, char** argv) {
   using namespace lethe;
   Stop stop;
   StopOnSignals signals(&stop);
   InitLogging({.process = "lethe", .level = "warn"});
+  DescriptorBuffer standard_output(STDOUT_FILENO, /*by_line=*/isatty(STDOUT_FILENO) != 0);
+  std::ostream out(&standard_output);
   CliIo io;
+  io.out = &out;
   io.terminal = isatty(STDERR_FILENO) != 0;
   io.colour = isatty(STDOUT_FILENO) != 0 && std::getenv("NO_COLOR") == nullptr;
   io.stop = &stop;

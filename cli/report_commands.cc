@@ -39,9 +39,7 @@ absl::StatusOr<v1::VerificationReport> Fetch(Cli& cli, const ReportOptions& opti
 absl::Status WriteHtml(const v1::VerificationReport& report, const std::string& file) {
   LETHE_ASSIGN_OR_RETURN(const std::string page, ReportToHtml(report));
   const absl::Status written = WriteFileAtomically(file, page);
-  if (!written.ok())
-    return UsageError(absl::StrCat("cannot write ", file, ": ", written.message()));
-  return absl::OkStatus();
+  return written.ok() ? written : NotWritten(file, written);
 }
 
 absl::StatusOr<int> Show(Cli& cli, const ReportOptions& options) {

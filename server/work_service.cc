@@ -209,7 +209,7 @@ class WorkServiceImpl final : public Raw {
     }
     const auto kind = static_cast<storage::JobKind>(job->kind());
     if (request.has_verify() && kind == storage::JobKind::kVerify) {
-      PostResult(call, storage::CompleteVerify{.measurements = request.verify().measurements()});
+      core_->RunFor(call, core_->digests, [this, call, job = *job] { CompleteVerify(call, job); });
     } else if (request.has_unlearn() && kind == storage::JobKind::kUnlearn) {
       core_->RunFor(call, core_->digests, [this, call, job = *job] { CompleteUnlearn(call, job); });
     } else if (request.has_prepare() && kind == storage::JobKind::kPrepare) {
@@ -242,6 +242,33 @@ class WorkServiceImpl final : public Raw {
                               "it, digest it again"
                             : "the folder is not there or cannot be read by this server",
                  {{"job", job.job_id()}, {"checkpoint", job.candidate_checkpoint_id()}});
+  }
+
+  // What was attacked must still lie there, for that folder is what may be promoted.
+  absl::Status CheckCandidate(const storage::JobRecord& job) const {
+    const CheckpointId id{job.candidate_checkpoint_id()};
+    LETHE_ASSIGN_OR_RETURN(const storage::CheckpointRecord candidate,
+                           core_->store->Snapshot()->GetCheckpoint(id));
+    const absl::StatusOr<std::string> found =
+        FolderDigest(std::filesystem::path(core_->config->model_folder) / candidate.folder());
+    if (found.ok() && *found == candidate.digest()) return absl::OkStatus();
+    return Error(absl::StatusCode::kFailedPrecondition, "ARTEFACT_MISMATCH",
+                 "the candidate's folder is not what its worker handed in: nothing is promoted; "
+                 "restore it as it was, or retry the tickets once the job has failed",
+                 {{"job", job.job_id()}, {"checkpoint", id.value}});
+  }
+
+  template <typename Call>
+  void CompleteVerify(Call* call, const storage::JobRecord& job) {
+    // A repeat of a result that was taken: a candidate that failed may be gone by now.
+    const bool done = job.state() != static_cast<int>(storage::JobState::kLeased);
+    const absl::Status status = done ? absl::OkStatus() : CheckCandidate(job);
+    if (!status.ok()) {
+      FinishWork(call, status);
+      return;
+    }
+    PostResult(call,
+               storage::CompleteVerify{.measurements = call->request.verify().measurements()});
   }
 
   template <typename Call>

@@ -118,10 +118,17 @@ class SideRun {
     return rows;
   }
 
+  // A step is an attack on one model: where halves are taught, there are two.
   absl::Status Tell() {
-    const auto rows = static_cast<int64_t>(audit_.rows.size());
-    const int64_t before = side_ == Side::kBefore ? 0 : rows;
-    return Report(progress_, {"attacking", std::min(before + done_, 2 * rows), 2 * rows, {}});
+    int64_t steps = 0;
+    for (const AuditRow& row : audit_.rows) {
+      steps += row.condition.kind == ModelCondition::Kind::kRelearned &&
+                       row.condition.text == Relearned::kHalf
+                   ? 2
+                   : 1;
+    }
+    const int64_t before = side_ == Side::kBefore ? 0 : steps;
+    return Report(progress_, {"attacking", before + done_, 2 * steps, {}});
   }
 
   std::optional<PartResult> Done(const AuditRow& row, const Station& station) const {

@@ -1,5 +1,4 @@
 // audit: what is left in a candidate, by every attack of a plan on folders alone.
-#include <cstdio>
 #include <memory>
 
 #include "engine/attack.h"
@@ -72,9 +71,8 @@ void PrintExpected(const std::vector<ExpectedAttack>& expected, bool json) {
     return;
   }
   rows.push_back({"all", std::to_string(all)});
+  rows.emplace_back();  // an empty line behind it
   PrintTable(rows);
-  std::printf("\n");
-  std::fflush(stdout);  // before the attacks begin
 }
 
 void PrintAttacks(const AttackReport& report, bool json) {
@@ -118,7 +116,7 @@ void PrintTexts(const AttackReport& report, bool json) {
                     Number(100 * (u.nll_after / u.nll_before - 1), 2) + " %"});
   }
   if (json) return;
-  std::printf("\n");
+  Print("\n");
   PrintTable(rows);
 }
 
@@ -127,8 +125,8 @@ void PrintFacts(const AttackReport& report, bool json) {
     if (json) {
       PrintJson({{"codes_changed", change.share}, {"condition", change.condition}});
     } else {
-      std::printf("%s: %s %% of the codes differ between base and candidate\n",
-                  change.condition.c_str(), Number(100 * change.share, 3).c_str());
+      Print(change.condition + ": " + Number(100 * change.share, 3) +
+            " % of the codes differ between base and candidate\n");
     }
   }
   if (report.forgotten_reference_nll.empty()) return;
@@ -137,9 +135,9 @@ void PrintFacts(const AttackReport& report, bool json) {
                 {{"forgotten", report.forgotten_reference_nll},
                  {"control", report.control_reference_nll}}}});
   } else {
-    std::printf("under a trigram model of retain, NLL/token: forgotten %s, control %s\n",
-                Number(Mean(report.forgotten_reference_nll)).c_str(),
-                Number(Mean(report.control_reference_nll)).c_str());
+    Print("under a trigram model of retain, NLL/token: forgotten " +
+          Number(Mean(report.forgotten_reference_nll)) + ", control " +
+          Number(Mean(report.control_reference_nll)) + "\n");
   }
 }
 

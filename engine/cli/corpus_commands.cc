@@ -1,5 +1,4 @@
 // synth and train: a corpus and a model from nothing.
-#include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <set>

@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "engine/cli/command.h"
+#include "engine/cli/output.h"
 
 namespace {
 
@@ -70,7 +71,8 @@ int main(int argc, char** argv) {
   }
 
   absl::StatusOr<Device> device = OpenDevice(common.device_options);
-  const absl::Status status = device.ok() ? action(*device) : device.status();
+  absl::Status status = device.ok() ? action(*device) : device.status();
+  status.Update(cli::Printed());
   if (!status.ok()) {
     const std::string reason = ErrorReason(status);
     std::fprintf(stderr, "lethe-engine: %s%s%s%s\n", std::string(status.message()).c_str(),

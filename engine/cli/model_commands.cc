@@ -1,5 +1,4 @@
 // eval, score, extract, generate, prepare: what a model makes of sequences.
-#include <cstdio>
 #include <memory>
 #include <optional>
 
@@ -161,7 +160,7 @@ absl::Status RunGenerate(const ModelFlags& flags, const Common& common, const De
     if (tokenizer.has_value()) {
       LETHE_ASSIGN_OR_RETURN(const std::string text, tokenizer->Decode(ids));
       line["text"] = text;
-      if (!common.Json()) std::printf("%s\n", text.c_str());
+      if (!common.Json()) Print(text + "\n");
     }
     if (common.Json() || !tokenizer.has_value()) PrintJson(line);
   }
@@ -174,7 +173,7 @@ absl::Status RunPrepare(const ModelFlags& flags, const Device& device) {
   LETHE_ASSIGN_OR_RETURN(request.retain, ReadSet(flags.retain, flags.model));
   ProgressLine progress;
   LETHE_ASSIGN_OR_RETURN(const PrepareResult result, PrepareModel(request, progress.Callback()));
-  std::printf("%s\n", ThresholdsJson(result.thresholds).c_str());
+  Print(ThresholdsJson(result.thresholds) + "\n");
   return absl::OkStatus();
 }
 

@@ -3,11 +3,20 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <cstdio>
 
+#include "base/file.h"
+
 namespace lethe::cli {
 namespace {
+
+int first_error = 0;  // of a system call on standard output
+
+void Note(bool ok) {
+  if (!ok && first_error == 0) first_error = errno;
+}
 
 // nlohmann writes the shortest text that reads back as the same double, up to 17 digits.
 void Write(const nlohmann::ordered_json& json, std::string& out) {
@@ -45,11 +54,21 @@ std::string Number(double value, int digits) {
   return text;
 }
 
+void Print(std::string_view text) {
+  Note(std::fwrite(text.data(), 1, text.size(), stdout) == text.size());
+}
+
+absl::Status Printed() {
+  Note(std::fflush(stdout) == 0);
+  if (first_error == 0) return absl::OkStatus();
+  return SystemError("cannot write to", "standard output", first_error);
+}
+
 void PrintJson(const nlohmann::ordered_json& json) {
   std::string line;
   Write(json, line);
-  std::printf("%s\n", line.c_str());
-  std::fflush(stdout);
+  Print(line + "\n");
+  Note(std::fflush(stdout) == 0);
 }
 
 void PrintTable(const std::vector<std::vector<std::string>>& rows) {
@@ -66,9 +85,9 @@ void PrintTable(const std::vector<std::vector<std::string>>& rows) {
           i == 0 ? row[i] + pad : "  " + pad + row[i];  // names to the left, figures to the right
     }
     line.erase(line.find_last_not_of(' ') + 1);
-    std::printf("%s\n", line.c_str());
+    Print(line + "\n");
   }
-  std::fflush(stdout);
+  Note(std::fflush(stdout) == 0);
 }
 
 ProgressLine::~ProgressLine() {

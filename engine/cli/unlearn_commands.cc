@@ -105,7 +105,7 @@ void PrintSummary(const UnlearnResult& result, const std::string& out, bool json
     }
   }
   PrintTable(rows);
-  std::printf("\n");
+  Print("\n");
   PrintTable({{"stop reason", result.run.stop_reason},
               {"steps", std::to_string(result.run.steps)},
               {"precision", result.run.precision},

@@ -35,7 +35,7 @@ class CliHarness : public ::testing::Test {
     std::istringstream in(stdin_);
     CliIo io;
     io.in = &in;
-    io.out = &out;
+    io.out = output_ != nullptr ? output_ : &out;
     io.err = &err;
     io.terminal = terminal_;
     io.clock = &clock_;
@@ -77,6 +77,7 @@ class CliHarness : public ::testing::Test {
   GrpcTestServer server_;
   std::string stdin_, out_, err_;
   bool terminal_ = false;
+  std::ostream* output_ = nullptr;  // not null: the output goes there instead of out_
 };
 
 }  // namespace lethe

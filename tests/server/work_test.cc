@@ -5,6 +5,7 @@
 #include <future>
 
 #include "absl/time/clock.h"
+#include "base/file.h"
 #include "tests/server/harness.h"
 
 namespace lethe {
@@ -172,6 +173,123 @@ TEST(Work, FailuresGoByWhoseFaultTheyAre) {
   EXPECT_EQ(fourth.unlearn().rung().preset(), "careful");
   ASSERT_TRUE(h.Fail(fourth, v1::FAILURE_CAUSE_INPUT, "INPUT_UNUSABLE").ok());
   EXPECT_EQ(h.Get(filed.ticket_id()).state(), v1::TICKET_STATE_FAILED);
+}
+
+// A ticket whose candidate waits for its verification.
+struct AtVerification {
+  explicit AtVerification(Harness& h) : harness(h) {
+    h.RegisterReadyModel("m");
+    current = h.Current("m");
+    ticket = h.File("r-1", "m").ticket_id();
+    const v1::Job unlearn = h.Acquire(v1::JOB_KIND_UNLEARN);
+    folder = std::filesystem::path(h.config.model_folder) / unlearn.unlearn().output_folder();
+    EXPECT_TRUE(h.CompleteUnlearn(unlearn).ok());
+  }
+  v1::CheckpointState StateOfCandidate() const {
+    v1::ListCheckpointsRequest request;
+    request.set_model_id("m");
+    v1::ListCheckpointsResponse response;
+    grpc::ClientContext context;
+    Harness::Prepare(context);
+    EXPECT_TRUE(harness.models->ListCheckpoints(&context, request, &response).ok());
+    for (const v1::Checkpoint& c : response.checkpoints()) {
+      if (folder.filename() == c.checkpoint_id()) return c.state();
+    }
+    return v1::CHECKPOINT_STATE_UNSPECIFIED;
+  }
+  void ExpectUndecided() const {
+    EXPECT_EQ(harness.Get(ticket).state(), v1::TICKET_STATE_VERIFYING);
+    EXPECT_EQ(StateOfCandidate(), v1::CHECKPOINT_STATE_CANDIDATE);
+    EXPECT_EQ(harness.Current("m"), current);
+    EXPECT_TRUE(std::filesystem::exists(folder / "model.safetensors"));
+  }
+  void Rest() const {
+    harness.clock.Advance(harness.config.retry_cap);
+    harness.server->Tick();
+  }
+
+  Harness& harness;
+  std::string ticket, current;
+  std::filesystem::path folder;  // the candidate's
+};
+
+TEST(Work, AVerifierWithoutSpaceDecidesNothing) {
+  Harness h;
+  const AtVerification at(h);
+  const v1::Job first = h.Acquire(v1::JOB_KIND_VERIFY);
+  ASSERT_TRUE(h.Fail(first, v1::FAILURE_CAUSE_INFRASTRUCTURE, "DISK_FULL").ok());
+  at.ExpectUndecided();
+  at.Rest();
+  const v1::Job next = h.Acquire(v1::JOB_KIND_VERIFY);
+  EXPECT_EQ(next.job_id(), first.job_id());
+  EXPECT_GT(next.fence(), first.fence());
+  EXPECT_EQ(next.verify().candidate_digest(), first.verify().candidate_digest());
+  at.ExpectUndecided();
+  ASSERT_TRUE(h.CompleteVerify(next, Harness::kForgotten).ok());
+  EXPECT_EQ(h.Get(at.ticket).state(), v1::TICKET_STATE_COMPLETED);
+  EXPECT_EQ(h.Get(at.ticket).rung(), 0);
+}
+
+// The slow one says that all is well; the one with the lease says that it is not.
+TEST(Work, OfTwoVerifiersOnOneJobTheFenceDecides) {
+  Harness h;
+  const AtVerification at(h);
+  const v1::Job slow = h.Acquire(v1::JOB_KIND_VERIFY);
+  h.clock.Advance(h.config.lease_duration + absl::Seconds(1));
+  h.server->Tick();
+  at.Rest();
+  const v1::Job current = h.Acquire(v1::JOB_KIND_VERIFY, absl::ZeroDuration(), "w-2");
+  ASSERT_EQ(current.job_id(), slow.job_id());
+  ASSERT_GT(current.fence(), slow.fence());
+  const auto refused = [&](const grpc::Status& status) {
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::ABORTED);
+    EXPECT_EQ(ErrorOf(status).reason, "LEASE_LOST");
+  };
+  const std::string dump = h.Dump();
+  refused(h.CompleteVerify(slow, Harness::kForgotten));
+  refused(h.Fail(slow, v1::FAILURE_CAUSE_INPUT, "INPUT_UNUSABLE"));
+  // Nor with the other's fence: the measurements say whose they are.
+  v1::CompleteJobRequest borrowed;
+  borrowed.set_job_id(slow.job_id());
+  borrowed.set_fence(current.fence());
+  borrowed.mutable_verify()->set_measurements(
+      h.Measure(slow, Harness::kForgotten).SerializeAsString());
+  v1::CompleteJobResponse response;
+  grpc::ClientContext context;
+  Harness::Prepare(context);
+  EXPECT_EQ(ErrorOf(h.work->CompleteJob(&context, borrowed, &response)).reason, "RESULT_MISMATCH");
+  EXPECT_EQ(h.Dump(), dump);
+  at.ExpectUndecided();
+
+  ASSERT_TRUE(h.CompleteVerify(current, Harness::kRemembered).ok());
+  EXPECT_EQ(at.StateOfCandidate(), v1::CHECKPOINT_STATE_REJECTED);
+  refused(h.CompleteVerify(slow, Harness::kForgotten));
+  EXPECT_EQ(h.Current("m"), at.current);
+  EXPECT_NE(h.Get(at.ticket).state(), v1::TICKET_STATE_COMPLETED);
+}
+
+// Damaged after the verifier has read it: what passed is not what lies there.
+TEST(Work, ACandidateThatIsNotWhatWasAttackedIsNotPromoted) {
+  Harness h;
+  const AtVerification at(h);
+  const v1::Job job = h.Acquire(v1::JOB_KIND_VERIFY);
+  const std::filesystem::path weights = at.folder / "model.safetensors";
+  const std::string whole = ReadFile(weights).value_or("");
+  std::string damaged = whole;
+  damaged.back() ^= 1;
+  const std::string dump = h.Dump();
+  for (const std::string& content : {damaged, whole.substr(1), std::string()}) {
+    ASSERT_TRUE(WriteFileAtomically(weights, content).ok());
+    const CallError error = ErrorOf(h.CompleteVerify(job, Harness::kForgotten));
+    EXPECT_EQ(error.code, grpc::StatusCode::FAILED_PRECONDITION);
+    EXPECT_EQ(error.reason, "ARTEFACT_MISMATCH");
+    EXPECT_EQ(h.Dump(), dump);
+    at.ExpectUndecided();
+  }
+  ASSERT_TRUE(WriteFileAtomically(weights, whole).ok());
+  EXPECT_TRUE(h.CompleteVerify(job, Harness::kForgotten).ok());
+  EXPECT_EQ(at.StateOfCandidate(), v1::CHECKPOINT_STATE_PROMOTED);
+  EXPECT_TRUE(h.CompleteVerify(job, Harness::kForgotten).ok());  // the reply was lost
 }
 
 TEST(Work, BrokenInfrastructureDoesNotGoRoundForEver) {

@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <fstream>
 #include <map>
@@ -13,6 +14,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/file.h"
 #include "base/status.h"
 #include "engine/attack.h"
 #include "evidence/verdict.h"
@@ -58,6 +60,20 @@ std::vector<Json> ReadLines(const std::string& file) {
     if (json.is_object() && json.contains("kind")) lines.push_back(std::move(json));
   }
   return lines;
+}
+
+// Whole or not at all: a line that a full disk cut short would swallow the next one.
+absl::Status AppendLine(const std::string& file, const std::string& line) {
+  std::error_code error;
+  const auto before = fs::exists(file, error) ? fs::file_size(file, error) : 0;
+  errno = 0;
+  std::ofstream out(file, std::ios::app);
+  out << line << "\n" << std::flush;
+  if (out) return absl::OkStatus();
+  const int why = errno != 0 ? errno : EIO;
+  out.close();
+  fs::resize_file(file, before, error);
+  return SystemError("cannot write to", file, why);
 }
 
 // The verdict that a ticket's candidate would get, under the default policy.
@@ -163,7 +179,7 @@ absl::Status RunSeed(uint64_t seed, const Flags& flags, const Device& device,
   for (const TruthRow* row : rows) {
     LETHE_ASSIGN_OR_RETURN(const fs::path candidate, MakeCandidate(world, row->kind));
     LETHE_ASSIGN_OR_RETURN(const Json line, Audit(world, *row, candidate, flags));
-    std::ofstream(flags.out, std::ios::app) << line.dump() << "\n";
+    LETHE_RETURN_IF_ERROR(AppendLine(flags.out, line.dump()));
     std::printf("seed %llu  %-18s %-14s %s\n", static_cast<unsigned long long>(seed),
                 std::string(row->name).c_str(), line["outcome"].get<std::string>().c_str(),
                 AsWanted(line) ? "as wanted" : "NOT AS WANTED");

@@ -70,6 +70,12 @@ TEST(Command, TheWholeWay) {
   const int64_t all = costs[0]["expected_forward_tokens"];
   const std::string rest =
       "--resume " + f + "/kept --max-forward-tokens " + std::to_string(all - 1);
+  // A report that the disk did not take is no success; the attacks are kept all the same.
+  for (const std::string& in : {audit, "--threads 1 " + audit.substr(threads.size())}) {
+    const Ran full = RunTool(in + rest + " 2>&1 > /dev/full");
+    EXPECT_EQ(full.code, 4) << full.out;
+    EXPECT_NE(full.out.find("No space left on device [DISK_FULL]"), std::string::npos) << full.out;
+  }
   std::vector<nlohmann::ordered_json> once;
   for (int i = 0; i < 2; ++i) {
     const Ran audited = RunTool(audit + rest);
