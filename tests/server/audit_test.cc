@@ -274,7 +274,11 @@ TEST(Audit, KeptFiguresStayAsLongAsTheAudit) {
   const auto kept = [&](const v1::Job& job) {
     return fs::path(h.config.model_folder) / KeptWorkFolder(ModelId{"m"}, JobId{job.job_id()});
   };
-  AuditCall done(h, RequestFor("m")), left(h, RequestFor("m"));
+  AuditCall done(h, RequestFor("m"));
+  done.Until("waiting");
+  AuditCall left(h, RequestFor("m"));
+  left.Until("waiting");
+  // The one that has waited longest is leased first.
   const v1::Job first = h.Acquire(v1::JOB_KIND_AUDIT), second = h.Acquire(v1::JOB_KIND_AUDIT);
   for (const v1::Job& job : {first, second}) fs::create_directories(kept(job));
   Promote(h, "r-1");
