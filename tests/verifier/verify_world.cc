@@ -216,6 +216,8 @@ size_t PiecesOfPlan(const v1::Job& job) {
     if (condition.starts_with("relearned-"))
       taught.insert(condition.substr(0, condition.rfind('-')));
   }
+  // The text itself is taught by the step size that half of it has chosen.
+  if (taught.count("relearned-half") > 0) taught.erase("relearned-same");
   return static_cast<size_t>(StepsOfPlan(job)) + 2 + taught.size();
 }
 

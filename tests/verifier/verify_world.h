@@ -41,7 +41,8 @@ std::map<std::string, uint64_t> Pieces(const std::filesystem::path& models);
 std::filesystem::path PiecesFolder(const std::filesystem::path& models);
 
 // How many there are when all is done. Of each side: one for each row of the plan, two where halves
-// are taught, and the likelihoods; of the base also the step size for each text that is taught.
+// are taught, and the likelihoods; of the base also the step size for each text that is taught, but for
+// the text itself, which takes that of half of it.
 size_t PiecesOfPlan(const v1::Job& job);
 // How many steps progress counts: rows on each side, two where halves are taught.
 int StepsOfPlan(const v1::Job& job);
