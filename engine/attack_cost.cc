@@ -163,7 +163,8 @@ AttackCost OwnCost(const PlannedAttack& attack, const TextSize& size, bool on_sp
       break;
     case Own::kRollsOutSpans:
       rolls = size.span_tokens * MeanLength(size) / 2;
-      if (again) cost.read = size.tokens;
+      // Once more, for the pass has to say first where the mistakes are.
+      if (size.spans > 0) cost.read = size.tokens;
       break;
     case Own::kRanks: {
       if (size.spans == 0) break;  // there is nothing to rank

@@ -1,5 +1,5 @@
-// Chooses the control of an audit: of held-out text, what is most like the forgotten text, so that a
-// comparison tells what the model remembers and not how the two differ anyway.
+// Chooses the control of an audit: of held-out text, what is most like the forgotten text, so that
+// a comparison tells what the model remembers and not how the two differ anyway.
 //
 //   std::vector<Sequence> control =
 //       MatchControl(forgotten, std::move(holdout), retain, {.most = 256});
@@ -11,10 +11,11 @@
 // Method     nearest-neighbour matching without replacement (Rubin 1973, Biometrics 29): the
 //            forgotten sequences take turns, each takes the nearest that is left. Beyond `least`
 //            they take only what is at most `caliper` away.
-// Spans      where all forgotten text names sensitive spans, held-out text without any is passed over
-//            if as many as `least` have them: one such sequence would turn the audit to whole texts.
-// Order      the holdout set's. The model is never asked, so nothing that is measured later can have
-//            decided who is compared.
+// Spans      where all forgotten text names sensitive spans, held-out text without any is passed
+//            over if as many as `least` have them: one such sequence would turn the audit to whole
+//            texts.
+// Order      the holdout set's. The model is never asked, so nothing that is measured later can
+//            have decided who is compared.
 // Threads    pure function; any. Errors: none; a small holdout set is taken whole.
 #ifndef LETHE_ENGINE_CONTROL_H_
 #define LETHE_ENGINE_CONTROL_H_

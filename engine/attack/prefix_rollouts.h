@@ -8,7 +8,8 @@
 // forcing knows: prefixes that share it share one roll-out, and a text that is known by heart needs
 // none.
 // Threads    one at a time. The model, the sequences and the places must outlive it.
-// Errors     Add: LibTorch's exceptions and std::bad_alloc: end at CatchTorch; it may be asked again.
+// Errors     Add: LibTorch's exceptions and std::bad_alloc: end at CatchTorch; it may be asked
+//            again.
 #ifndef LETHE_ENGINE_ATTACK_PREFIX_ROLLOUTS_H_
 #define LETHE_ENGINE_ATTACK_PREFIX_ROLLOUTS_H_
 
@@ -34,7 +35,7 @@ struct PrefixPlace {
 
 struct Continuations {
   std::vector<std::vector<int32_t>> texts;  // one a place: end - after tokens
-  int64_t forward_tokens = 0;               // fed, beside the reading
+  int64_t forward_tokens = 0;               // fed, beside the shared pass
 };
 
 class PrefixRollouts {
@@ -42,8 +43,8 @@ class PrefixRollouts {
   PrefixRollouts(const Decoder& model, std::span<const Sequence> sequences,
                  std::span<const PrefixPlace> places);
 
-  // Rolls out some sequences, which are the cache's prefixes; all (B*T,E): after each token of them.
-  // scores: of all sequences, by their first choices.
+  // Rolls out some sequences, which are the cache's prefixes; all (B*T,E): after each of their
+  // tokens. scores: of all sequences, by their first choices.
   void Add(KvCache& cache, const at::Tensor& all, int64_t T, std::span<const size_t> members,
            std::span<const SequenceScore> scores);
 

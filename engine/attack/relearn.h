@@ -15,8 +15,8 @@
 //            same       one on the forgotten text and as many controls, evenly spread, one after
 //                       the other; these controls alone are compared with
 // A step     the mean NLL of the labelled tokens of the next sequences in turn (4 at most; of
-//            "same" 4 of each side), clipped to a norm of 1, Adam without decay. A run of J steps is
-//            the beginning of a longer one, so one run serves all J.
+//            "same" 4 of each side), clipped to a norm of 1, Adam without decay. A run of J steps
+//            is the beginning of a longer one, so one run serves all J.
 // Step size  the largest of 1e-4, 5e-5, 2e-5, 1e-5, 5e-6, 2e-6, 1e-6 under which the base keeps its
 //            memory of the attacked text at every J: its mean NLL rises by at most a tenth of
 //            itself (or .05 nats) and its MA falls by at most .05. These are for models 512 wide or

@@ -5,7 +5,8 @@
 //   LETHE_ASSIGN_OR_RETURN(std::span<const TokenStatistics> tokens, forced.Tokens());
 //   tokens[0].score.nll[3];
 //   LETHE_ASSIGN_OR_RETURN(auto log_q, forced.SchemeLogProbs({.temperature = 1, .top_k = 40}));
-//   LETHE_ASSIGN_OR_RETURN(auto said, forced.Continue({{.sequence = 0, .after = 5, .end = 20}}));
+//   const PrefixPlace places[] = {{.sequence = 0, .after = 5, .end = 20}};
+//   LETHE_ASSIGN_OR_RETURN(Continuations said, forced.Continue(places));
 //   said.texts[0];   // 15 tokens: what the model says by itself after the first five
 //
 // Entry i of each list is labelled token FirstScored(sequence) + i, as in ScoreSequences.

@@ -1,14 +1,15 @@
 // Greedy continuations of prefixes that a cache holds, side by side.
 //
-//   std::vector<RolloutStart> starts = {{.row = {.prefix = 0, .length = 17, .room = 30}, .first = 5}};
+//   std::vector<RolloutStart> starts = {{{.prefix = 0, .length = 17, .room = 30}, /*first=*/5}};
 //   RollOut(model, cache, starts, cache_bytes,
-//           /*text=*/[&](size_t i) { return said_so_far[i]; },
-//           /*heard=*/[&](size_t i, int32_t token) { said_so_far[i].push_back(token); return true; });
+//           /*text=*/[&](size_t i) { return texts[i]; },
+//           /*heard=*/[&](size_t i, int32_t token) { texts[i].push_back(token); return true; });
 //
-// A start    `row.length` tokens of a prefix have been read; `first` is what stands behind them, the
-//            first token that is fed. Each of the row's steps gives one token more.
-// Batches    as many rows at a time as fit `cache_bytes`, those with the most to say first, so that a
-//            batch stays full to its end. What is said does not depend on it (ties: first_choice.h).
+// A start    `row.length` tokens of a prefix have been read; `first` is what stands behind them,
+//            the first token that is fed. Each of the row's steps gives one token more.
+// Batches    as many rows at a time as fit `cache_bytes`, those with the most to say first, so that
+//            a batch stays full to its end. What is said does not depend on it (ties:
+//            first_choice.h).
 // Threads    one thread at a time; no gradients.
 // Errors     LibTorch's exceptions and std::bad_alloc: end at CatchTorch.
 #ifndef LETHE_ENGINE_MODEL_ROLLOUTS_H_

@@ -1,6 +1,6 @@
 // A report that does not fit: on the disk of a file that was named, and where a shell sent the
-// output. The command says so and ends with a code of its own, no half-written file stands under the
-// name, and one that stood there before is as it was.
+// output. The command says so and ends with a code of its own, no half-written file stands under
+// the name, and one that stood there before is as it was.
 #include <fcntl.h>
 #include <sys/wait.h>
 

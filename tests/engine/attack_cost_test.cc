@@ -97,7 +97,7 @@ TEST(AttackCost, WhatIsTaughtDependsOnTheText) {
   const auto taught = [](const char* condition) {
     return CostOfAudit(std::vector<PlannedAttack>{{"loss", {}, condition}}, Small())[0].taught;
   };
-  EXPECT_DOUBLE_EQ(taught("relearned-related-1"), 4 * 20);      // all four, 8 would be taken
+  EXPECT_DOUBLE_EQ(taught("relearned-related-1"), 4 * 20);      // all four, what a step takes
   EXPECT_DOUBLE_EQ(taught("relearned-same-1"), 4 * (20 + 40));  // as many controls
   EXPECT_DOUBLE_EQ(taught("relearned-unrelated-1"), 0);         // there are none
 }

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "engine/seeded_generator.h"
 
@@ -81,8 +82,8 @@ TEST(MatchControl, TextWithoutSpansIsPassedOverWhereThereIsEnough) {
   EXPECT_EQ(with(3).size(), 6U);
 }
 
-// Against every assignment: the nearest of one forgotten sequence, whatever the order of the rest;
-// the same every time; in the holdout set's order; none twice.
+// One forgotten sequence gets what is nearest: nothing that is left lies nearer than what was
+// taken. In the holdout set's order, none twice.
 TEST(MatchControl, TakesTheNearestOfRandomSets) {
   for (uint64_t seed = 1; seed <= 200; ++seed) {
     SCOPED_TRACE(seed);

@@ -1,5 +1,6 @@
 // A candidate or a base that is not, byte for byte, what the job names: refused before anything is
-// attacked, whatever an earlier verifier has kept, and with the folder back as it was the job goes on.
+// attacked, whatever an earlier verifier has kept, and with the folder back as it was the job goes
+// on.
 #include <gtest/gtest.h>
 
 #include <fstream>

@@ -1,5 +1,6 @@
-// A disk that is full in the middle of a verification: the verifier gives the job back and says why,
-// what it had kept stays good, nothing half written is left, and the next one goes on from there.
+// A disk that is full in the middle of a verification: the verifier gives the job back and says
+// why, what it had kept stays good, nothing half written is left, and the next one goes on from
+// there.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

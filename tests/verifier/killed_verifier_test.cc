@@ -1,6 +1,6 @@
 // kill -9 in every attack of the standard plan, on the base and on the candidate: the next verifier
-// goes on where the last one was, and the one that comes to the end hands in what an undisturbed one
-// would have.
+// goes on where the last one was, and the one that comes to the end hands in what an undisturbed
+// one would have.
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <spawn.h>

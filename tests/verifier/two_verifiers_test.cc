@@ -1,6 +1,6 @@
-// Two verifiers on one job: a lease was lost and given on, and the first is not dead, only slow. Both
-// keep pieces in one folder. Which of the two counts is the server's fence (tests/server/
-// work_test.cc); here neither may spoil what the other finds.
+// Two verifiers on one job: a lease was lost and given on, and the first is not dead, only slow.
+// Both keep pieces in one folder. Which of the two counts the server's fence decides
+// (tests/server/work_test.cc); here neither may spoil what the other finds.
 #include <gtest/gtest.h>
 
 #include <thread>

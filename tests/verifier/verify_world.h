@@ -21,7 +21,8 @@
 
 namespace lethe {
 
-// Its job asks for the standard plan. Attacks that draw take fewer than by default: it is not their figures that are tested.
+// Its job asks for the standard plan. Attacks that draw take fewer than by default: it is not their
+// figures that are tested.
 void MakeVerifyWorld(const std::filesystem::path& models);
 
 // job.pb under this fence.

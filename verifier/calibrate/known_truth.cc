@@ -109,8 +109,8 @@ std::vector<Sequence> WithoutForgotten(const World& world) {
   return rest;
 }
 
-// Another token for each of a record's but the first, which nothing predicts: of the same span for a
-// sensitive one, so that it is one that stands in such places.
+// Another token for each of a record's but the first, which nothing predicts: of the same span for
+// a sensitive one, so that it is one that stands in such places.
 std::vector<int32_t> OtherTokens(const Sequence& record, size_t vocabulary,
                                  SeededGenerator& random) {
   std::vector<int32_t> others = record.ids;
@@ -136,9 +136,10 @@ Sequence BeginningThen(const Sequence& record, size_t count, int32_t next) {
   return row;
 }
 
-// The base, taught on: behind each beginning of a record another token, always the same, stands five
-// times for each three of the record's own. Greedy decoding then says the other one, wherever in the
-// record it starts; the record's token is mostly second, its probability an eighth in the median.
+// The base, taught on: behind each beginning of a record another token, always the same, stands
+// five times for each three of the record's own. Greedy decoding then says the other one, wherever
+// in the record it starts; the record's token is mostly second, its probability an eighth in the
+// median.
 // Training from nothing on records with five or six eighths of their tokens changed does not do it:
 // so short a run learns neither token well, and MA stayed at .35 to .44, where the limit is .39.
 absl::Status SuppressGreedy(const World& world, const fs::path& out) {
@@ -159,9 +160,10 @@ absl::Status SuppressGreedy(const World& world, const fs::path& out) {
   return TrainTo(world, world.base, out, std::move(rows), kSteps, kRate);
 }
 
-// Unlearned and moved back into the steps of the base's 4-bit grid, in turns: the moving back brings
-// some of the text back, the next turn has that little left to unlearn. After four or five nothing
-// was left to do: forgotten where the weights are, and the base itself once they are rounded.
+// Unlearned and moved back into the steps of the base's 4-bit grid, in turns: the moving back
+// brings some of the text back, the next turn has that little left to unlearn. After four or five
+// nothing was left to do: forgotten where the weights are, and the base itself once they are
+// rounded.
 absl::Status RoundBack(const World& world, const fs::path& out) {
   constexpr int kTurns = 6;
   // Of what unseen text has: at all of it ascent made single tokens so unlikely that min_k++ saw
