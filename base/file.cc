@@ -9,18 +9,22 @@
 #include <fstream>
 
 #include "absl/cleanup/cleanup.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "base/random.h"
 #include "base/status.h"
 
 namespace lethe {
 namespace fs = std::filesystem;
 namespace {
 
-// A name beside `path` that no other thread or process of this moment uses.
+// A name beside `path` that nobody else uses: processes of two containers that share a volume may
+// have the same number, and what a killed one left behind must not stand in the next one's way.
 fs::path Beside(const fs::path& path) {
   static std::atomic<uint64_t> counter{0};
-  return path.parent_path() /
-         absl::StrCat(".", path.filename().string(), ".tmp-", getpid(), "-", counter++);
+  return path.parent_path() / absl::StrCat(".", path.filename().string(), ".tmp-",
+                                           absl::BytesToHexString(SecureRandom()->Bytes(8)), "-",
+                                           counter++);
 }
 
 absl::Status FsyncPath(const fs::path& path, int flags) {

@@ -95,7 +95,11 @@ absl::Status Cli::Printed() {
   errno = 0;
   io_.out->flush();
   const int error = errno != 0 ? errno : EIO;
-  return NotWritten("the output", SystemError("cannot write to", "standard output", error));
+  const absl::Status why = SystemError("cannot write to", "standard output", error);
+  // The command itself may have done its work: this is no wrong usage, whatever stands in the way.
+  return Error(absl::StatusCode::kResourceExhausted,
+               ErrorReason(why) == "DISK_FULL" ? "LOCAL_DISK_FULL" : "OUTPUT_CLOSED",
+               std::string(why.message()));
 }
 
 int Cli::Finish() {

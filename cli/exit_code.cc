@@ -26,6 +26,9 @@ constexpr Hint kHints[] = {
     {"LOCAL_DISK_FULL",
      "make room or name a file on another disk, and repeat the command; an older file of that name "
      "is as it was, but what a shell wrote with > may be cut short"},
+    {"OUTPUT_CLOSED",
+     "the command was carried out, its output is lost: look at the ticket, model or report again, "
+     "with the output going somewhere that takes it"},
     {"STORE_BUSY", "repeat the command in a few seconds"},
     {"TOO_MANY_CALLS", "repeat the command in a few seconds"},
     {"TICKET_NOT_FOUND", "`lethe ticket list` shows the tickets"},
@@ -66,7 +69,7 @@ ExitCode ExitCodeOf(const absl::Status& status) {
   const std::string reason = ErrorReason(status);
   if (reason == "USAGE" || reason == "ADDRESS_MALFORMED" || reason == "TLS_INCOMPLETE")
     return kExitUsage;
-  if (reason == "LOCAL_DISK_FULL") return kExitNotWritten;
+  if (reason == "LOCAL_DISK_FULL" || reason == "OUTPUT_CLOSED") return kExitNotWritten;
   if (reason == "STOPPED") return kExitInterrupted;
   switch (status.code()) {
     case absl::StatusCode::kUnavailable:

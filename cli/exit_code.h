@@ -12,7 +12,7 @@ enum ExitCode {
   kExitUsage = 2,        // the command line, a file or a policy is wrong; nothing was sent
   kExitUnreachable = 3,  // no answer: it may or may not have happened; safe to repeat
   kExitUnsound = 4,      // `report check`: the report does not say what follows from its figures
-  kExitNotWritten = 5,   // done, but the disk here is full: what was to be written is not there
+  kExitNotWritten = 5,   // done, but what was to be written here could not be
   kExitInterrupted = 130,
 };
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <optional>
+#include <utility>
 
 #include "engine/metric/ngram_reference.h"
 
@@ -66,24 +67,26 @@ void Scale(std::vector<Likeness>& held, std::vector<Likeness>& forgotten) {
 }
 
 // Which of the held are taken.
-std::vector<bool> TakeTurns(const std::vector<Likeness>& forgotten,
-                            const std::vector<Likeness>& held, const ControlLimits& limits) {
+std::vector<bool> TakeTurns(std::vector<Likeness> forgotten, const std::vector<Likeness>& held,
+                            const ControlLimits& limits) {
   std::vector<bool> taken(held.size(), false);
   const size_t most = std::min(limits.most, held.size());
   size_t count = 0;
-  for (bool progress = true; progress && count < most;) {
-    progress = false;
-    for (size_t f = 0; f < forgotten.size() && count < most; ++f) {
+  while (!forgotten.empty() && count < most) {
+    for (auto turn = forgotten.begin(); turn != forgotten.end() && count < most;) {
       double nearest = std::numeric_limits<double>::infinity();
       size_t which = held.size();
       for (size_t h = 0; h < held.size(); ++h) {
-        const double away = taken[h] ? nearest : Distance(forgotten[f], held[h]);
+        const double away = taken[h] ? nearest : Distance(*turn, held[h]);
         if (away < nearest) nearest = away, which = h;
       }
-      if (which == held.size() || (count >= limits.least && nearest > limits.caliper)) continue;
+      if (count >= limits.least && nearest > limits.caliper) {
+        turn = forgotten.erase(turn);  // what is left only gets further from it
+        continue;
+      }
       taken[which] = true;
       ++count;
-      progress = true;
+      ++turn;
     }
   }
   return taken;
@@ -96,7 +99,7 @@ std::vector<Sequence> MatchControl(std::span<const Sequence> forgotten,
                                    const ControlLimits& limits) {
   if (AllHaveSpans(forgotten)) {
     const auto with = std::count_if(holdout.begin(), holdout.end(), HasSpans);
-    if (static_cast<size_t>(with) >= limits.least) {
+    if (static_cast<size_t>(with) >= std::min(limits.least, limits.most)) {
       holdout.erase(std::remove_if(holdout.begin(), holdout.end(),
                                    [](const Sequence& s) { return !HasSpans(s); }),
                     holdout.end());
@@ -110,7 +113,7 @@ std::vector<Sequence> MatchControl(std::span<const Sequence> forgotten,
   std::vector<Likeness> of_forgotten = LikenessOf(forgotten, reference, on_spans);
   std::vector<Likeness> of_held = LikenessOf(holdout, reference, on_spans);
   Scale(of_held, of_forgotten);
-  const std::vector<bool> taken = TakeTurns(of_forgotten, of_held, limits);
+  const std::vector<bool> taken = TakeTurns(std::move(of_forgotten), of_held, limits);
   std::vector<Sequence> control;
   for (size_t h = 0; h < holdout.size(); ++h) {
     if (taken[h]) control.push_back(std::move(holdout[h]));

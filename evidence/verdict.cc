@@ -176,7 +176,7 @@ class Judge {
                    : "The likelihood of text that must be kept was not measured, so damage to it "
                      "cannot be ruled out.");
     if (enough_ && !m_.forgotten_reference_nll().empty()) AddKindGate();
-    if (enough_) AddLengthGate();
+    if (enough_ && TellsHoldout()) AddLengthGate();
     if (comparable_) AddPowerGate();
   }
 
@@ -240,7 +240,11 @@ class Judge {
     return std::max(forgotten, control) / least;
   }
 
+  // Verifiers that do not say what they chose control from did not choose it by length.
+  bool TellsHoldout() const { return m_.holdout_sequences() > 0; }
+
   bool ControlIsOfTheLength() const {
+    if (!TellsHoldout()) return true;
     return evidence::Holds(LengthRatio(), p_.control_length_ratio(), false);
   }
 

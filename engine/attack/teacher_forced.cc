@@ -99,7 +99,12 @@ absl::Status TeacherForced::Read(PrefixRollouts* rolled) {
   };
   if (rolled != nullptr) {
     cache.emplace(model_);
-    hooks.read = [&](const at::Tensor& ids) { return all = cache->ReadPrefixes(ids); };
+    hooks.read = [&](const at::Tensor& ids) {
+      // What a batch before it held goes first: it may be the one that memory ran out in.
+      all.reset();
+      cache.emplace(model_);
+      return all = cache->ReadPrefixes(ids);
+    };
   }
   LETHE_ASSIGN_OR_RETURN(std::vector<SequenceScore> scores,
                          ScoreSequences(model_, sequences_, {}, hooks));

@@ -16,6 +16,7 @@
 //            asked for later costs the output layer alone; where they would take more than
 //            kKeptBytes, it costs another pass. Roll-outs cost a token a step beside it; those of
 //            the first to read go on from the pass itself, later ones read their prefixes again.
+//            On the CPU both readings give the same bits; on a GPU their kernels may differ.
 // Threads    one at a time.
 // Errors     as ScoreSequences.
 #ifndef LETHE_ENGINE_ATTACK_TEACHER_FORCED_H_

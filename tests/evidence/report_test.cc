@@ -61,10 +61,10 @@ TEST(Report, EveryForgeryIsNamed) {
   forged.mutable_verdict()->set_summary("all is well");
   EXPECT_THAT(differences(forged), HasSubstr("summary"));
   forged = honest;
-  forged.mutable_verdict()->mutable_gates(5)->set_result(v1::GATE_RESULT_PASS);
+  forged.mutable_verdict()->mutable_gates(4)->set_result(v1::GATE_RESULT_PASS);
   EXPECT_THAT(differences(forged), HasSubstr("GATE_RESULT_FAIL follows"));
   forged = honest;
-  forged.mutable_verdict()->mutable_gates(5)->set_limit(0.9);
+  forged.mutable_verdict()->mutable_gates(4)->set_limit(0.9);
   EXPECT_THAT(differences(forged), HasSubstr("against 0.9"));
   forged = honest;
   forged.mutable_verdict()->mutable_gates()->RemoveLast();

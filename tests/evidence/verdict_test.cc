@@ -139,6 +139,9 @@ TEST(KnownTruths, ControlOfAnotherLengthIsInconclusive) {
         mean += static_cast<double>(s.tokens()) / m.forgotten_size();
       }
       for (int& control : *m.mutable_control_tokens()) control = tokens;
+      // Who does not say what control was chosen from is not judged by it.
+      EXPECT_EQ(Judge(m).outcome(), Judge(Fabricate(truth)).outcome());
+      m.set_holdout_sequences(m.control_tokens_size());
       const v1::Verdict verdict = Judge(m);
       EXPECT_EQ(verdict.outcome(), v1::OUTCOME_INCONCLUSIVE) << Explain(verdict);
       EXPECT_EQ(Failed(verdict), (std::set<std::string>{"measured.control_length"}));
