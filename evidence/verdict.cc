@@ -11,6 +11,8 @@
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "evidence/comparison.h"
+#include "evidence/control_gates.h"
+#include "evidence/gate.h"
 #include "evidence/policy.h"
 #include "evidence/sentences.h"
 
@@ -23,6 +25,7 @@ using evidence::Count;
 using evidence::Figure;
 using evidence::Find;
 using evidence::Finding;
+using evidence::MakeGate;
 using evidence::Rule;
 
 evidence::Values ValuesOf(const google::protobuf::RepeatedField<double>& list) {
@@ -37,20 +40,6 @@ struct Judged {
   // It would have failed before unlearning: there was something to find.
   bool power() const { return !before.held; }
 };
-
-v1::Gate MakeGate(std::string name, double value, double limit, bool at_least, v1::Outcome failure,
-                  std::string sentence) {
-  v1::Gate gate;
-  gate.set_name(std::move(name));
-  gate.set_value(value);
-  gate.set_limit(limit);
-  gate.set_at_least(at_least);
-  gate.set_failure(failure);
-  gate.set_sentence(std::move(sentence));
-  gate.set_result(evidence::Holds(value, limit, at_least) ? v1::GATE_RESULT_PASS
-                                                          : v1::GATE_RESULT_FAIL);
-  return gate;
-}
 
 v1::Outcome FailureOf(const Comparison& comparison) {
   if (!evidence::IsAboutForgetting(comparison.rule)) return v1::OUTCOME_DESTROYED;
@@ -69,17 +58,18 @@ v1::Gate ComparisonGate(const Judged& j) {
 // Everything one verdict needs while it is made.
 class Judge {
  public:
-  Judge(const v1::Measurements& m, v1::VerdictPolicy policy) : m_(m), p_(std::move(policy)) {
+  Judge(const v1::Measurements& m, v1::VerdictPolicy policy)
+      : m_(m),
+        p_(std::move(policy)),
+        control_(m_, p_, EvenShare(evidence::Comparisons(m_).size())) {
     for (int i = 0; i < m_.forgotten_size(); ++i) {
       everything_.push_back(static_cast<size_t>(i));
       tickets_[m_.forgotten(i).ticket_id()].push_back(static_cast<size_t>(i));
     }
-    enough_ = m_.control_tokens_size() >= p_.min_control();
-    comparable_ = enough_ && ControlIsOfTheKind() && ControlIsOfTheLength();
   }
 
   v1::Verdict Run() {
-    if (comparable_) JudgeComparisons();
+    if (control_.comparable()) JudgeComparisons();
     AddMeasuredAtAll();
     AddComparisons(true);
     AddComparisons(false);
@@ -159,15 +149,7 @@ class Judge {
   }
 
   void AddMeasuredAtAll() {
-    const int control = m_.control_tokens_size();
-    *verdict_.add_gates() = MakeGate(
-        "measured.control", control, p_.min_control(), true, v1::OUTCOME_INCONCLUSIVE,
-        absl::StrCat("The forgotten text was compared with ",
-                     Count(static_cast<size_t>(control), "sequence", "sequences"),
-                     " of the same kind that the model never saw", ChosenFrom(control),
-                     "; the policy wants ", p_.min_control(), ". ",
-                     enough_ ? "That is enough to compare."
-                             : "Too few to compare with: nothing can be said of forgetting."));
+    *verdict_.add_gates() = control_.Enough();
     int retain = 0;
     for (const v1::TextUtility& u : m_.utility()) retain += u.role() == v1::TEXT_ROLE_RETAIN;
     *verdict_.add_gates() = MakeGate(
@@ -175,94 +157,8 @@ class Judge {
         retain > 0 ? "The likelihood of text that must be kept was measured before and after."
                    : "The likelihood of text that must be kept was not measured, so damage to it "
                      "cannot be ruled out.");
-    if (enough_ && !m_.forgotten_reference_nll().empty()) AddKindGate();
-    if (enough_ && TellsHoldout()) AddLengthGate();
-    if (comparable_) AddPowerGate();
-  }
-
-  std::string ChosenFrom(int control) const {
-    if (m_.holdout_sequences() <= control) return "";
-    return absl::StrCat(", those of ", m_.holdout_sequences(),
-                        " held out that are most like it in length and to an n-gram model");
-  }
-
-  // Under a reference that saw neither, text of one kind is equally likely: how far the means of
-  // forgotten and control text lie apart, nats a token, and how far they may.
-  std::pair<double, double> KindOfControl() const {
-    const evidence::Values forgotten = ValuesOf(m_.forgotten_reference_nll());
-    const evidence::Values control = ValuesOf(m_.control_reference_nll());
-    const double share = EvenShare(evidence::Comparisons(m_).size());
-    const double tail = share / 2;  // they may lie apart either way
-    const double chance = share < 1 ? evidence::StudentQuantile(tail, control.size() - 1) *
-                                          evidence::MeanDifferenceError(forgotten.size(), control)
-                                    : 0;
-    const double margin = p_.control_kind_sds() * evidence::StandardDeviation(control);
-    return {std::abs(evidence::Mean(forgotten) - evidence::Mean(control)),
-            std::max({margin, chance, p_.negligible_nats()})};
-  }
-
-  bool ControlIsOfTheKind() const {
-    if (m_.forgotten_reference_nll().empty()) return true;
-    const auto [away, allowed] = KindOfControl();
-    return evidence::Holds(away, allowed, false);
-  }
-
-  void AddKindGate() {
-    const evidence::Values forgotten = ValuesOf(m_.forgotten_reference_nll());
-    const evidence::Values control = ValuesOf(m_.control_reference_nll());
-    const auto [away, allowed] = KindOfControl();
-    const bool held = evidence::Holds(away, allowed, false);
-    *verdict_.add_gates() = MakeGate(
-        "measured.control_kind", away, allowed, false, v1::OUTCOME_INCONCLUSIVE,
-        absl::StrCat("An n-gram model of the text to keep, which saw neither, gives the forgotten "
-                     "text ",
-                     Figure(evidence::Mean(forgotten)), " nats a token and control ",
-                     Figure(evidence::Mean(control)), "; a difference of ", Figure(allowed),
-                     " is allowed. ",
-                     held ? "They are of one kind, as far as it can see."
-                          : "Control is easier or harder than the forgotten text, so a comparison "
-                            "with it could decide either way by that alone: register a holdout "
-                            "set of the forgotten text's kind."));
-  }
-
-  // Mean tokens a sequence, of forgotten text and of control.
-  std::pair<double, double> Lengths() const {
-    evidence::Values forgotten;
-    for (const v1::ForgottenSequence& s : m_.forgotten()) forgotten.push_back(s.tokens());
-    const evidence::Values control(m_.control_tokens().begin(), m_.control_tokens().end());
-    return {evidence::Mean(forgotten), evidence::Mean(control)};
-  }
-
-  // How many times as long the longer are.
-  double LengthRatio() const {
-    const auto [forgotten, control] = Lengths();
-    const double least = std::max(1.0, std::min(forgotten, control));
-    return std::max(forgotten, control) / least;
-  }
-
-  // Verifiers that do not say what they chose control from did not choose it by length.
-  bool TellsHoldout() const { return m_.holdout_sequences() > 0; }
-
-  bool ControlIsOfTheLength() const {
-    if (!TellsHoldout()) return true;
-    return evidence::Holds(LengthRatio(), p_.control_length_ratio(), false);
-  }
-
-  void AddLengthGate() {
-    const auto [forgotten, control] = Lengths();
-    *verdict_.add_gates() = MakeGate(
-        "measured.control_length", LengthRatio(), p_.control_length_ratio(), false,
-        v1::OUTCOME_INCONCLUSIVE,
-        absl::StrCat("A forgotten sequence has ", Figure(forgotten),
-                     " tokens in the mean and one of "
-                     "control ",
-                     Figure(control), "; a factor of ", Figure(p_.control_length_ratio()),
-                     " is allowed. ",
-                     ControlIsOfTheLength()
-                         ? "They are of about one length."
-                         : "A short text is easier to say whole than a long one, so a comparison "
-                           "could decide by that alone: register a holdout set of the forgotten "
-                           "text's length."));
+    for (v1::Gate& gate : control_.Alike()) *verdict_.add_gates() = std::move(gate);
+    if (control_.comparable()) AddPowerGate();
   }
 
   void AddPowerGate() {
@@ -332,7 +228,7 @@ class Judge {
 
   // What unlearning did to unseen text of the kind, two-sided.
   void AddControlDamage() {
-    if (!enough_) return;
+    if (!control_.enough()) return;
     const evidence::Values before = ValuesOf(m_.control_nll().before());
     const evidence::Values after = ValuesOf(m_.control_nll().after());
     AddLikelihood("collateral.control.nll", "Unseen control text", evidence::Mean(before),
@@ -373,7 +269,7 @@ class Judge {
                         p_.retain_rise(), false);
           break;
         case v1::TEXT_ROLE_CONTROL:
-          if (enough_) {
+          if (control_.enough()) {
             AddLikelihood(gate, "Control text" + quoted, u.nll_before(), u.nll_after(),
                           p_.control_change(), true);
           }
@@ -458,7 +354,7 @@ class Judge {
 
   // Nothing is known of forgetting: no control, or no attack that could have shown it.
   bool Undecided() const {
-    if (!comparable_) return true;
+    if (!control_.comparable()) return true;
     for (const v1::Gate& gate : verdict_.gates()) {
       if (gate.name() == "measured.power") return gate.result() == v1::GATE_RESULT_FAIL;
     }
@@ -471,7 +367,7 @@ class Judge {
       *verdict_.add_tickets() = JudgeTicket(id, which);
       ++count[verdict_.tickets(verdict_.tickets_size() - 1).outcome()];
     }
-    if (!comparable_ || tickets_.size() < 2) return;
+    if (!control_.comparable() || tickets_.size() < 2) return;
     const auto add = [&](const char* name, v1::Outcome outcome, const char* what) {
       *verdict_.add_gates() =
           MakeGate(name, count[outcome], 0, false, outcome,
@@ -496,6 +392,7 @@ class Judge {
 
   const v1::Measurements& m_;
   const v1::VerdictPolicy p_;
+  const evidence::ControlGates control_;
   std::vector<size_t> everything_;
   std::map<std::string, std::vector<size_t>>
       tickets_;        // by id, so that the order of input does not matter
@@ -504,8 +401,6 @@ class Judge {
   Limits overdone_;    // and about too much
   // for "looked like control to begin with": no margin for membership, noise alone
   Allowance strict_;
-  bool enough_ = false;      // control to say what unseen text looks like
-  bool comparable_ = false;  // and it is of the forgotten text's kind
   std::vector<Judged> judged_;
   bool nothing_to_forget_ = false;
   v1::Verdict verdict_;
