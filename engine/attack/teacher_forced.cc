@@ -94,11 +94,10 @@ absl::Status TeacherForced::Read(PrefixRollouts* rolled) {
                    std::span<const SequenceScore> scores) {
     ReadBatch(batch, hidden, tokens);
     ReadSchemes(batch, hidden, schemes_);
-    if (cache.has_value()) rolled->Add(*cache, all, batch.ids.size(1), batch.sequences, scores);
+    if (rolled != nullptr) rolled->Add(*cache, all, batch.ids.size(1), batch.sequences, scores);
     if (keep) kept_.push_back({batch, hidden});
   };
   if (rolled != nullptr) {
-    cache.emplace(model_);
     hooks.read = [&](const at::Tensor& ids) {
       // What a batch before it held goes first: it may be the one that memory ran out in.
       all.reset();
