@@ -32,8 +32,8 @@ std::string HintFor(const absl::Status& status);
 inline constexpr char kExitCodesHelp[] =
     "Exit codes: 0 done; 1 refused, or not the outcome waited for; 2 wrong usage, nothing was "
     "sent;\n"
-    "3 no answer from the server (safe to repeat); 4 unsound report; 5 the disk here is full and\n"
-    "what was to be written is not there; 130 interrupted.";
+    "3 no answer from the server (safe to repeat); 4 unsound report; 5 the output could not\n"
+    "be written here (full disk, closed pipe); 130 interrupted.";
 
 }  // namespace lethe
 

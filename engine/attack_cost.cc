@@ -75,8 +75,7 @@ CostRow CostRowOf(std::string_view attack) {
   for (const CostRow& row : kCosts) {
     if (row.attack == attack) return row;
   }
-  const AttackEntry* entry = FindAttack(attack);
-  const bool probes = entry != nullptr && ProbesOf(attack) != nullptr;
+  const bool probes = ProbesOf(attack) != nullptr;
   return {attack, !probes, probes ? Own::kProbes : Own::kNothing};
 }
 

@@ -10,6 +10,15 @@
 #include "evidence/statistics.h"
 
 namespace lethe::evidence {
+namespace {
+
+// The last sentence hangs on the result.
+v1::Gate Ended(v1::Gate gate, const char* held, const char* failed) {
+  absl::StrAppend(gate.mutable_sentence(), gate.result() == v1::GATE_RESULT_PASS ? held : failed);
+  return gate;
+}
+
+}  // namespace
 
 ControlGates::ControlGates(const v1::Measurements& m, const v1::VerdictPolicy& policy,
                            double chance)
@@ -27,14 +36,13 @@ v1::Gate ControlGates::Enough() const {
     chosen = absl::StrCat(", those of ", m_.holdout_sequences(),
                           " held out that are most like it in length and to an n-gram model");
   }
-  return MakeGate("measured.control", control, p_.min_control(), true, v1::OUTCOME_INCONCLUSIVE,
-                  absl::StrCat("The forgotten text was compared with ",
-                               Count(static_cast<size_t>(control), "sequence", "sequences"),
-                               " of the same kind that the model never saw", chosen,
-                               "; the policy wants ", p_.min_control(), ". ",
-                               enough_ ? "That is enough to compare."
-                                       : "Too few to compare with: nothing can be said of "
-                                         "forgetting."));
+  return Ended(
+      MakeGate("measured.control", control, p_.min_control(), true, v1::OUTCOME_INCONCLUSIVE,
+               absl::StrCat("The forgotten text was compared with ",
+                            Count(static_cast<size_t>(control), "sequence", "sequences"),
+                            " of the same kind that the model never saw", chosen,
+                            "; the policy wants ", p_.min_control(), ". ")),
+      "That is enough to compare.", "Too few to compare with: nothing can be said of forgetting.");
 }
 
 std::vector<v1::Gate> ControlGates::Alike() const {
@@ -56,20 +64,17 @@ v1::Gate ControlGates::Kind() const {
                                    : 0;
   const double margin = p_.control_kind_sds() * StandardDeviation(control);
   const double allowed = std::max({margin, noise, p_.negligible_nats()});
-  v1::Gate gate = MakeGate(
-      "measured.control_kind", std::abs(Mean(forgotten) - Mean(control)), allowed, false,
-      v1::OUTCOME_INCONCLUSIVE,
-      absl::StrCat("An n-gram model of the text to keep, which saw neither, gives the "
-                   "forgotten text ",
-                   Figure(Mean(forgotten)), " nats a token and control ", Figure(Mean(control)),
-                   "; a difference of ", Figure(allowed), " is allowed. "));
-  absl::StrAppend(gate.mutable_sentence(),
-                  gate.result() == v1::GATE_RESULT_PASS
-                      ? "They are of one kind, as far as it can see."
-                      : "Control is easier or harder than the forgotten text, so a comparison "
-                        "with it could decide either way by that alone: register a holdout "
-                        "set of the forgotten text's kind.");
-  return gate;
+  return Ended(
+      MakeGate(
+          "measured.control_kind", std::abs(Mean(forgotten) - Mean(control)), allowed, false,
+          v1::OUTCOME_INCONCLUSIVE,
+          absl::StrCat("An n-gram model of the text to keep, which saw neither, gives the "
+                       "forgotten text ",
+                       Figure(Mean(forgotten)), " nats a token and control ", Figure(Mean(control)),
+                       "; a difference of ", Figure(allowed), " is allowed. ")),
+      "They are of one kind, as far as it can see.",
+      "Control is easier or harder than the forgotten text, so a comparison with it could decide "
+      "either way by that alone: register a holdout set of the forgotten text's kind.");
 }
 
 // How many times as many tokens the longer of the two have, in the mean.
@@ -79,18 +84,15 @@ v1::Gate ControlGates::Length() const {
   const double forgotten = Mean(lengths);
   const double control = Mean({m_.control_tokens().begin(), m_.control_tokens().end()});
   const double ratio = std::max(forgotten, control) / std::max(1.0, std::min(forgotten, control));
-  v1::Gate gate = MakeGate(
-      "measured.control_length", ratio, p_.control_length_ratio(), false, v1::OUTCOME_INCONCLUSIVE,
-      absl::StrCat("A forgotten sequence has ", Figure(forgotten),
-                   " tokens in the mean and one of control ", Figure(control), "; a factor of ",
-                   Figure(p_.control_length_ratio()), " is allowed. "));
-  absl::StrAppend(gate.mutable_sentence(),
-                  gate.result() == v1::GATE_RESULT_PASS
-                      ? "They are of about one length."
-                      : "A short text is easier to say whole than a long one, so a comparison "
-                        "could decide by that alone: register a holdout set of the forgotten "
-                        "text's length.");
-  return gate;
+  return Ended(
+      MakeGate("measured.control_length", ratio, p_.control_length_ratio(), false,
+               v1::OUTCOME_INCONCLUSIVE,
+               absl::StrCat("A forgotten sequence has ", Figure(forgotten),
+                            " tokens in the mean and one of control ", Figure(control),
+                            "; a factor of ", Figure(p_.control_length_ratio()), " is allowed. ")),
+      "They are of about one length.",
+      "A short text is easier to say whole than a long one, so a comparison could decide by that "
+      "alone: register a holdout set of the forgotten text's length.");
 }
 
 }  // namespace lethe::evidence

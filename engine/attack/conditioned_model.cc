@@ -108,7 +108,7 @@ absl::StatusOr<AttackScores> ConditionedModel::RunOnControl(const AuditRow& row,
 absl::StatusOr<PartResult> ConditionedModel::Attack(const AuditRow& row, int64_t charged,
                                                     const ProgressCallback& progress) {
   const auto start = SteadyClock::now();
-  if (charged > ReadTokens()) {
+  if (charged > ReadTokens()) {  // by a run that was stopped: this one goes on as it would have
     for (Part& part : parts_) part.forced.TakeAsRead();
   }
   LETHE_ASSIGN_OR_RETURN(AttackScores forgotten, Run(row, parts_.front()));

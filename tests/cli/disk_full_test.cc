@@ -65,7 +65,9 @@ TEST_F(CliDiskFull, AFileIsWholeOrAsItWas) {
       EXPECT_EQ(std::distance(begin(files), end(files)), 1) << "more than what fills the disk";
     }
     // What an audit found is shown, for it cost minutes.
-    if (command[0] == "audit") EXPECT_THAT(out_, StartsWith("PASS\n"));
+    if (command[0] == "audit") {
+      EXPECT_THAT(out_, StartsWith("PASS\n"));
+    }
     disk.MakeRoom();
     EXPECT_EQ(Lethe(command), 0) << err_;
     const std::string whole = *ReadFile(file);
@@ -121,7 +123,9 @@ TEST(DescriptorBuffer, SendsEverything) {
         const std::string piece(static_cast<size_t>(i % 100), static_cast<char>('a' + i % 26));
         wanted += piece + "\n";
         out << piece << '\n';
-        if (by_line) ASSERT_EQ(fs::file_size(folder / "out"), wanted.size());
+        if (by_line) {
+          ASSERT_EQ(fs::file_size(folder / "out"), wanted.size());
+        }
       }
       out << "no newline";
     }
