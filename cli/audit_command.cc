@@ -38,7 +38,8 @@ struct AuditOptions {
   int64_t max_forward_tokens = 0;
   uint64_t seed = 0;
   std::string out_file, html_file;
-  bool all = false;  // every attack
+  bool all = false;     // every attack
+  bool reveal = false;  // the forgotten text, on the page
 };
 
 // "greedy_extraction" or "greedy_extraction@int4".
@@ -121,9 +122,20 @@ absl::StatusOr<v1::VerificationReport> Run(Cli& cli, const v1::AuditCheckpointRe
   return *std::move(report);
 }
 
-absl::Status Write(const std::string& file, const std::string& content) {
-  const absl::Status written = WriteFileAtomically(file, content);
+absl::Status Write(const std::string& file, const std::string& content, int mode = 0644) {
+  const absl::Status written = WriteFileAtomically(file, content, mode);
   return written.ok() ? written : NotWritten(file, written);
+}
+
+// The text stands on the page only where it was asked for: it is the caller's own, and no server
+// gives it back. Such a page is for its owner's eyes.
+absl::Status WritePage(const AuditOptions& options, const v1::AuditCheckpointRequest& request,
+                       const v1::VerificationReport& report) {
+  const std::vector<v1::Target> targets(request.targets().begin(), request.targets().end());
+  HtmlOptions html;
+  if (options.reveal) html.revealed = targets;
+  LETHE_ASSIGN_OR_RETURN(const std::string page, ReportToHtml(report, html));
+  return Write(options.html_file, page, options.reveal ? 0600 : 0644);
 }
 
 absl::StatusOr<int> Audit(Cli& cli, const AuditOptions& options) {
@@ -142,8 +154,7 @@ absl::StatusOr<int> Audit(Cli& cli, const AuditOptions& options) {
     LETHE_RETURN_IF_ERROR(Write(options.out_file, report.SerializeAsString()));
   }
   if (!options.html_file.empty()) {
-    LETHE_ASSIGN_OR_RETURN(const std::string page, ReportToHtml(report));
-    LETHE_RETURN_IF_ERROR(Write(options.html_file, page));
+    LETHE_RETURN_IF_ERROR(WritePage(options, request, report));
   }
   // Recomputed here: no server is trusted with the exit code.
   LETHE_ASSIGN_OR_RETURN(const ReportCheck check, CheckReport(report));
@@ -179,7 +190,14 @@ void AddAudit(Cli& cli) {
   command->add_option("--seed", options->seed, "Seed of all random choices; default: drawn");
   command->add_option("--out", options->out_file,
                       "Write the report, for `lethe report check FILE`");
-  command->add_option("--html", options->html_file, "Write a page with plots that stands alone");
+  CLI::Option* html = command->add_option("--html", options->html_file,
+                                          "Write a page with plots that stands alone");
+  command
+      ->add_flag(
+          "--reveal", options->reveal,
+          "Show the text itself on that page, beside what each record gave away; nobody else "
+          "may read the file")
+      ->needs(html);
   command->add_flag("--all", options->all, "Show every attack, ticket and failed gate");
   cli.OnRun(command, [options](Cli& cli) { return Audit(cli, *options); });
 }

@@ -70,7 +70,8 @@ std::string Tested(const v1::VerificationReport& report, const ReportView& view)
       Fact("Report id", Code(report.report_id())), "</tbody></table>");
 }
 
-std::string Page(const v1::VerificationReport& report, const ReportView& view) {
+std::string Page(const v1::VerificationReport& report, const ReportView& view,
+                 std::span<const v1::Target> revealed) {
   std::string out = absl::StrCat(
       "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
       "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"
@@ -80,21 +81,30 @@ std::string Page(const v1::VerificationReport& report, const ReportView& view) {
       "</style></head><body><main>");
   absl::StrAppend(&out, Header(view), Unsound(view), evidence::VerdictBox(view),
                   evidence::Tiles(view), evidence::FamilyTable(view), evidence::WhyItFailed(view),
-                  Tested(report, view));
+                  Tested(report, view), evidence::RevealedText(view, revealed));
   absl::StrAppend(&out, evidence::Pictures(view), evidence::OtherText(view),
                   evidence::TicketTable(view), evidence::AttackCards(view),
                   evidence::ConditionTables(view));
   absl::StrAppend(&out, evidence::LeftOutTable(view), evidence::CostTable(view),
                   evidence::GateTable(view), evidence::MethodTables(view),
-                  evidence::Recompute(report, view));
+                  evidence::Recompute(report, view, !revealed.empty()));
   return out + "</main></body></html>\n";
 }
 
 }  // namespace
 
-absl::StatusOr<std::string> ReportToHtml(const v1::VerificationReport& report) {
+absl::StatusOr<std::string> ReportToHtml(const v1::VerificationReport& report,
+                                         const HtmlOptions& options) {
   LETHE_ASSIGN_OR_RETURN(const ReportView view, evidence::ViewOf(report));
-  return Page(report, view);
+  const size_t sequences = static_cast<size_t>(view.m().forgotten_size());
+  if (!options.revealed.empty() && options.revealed.size() != sequences) {
+    return Error(absl::StatusCode::kInvalidArgument, "REVEAL_MISMATCH",
+                 absl::StrCat("the report is of ", Count(sequences, "sequence", "sequences"),
+                              ", and ", options.revealed.size(),
+                              " were brought to be shown; bring those that it is of, in their "
+                              "order"));
+  }
+  return Page(report, view, options.revealed);
 }
 
 }  // namespace lethe

@@ -4,11 +4,13 @@
 #ifndef LETHE_EVIDENCE_REPORT_HTML_PARTS_H_
 #define LETHE_EVIDENCE_REPORT_HTML_PARTS_H_
 
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "evidence/report_view.h"
+#include "lethe/v1/ticket.pb.h"
 
 namespace lethe::evidence {
 
@@ -26,9 +28,11 @@ std::string Legend();
 
 // The parts of the page, from its top.
 std::string VerdictBox(const ReportView& view);
-std::string Tiles(const ReportView& view);            // the figures that say most
-std::string FamilyTable(const ReportView& view);      // what was tried, a row a family
-std::string WhyItFailed(const ReportView& view);      // the failed gates; empty after a pass
+std::string Tiles(const ReportView& view);        // the figures that say most
+std::string FamilyTable(const ReportView& view);  // what was tried, a row a family
+std::string WhyItFailed(const ReportView& view);  // the failed gates; empty after a pass
+// The forgotten text, a row a sequence; empty without targets.
+std::string RevealedText(const ReportView& view, std::span<const v1::Target> targets);
 std::string Pictures(const ReportView& view);         // chances, queries, ROC, rounding, relearning
 std::string OtherText(const ReportView& view);        // bars of likelihood
 std::string TicketTable(const ReportView& view);      // each ticket judged alone
@@ -39,7 +43,7 @@ std::string CostTable(const ReportView& view);
 std::string GateTable(const ReportView& view);  // every gate with value and limit
 std::string MethodTables(
     const ReportView& view);  // how candidate and figures were made, and under which policy
-std::string Recompute(const v1::VerificationReport& report, const ReportView& view);
+std::string Recompute(const v1::VerificationReport& report, const ReportView& view, bool revealed);
 
 }  // namespace lethe::evidence
 

@@ -254,7 +254,7 @@ std::string MethodTables(const ReportView& view) {
       PolicyRows(view.check.policy), "</tbody></table>");
 }
 
-std::string Recompute(const v1::VerificationReport& report, const ReportView& view) {
+std::string Recompute(const v1::VerificationReport& report, const ReportView& view, bool revealed) {
   return absl::StrCat(
       "<h2>Check it yourself</h2><p class=\"lead\">The verdict is a pure function of the "
       "measurements and "
@@ -269,9 +269,10 @@ std::string Recompute(const v1::VerificationReport& report, const ReportView& vi
       "out)\n",
       Escape(view.m().candidate_digest()), "</pre><footer>Made by Lethe from report version ",
       report.version(),
-      ". The page holds no text of any ticket, no token and no name of a person; it loads nothing "
-      "and "
-      "runs nothing.</footer>");
+      revealed ? ". The page holds the forgotten text, which its reader brought; the report holds "
+                 "none. It "
+               : ". The page holds no text of any ticket, no token and no name of a person; it ",
+      "loads nothing and runs nothing.</footer>");
 }
 
 }  // namespace lethe::evidence

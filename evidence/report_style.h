@@ -66,6 +66,7 @@ tbody th{font-weight:600;white-space:nowrap;width:1%}
 th.num,td.num{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 code{font:12.5px ui-monospace,SFMono-Regular,"Liberation Mono",Menlo,monospace;overflow-wrap:anywhere}
 pre{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:12px 16px;overflow-x:auto;font:12.5px/1.6 ui-monospace,SFMono-Regular,"Liberation Mono",Menlo,monospace}
+.revealed{white-space:pre-wrap;overflow-wrap:anywhere}.revealed .par{color:var(--soft)}mark{background:var(--warnbg);color:inherit;padding:0 2px;border-radius:3px;box-shadow:0 0 0 1px var(--warn)}
 table .what,th .what{display:block;font-size:11.5px;font-weight:400;color:var(--soft);white-space:normal}
 .families th,.families td{padding:9px 12px}.families .now{font-weight:650}.families td:last-child{width:46%}.families tr.failed{background:var(--failbg)}
 .matrix td{padding:6px 12px;font-weight:600}.matrix .bad{background:var(--failbg);color:var(--fail)}.matrix .weak{color:var(--soft)}.matrix .none{color:var(--soft);font-weight:400}

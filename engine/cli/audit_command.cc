@@ -2,6 +2,7 @@
 #include <memory>
 
 #include "engine/attack.h"
+#include "engine/cli/audit_records.h"
 #include "engine/cli/command.h"
 #include "engine/cli/inputs.h"
 #include "engine/cli/output.h"
@@ -17,6 +18,7 @@ struct AuditFlags {
   int64_t max_forward_tokens = 0;
   bool dry_run = false;
   bool costs_first = true;
+  bool reveal = false;
 };
 
 std::string NameOf(const std::string& attack, const std::string& condition) {
@@ -194,7 +196,9 @@ absl::Status RunAudit(const AuditFlags& flags, const Common& common, const Devic
   PrintAttacks(report, common.Json());
   PrintTexts(report, common.Json());
   PrintFacts(report, common.Json());
-  return absl::OkStatus();
+  return PrintRecords(
+      report, request.forgotten,
+      {.reveal_from = flags.reveal ? flags.base : std::string(), .json = common.Json()});
 }
 
 std::string PlanHelp() {
@@ -238,6 +242,8 @@ void Add(CLI::App& app, const char* name, const char* what, bool costs_first, co
   command->add_option("--resume", flags->resume,
                       "folder in which each attack is kept when it is done: the same command goes "
                       "on where it was stopped");
+  command->add_flag("--reveal", flags->reveal,
+                    "show the forgotten text beside what each record gave away");
   command->add_flag("--costs-only", flags->dry_run, "say what it would cost, and attack nothing");
   command->callback([=, &common, &action] {
     action = [=, &common](const Device& device) { return RunAudit(*flags, common, device); };

@@ -14,6 +14,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 
 v1::VerificationReport ReportOf(const v1::Measurements& measurements) {
   return *BuildReport(measurements.SerializeAsString(), {}, absl::FromUnixSeconds(1795465815));
@@ -124,6 +125,27 @@ TEST_F(AuditCommand, KeepsTheReport) {
   EXPECT_EQ(Lethe({"audit", "--model", "chat", "--ids", "1,2", "--out", File("no/such/file")}), 2);
   EXPECT_THAT(out_, HasSubstr("PASS"));
   EXPECT_THAT(err_, HasSubstr("cannot write"));
+}
+
+TEST_F(AuditCommand, RevealsTheCallersOwnTextOnThePageAlone) {
+  const std::string lines = "{\"text\": \"call 555-0100\", \"sensitive\": [\"555-0100\"]}\n";
+  stdin_ = lines + lines + lines;  // as many as the report is of
+  const std::vector<std::string> audit = {
+      "audit",  "--model",           "chat",  "--from-jsonl",   "-",
+      "--html", File("report.html"), "--out", File("report.pb")};
+  std::vector<std::string> reveal = audit;
+  reveal.push_back("--reveal");
+  EXPECT_EQ(Lethe(reveal), 0) << err_;
+  EXPECT_THAT(*ReadFile(File("report.html")), HasSubstr("call <mark>555-0100</mark>"));
+  EXPECT_EQ(std::filesystem::status(File("report.html")).permissions(),
+            std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+  EXPECT_THAT(out_, Not(HasSubstr("555-0100")));
+  EXPECT_THAT(*ReadFile(File("report.pb")), Not(HasSubstr("555-0100")));
+  stdin_ = lines + lines + lines;
+  EXPECT_EQ(Lethe(audit), 0) << err_;
+  EXPECT_THAT(*ReadFile(File("report.html")), Not(HasSubstr("555-0100")));
+  // Without a page there is nothing to show it on.
+  EXPECT_EQ(Lethe({"audit", "--model", "chat", "--ids", "1,2", "--reveal"}), kExitUsage);
 }
 
 TEST_F(AuditCommand, ARefusalSaysWhatToDo) {

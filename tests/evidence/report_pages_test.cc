@@ -177,6 +177,32 @@ void ExpectStandsAlone(const std::string& page) {
   EXPECT_THAT(rest, Not(HasSubstr("://")));
 }
 
+TEST(ReportHtml, ShowsTheForgottenTextOnlyToWhoBringsIt) {
+  const v1::VerificationReport report = Report(UntouchedTruth());
+  ASSERT_EQ(report.verdict().tickets_size(), 1);
+  std::vector<v1::Target> targets(3);
+  targets[0].set_text("Jane <Roe>, 555-0100, & Co");
+  targets[0].add_sensitive_spans()->set_begin(12);
+  targets[0].mutable_sensitive_spans(0)->set_end(20);
+  targets[1].mutable_prompt_answer()->set_prompt("Who?");
+  targets[1].mutable_prompt_answer()->set_answer(" John");
+  for (int id : {5, 8, 13}) targets[2].mutable_ids()->add_ids(id);
+  targets[2].add_sensitive_spans()->set_begin(1);
+  targets[2].mutable_sensitive_spans(0)->set_end(2);
+  const std::string page = *ReportToHtml(report, {.revealed = targets});
+  EXPECT_THAT(page, HasSubstr("Jane &lt;Roe&gt;, <mark>555-0100</mark>, &amp; Co"));
+  EXPECT_THAT(page, HasSubstr("<span class=\"par\">Who?</span> John</td>"));
+  EXPECT_THAT(page, HasSubstr("5 <mark>8</mark> 13</td>"));
+  EXPECT_THAT(page, HasSubstr("The page holds the forgotten text"));
+  EXPECT_THAT(page, HasSubstr("<span class=\"what\">Greedy extraction</span>"));
+  const std::string plain = *ReportToHtml(report);
+  EXPECT_THAT(plain, Not(HasSubstr("<h2>The forgotten text</h2>")));
+  EXPECT_THAT(plain, HasSubstr("The page holds no text of any ticket"));
+  targets.pop_back();
+  const auto other = ReportToHtml(report, {.revealed = targets});
+  EXPECT_EQ(ErrorReason(other.status()), "REVEAL_MISMATCH");
+}
+
 TEST(ReportHtml, StandsAloneAndIsWellFormed) {
   for (const NamedTruth& known : KnownTruths()) {
     SCOPED_TRACE(known.name);

@@ -42,5 +42,15 @@ int main(int argc, char** argv) {
     known.truth.tickets = std::max(known.truth.tickets, 2);
     good &= Write(folder + "whole_" + known.name, lethe::FabricateWholePlan(known.truth));
   }
+  const lethe::Truth truth = lethe::UntouchedTruth();
+  std::vector<lethe::v1::Target> targets(static_cast<size_t>(truth.sequences));
+  for (lethe::v1::Target& target : targets) {
+    target.set_text("Contact card of Jane Roe.\nPhone 555-0100, e-mail j.roe@example.");
+    target.add_sensitive_spans()->set_begin(32);
+    target.mutable_sensitive_spans(0)->set_end(40);
+  }
+  const auto revealed = lethe::BuildReport(lethe::Fabricate(truth).SerializeAsString(), {},
+                                           absl::FromUnixSeconds(1795465815));
+  std::ofstream(folder + "revealed.html") << *lethe::ReportToHtml(*revealed, {.revealed = targets});
   return good ? 0 : 1;
 }

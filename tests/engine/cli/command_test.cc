@@ -81,7 +81,7 @@ TEST(Command, TheWholeWay) {
     const Ran audited = RunTool(audit + rest);
     ASSERT_EQ(audited.code, 0) << audited.out;
     const auto lines = Lines(audited.out);
-    ASSERT_EQ(lines.size(), 8U) << audited.out;
+    ASSERT_EQ(lines.size(), 11U) << audited.out;
     EXPECT_EQ(lines[1]["attack"], "loss");
     EXPECT_EQ(lines[1]["expected_forward_tokens"], costs[0]["plan"][0]["expected_forward_tokens"]);
     EXPECT_GT(lines[1]["forward_tokens"], 0);
@@ -91,9 +91,29 @@ TEST(Command, TheWholeWay) {
     EXPECT_EQ(lines[4]["text"], "control");
     EXPECT_EQ(lines[6]["condition"], "int4");
     EXPECT_EQ(lines[7]["reference_nll"]["forgotten"].size(), 3U);
+    for (int record = 0; record < 3; ++record) {
+      EXPECT_EQ(lines[8 + record]["record"], record);
+      // The loss attack's score is the likelihood.
+      EXPECT_EQ(lines[8 + record]["nll_after"],
+                -lines[1]["forgotten"]["after"][record].get<double>());
+      EXPECT_FALSE(lines[8 + record].contains("content"));
+    }
     if (i == 0) once = lines;
     EXPECT_EQ(lines, once);  // to the second in which it was measured
   }
+  // The text only for who asks for it.
+  std::ifstream forget(f + "/c/forget.jsonl");
+  std::string line;
+  std::getline(forget, line);
+  const std::string secret = nlohmann::json::parse(line)["text"];
+  const auto without_marks = [](std::string text) {
+    for (const char* mark : {"»", "«"}) {
+      for (size_t at; (at = text.find(mark)) != std::string::npos;) text.erase(at, 2);
+    }
+    return text;
+  };
+  EXPECT_EQ(without_marks(Lines(RunTool(audit + rest + " --reveal").out)[8]["content"]), secret);
+  EXPECT_EQ(RunTool(audit + rest).out.find(secret), std::string::npos);
   EXPECT_EQ(RunTool(audit + "--plan wish").code, 3);
 }
 
