@@ -1,148 +1,44 @@
 #include "engine/train.h"
 
-#include <ATen/TensorOperators.h>
-#include <ATen/ops/scalar_tensor.h>
-
 #include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
-#include <numeric>
 #include <optional>
 
 #include "engine/checkpoint/decoder_config.h"
-#include "engine/loss/sequence_loss.h"
 #include "engine/model/decoder_io.h"
 #include "engine/model/model_folder.h"
-#include "engine/seeded_generator.h"
 #include "engine/torch_status.h"
+#include "engine/train/descent.h"
 #include "engine/train/loop.h"
 #include "engine/train/reduce.h"
 
 namespace lethe {
 namespace {
 
-// Sequences in a new seeded order each epoch, cut into batches of about the same number of tokens.
-class Batches {
- public:
-  Batches(const std::vector<Sequence>& sequences, int64_t batch_tokens, uint64_t seed)
-      : sequences_(sequences),
-        batch_tokens_(batch_tokens),
-        random_(seed),
-        order_(sequences.size()) {
-    std::iota(order_.begin(), order_.end(), size_t{0});
-    next_ = order_.size();
-  }
-
-  std::vector<Sequence> Next() {
-    std::vector<Sequence> batch;
-    int64_t tokens = 0;
-    while (batch.empty() || tokens < batch_tokens_) {
-      if (next_ == order_.size()) {
-        random_.Shuffle(order_);
-        next_ = 0;
-      }
-      batch.push_back(sequences_[order_[next_++]]);
-      tokens += static_cast<int64_t>(batch.back().ids.size());
-    }
-    return batch;
-  }
-
- private:
-  const std::vector<Sequence>& sequences_;
-  const int64_t batch_tokens_;
-  SeededGenerator random_;
-  std::vector<size_t> order_;
-  size_t next_;
-};
-
-// Warm-up, then linear down to a tenth.
-double Schedule(const TrainRequest& request, int64_t step) {
-  if (step <= request.warmup_steps) {
-    return request.learning_rate * static_cast<double>(step) /
-           static_cast<double>(request.warmup_steps);
-  }
-  const double left =
-      static_cast<double>(request.steps - step) /
-      static_cast<double>(std::max<int64_t>(1, request.steps - request.warmup_steps));
-  return request.learning_rate * (0.1 + 0.9 * left);
-}
-
-// Rows of the running step and the losses of those before: what the loop's hook works on.
-class Descent {
- public:
-  Descent(const Decoder& model, const TrainRequest& request, MicroBatch& micro_batch)
-      : model_(model),
-        source_(request.sequences, request.batch_tokens, request.seed),
-        micro_batch_(micro_batch),
-        ranks_(request.ranks) {}
-
-  absl::StatusOr<std::vector<StepPart>> Parts(int64_t step) {
-    if (drawn_ < step) {  // else memory ran out: the same rows again
-      rows_ = source_.Next();
-      drawn_ = step;
-    }
-    LETHE_ASSIGN_OR_RETURN(const auto batches,
-                           MakeBatches(model_, rows_,
-                                       {.max_tokens = micro_batch_.tokens(),
-                                        .ranks = ranks_,
-                                        .in_buckets = RepeatsSteps(model_.device(), ranks_),
-                                        .on_host = true}));
-    // The token mean over the whole step.
-    const at::Tensor labelled = at::scalar_tensor(LabelledTokens(rows_), at::kFloat);
-    std::vector<StepPart> parts;
-    for (const LossBatch& batch : batches) {
-      StepPart part{.kind = "train", .inputs = batch.Tensors()};
-      part.inputs.push_back(labelled);
-      part.loss = [this, batch](std::span<const at::Tensor> inputs) {
-        const at::Tensor nll = ComputeTokenLosses(model_, batch.With(inputs)).nll;
-        const at::Tensor loss = nll.sum() / inputs.back();
-        return PartLoss{.slope_of = loss, .value = loss};
-      };
-      parts.push_back(std::move(part));
-    }
-    return parts;
-  }
-
-  void Note(const StepReport& step) { losses_.push_back(step.loss); }
-  double FirstLoss() const { return losses_.front(); }
-  double LastLoss() const {  // mean over the last 20 steps
-    const size_t last = std::min<size_t>(20, losses_.size());
-    return std::accumulate(losses_.end() - static_cast<std::ptrdiff_t>(last), losses_.end(), 0.0) /
-           static_cast<double>(last);
-  }
-
- private:
-  const Decoder& model_;
-  Batches source_;
-  MicroBatch& micro_batch_;
-  Ranks* const ranks_;
-  std::vector<Sequence> rows_;
-  int64_t drawn_ = 0;           // the step that rows_ are of
-  std::vector<double> losses_;  // one a step
-};
-
 absl::StatusOr<LoopResult> TrainModel(const Decoder& model, const TrainRequest& request,
                                       TrainResult& result, const ProgressCallback& progress) {
   MicroBatch micro_batch(request.micro_batch_tokens, LongestOf(request.sequences));
-  Descent descent(model, request, micro_batch);
-  const LoopHooks hooks{.parts = [&](int64_t step) { return descent.Parts(step); },
-                        .judge =
-                            [&](const StepReport& step) {
-                              descent.Note(step);
-                              return Judgement{};
-                            },
-                        .notes_only = true};
-  LETHE_ASSIGN_OR_RETURN(
-      LoopResult loop,
-      RunLoop(model, hooks,
-              {.phase = "training",
-               .max_steps = request.steps,
-               .learning_rate = [&](int64_t step) { return Schedule(request, step); },
-               .adam = {.beta2 = 0.95, .seed = request.seed},
-               .max_grad_norm = request.max_grad_norm,
-               .ranks = request.ranks,
-               .micro_batch = &micro_batch},
-              progress));
+  const SequenceList list{.size = request.sequences.size(),
+                          .read = [&](size_t i) { return request.sequences[i]; }};
+  Descent descent(
+      model, list,
+      {.batch_tokens = request.batch_tokens, .seed = request.seed, .ranks = request.ranks},
+      micro_batch);
+  LETHE_ASSIGN_OR_RETURN(LoopResult loop, RunLoop(model, descent.Hooks(),
+                                                  {.phase = "training",
+                                                   .max_steps = request.steps,
+                                                   .learning_rate =
+                                                       [&](int64_t step) {
+                                                         return WarmupThenLinear(
+                                                             request.learning_rate, step,
+                                                             request.warmup_steps, request.steps);
+                                                       },
+                                                   .adam = {.beta2 = 0.95, .seed = request.seed},
+                                                   .max_grad_norm = request.max_grad_norm,
+                                                   .ranks = request.ranks,
+                                                   .micro_batch = &micro_batch},
+                                                  progress));
   result.first_loss = descent.FirstLoss();
   result.last_loss = descent.LastLoss();
   result.run.hyperparameters["micro_batch_tokens"] = static_cast<double>(micro_batch.tokens());
