@@ -125,6 +125,7 @@ class Loop {
         loss_band_(options.loss_band),
         norm_band_(options.norm_band),
         copies_on_(CopiesOn(model)) {
+    if (options_.moments_before != nullptr) adam_.Restore(*options_.moments_before);
     if (hooks_.parts == nullptr || options_.ranks != nullptr) return;
     if (options_.graphs == nullptr) own_graphs_ = MakeStepGraphs(model.device());
     graphs_ = options_.graphs != nullptr ? options_.graphs : own_graphs_.get();
@@ -203,6 +204,7 @@ class Loop {
     if (!WeightsAreFinite(model_))
       return Diverged("a weight", BandVerdict::kNotFinite, result_.steps);
     if (graphs_ != nullptr) result_.not_recorded = graphs_->Refusal();
+    if (options_.moments_after != nullptr) *options_.moments_after = adam_.Save(at::kCPU);
     return result_;
   }
 

@@ -28,6 +28,8 @@
 // Ranks       what parts() or accumulate() gives is the gradient of this rank's share; loss and gradient are summed,
 //             so every rank makes the same step. judge() is asked in all and rank 0's answer is
 //             followed. Neither memory that runs out nor an error in one leaves the others waiting.
+// Going on    with moments_before Adam begins where another run ended; moments_after has where this
+//             one did. Weights and moments together are all that a run leaves to the next.
 // Same        inputs give the same bits on a CPU with the same number of threads.
 // Errors      CANCELLED/STOPPED within one step; FAILED_PRECONDITION/METHOD_DIVERGED;
 //             RESOURCE_EXHAUSTED/OUT_OF_MEMORY when one sequence alone does not fit; what the hooks
@@ -89,7 +91,9 @@ struct LoopOptions {
   int64_t max_steps = 100;
   std::function<double(int64_t step)> learning_rate;  // of step 1, 2, ...
   AdamOptions adam;
-  double max_grad_norm = 0;    // 0: no clipping
+  const Adam::State* moments_before = nullptr;  // of leaves of these shapes; null: from nothing
+  Adam::State* moments_after = nullptr;         // filled at the end; null: dropped
+  double max_grad_norm = 0;                     // 0: no clipping
   bool may_take_back = false;  // keeps a copy of weights and moments from before each step
   double regrow = 1.25;   // after a step that stands, the step size grows by this, up to the whole
   double speed_up = 1.1;  // while judge() asks for it, the step size grows on by this, ...
