@@ -105,13 +105,47 @@ at::Tensor LogitsOf(const at::Tensor& hidden, const at::Tensor& weight) {
   return at::mm(hidden, weight.t(), at::kFloat);
 }
 
-// dL/dlogits = grad (p - onehot(target)). p - 1 of a target comes from its loss: where p is nearly
-// 1, a rounded p has nothing left of the difference.
-at::Tensor Slopes(const at::Tensor& probabilities, const at::Tensor& targets, const at::Tensor& nll,
-                  const at::Tensor& grad) {
-  at::Tensor slope = probabilities.mul(grad.to(probabilities.scalar_type()).unsqueeze(1));
-  const at::Tensor of_target = nll.neg().expm1_().mul_(grad).to(slope.scalar_type());
-  return slope.scatter_(1, targets.unsqueeze(1), of_target.unsqueeze(1));
+// rows (n,V), contiguous; row i gets values[i] at place[i].
+template <typename T>
+void PutOneARow(at::Tensor& rows, const at::Tensor& place, const at::Tensor& values) {
+  const int64_t width = rows.size(1);
+  T* data = rows.data_ptr<T>();
+  const int64_t* places = place.const_data_ptr<int64_t>();
+  const T* from = values.const_data_ptr<T>();
+  for (int64_t n = 0; n < rows.size(0); ++n) data[n * width + places[n]] = from[n];
+}
+
+// Probabilities (n,V) become dL/dlogits = grad (p - onehot(target)). p - 1 of a target comes from its
+// loss: where p is nearly 1, a rounded p has nothing left of the difference.
+void SlopesInPlace(at::Tensor& p, const at::Tensor& targets, const at::Tensor& nll,
+                   const at::Tensor& grad) {
+  const at::Tensor of_target = nll.neg().expm1_().mul_(grad).to(p.scalar_type());
+  p.mul_(grad.to(p.scalar_type()).unsqueeze(1));
+  // ATen's scatter makes an fp32 copy of a whole tensor in bf16, and copies it back.
+  if (!p.is_cpu() || !p.is_contiguous()) {
+    p.scatter_(1, targets.unsqueeze(1), of_target.unsqueeze(1));
+  } else if (p.scalar_type() == at::kBFloat16) {
+    PutOneARow<at::BFloat16>(p, targets.contiguous(), of_target);
+  } else {
+    PutOneARow<float>(p, targets.contiguous(), of_target);
+  }
+}
+
+// Outputs whose weights' gradient is computed at a time on a CPU: the part stays in the cache while
+// it is widened, and no transposed copy of all slopes is made. Of a vocabulary of 50,257 that is 1.8
+// times as fast as one product in bf16, 1.3 times in fp32.
+constexpr int64_t kOutputsAtATime = 1024;
+
+// grad (V,D) = slope (n,V) ^T hidden (n,D), or is added to.
+void WeightGradient(const at::Tensor& slope, const at::Tensor& hidden, bool add, at::Tensor& grad) {
+  const int64_t outputs = slope.size(1);
+  const int64_t at_a_time = slope.is_cpu() ? kOutputsAtATime : outputs;
+  for (int64_t begin = 0; begin < outputs; begin += at_a_time) {
+    const int64_t count = std::min(at_a_time, outputs - begin);
+    at::Tensor to = grad.narrow(0, begin, count);
+    const at::Tensor part = ProductWithTransposed(slope.narrow(1, begin, count).t(), hidden.t());
+    add ? to.add_(part) : to.copy_(part);
+  }
 }
 
 class OutputLossFunction : public Function<OutputLossFunction> {
@@ -151,10 +185,12 @@ class OutputLossFunction : public Function<OutputLossFunction> {
     const at::Tensor &used = saved[3], &nll = saved[4], &kept = saved[5], none;
     const bool weight_learns = ctx->needs_input_grad(1);
     if (kept.defined()) {
-      const at::Tensor slope = Slopes(kept, targets, nll, grads[0]);
+      at::Tensor slope = kept;  // a second backward pass is refused: it was changed in place
+      SlopesInPlace(slope, targets, nll, grads[0]);
       at::Tensor grad_weight;
       if (weight_learns) {
-        grad_weight = ProductWithTransposed(slope.t(), hidden.t()).to(weight.scalar_type());
+        grad_weight = at::empty_like(weight);
+        WeightGradient(slope, hidden, /*add=*/false, grad_weight);
       }
       return {ProductWithTransposed(slope, used.t()), grad_weight, none, none, none};
     }
@@ -168,13 +204,12 @@ class OutputLossFunction : public Function<OutputLossFunction> {
       const auto some = [&](const at::Tensor& all) { return all.narrow(0, row, count); };
       at::Tensor p = LogitsOf(some(hidden), multiplied);
       SoftmaxInPlace(p, some(targets), at::empty_like(some(nll)), at::empty_like(some(targets)));
-      const at::Tensor slope =
-          Slopes(p.to(used.scalar_type()), some(targets), some(nll), some(grads[0]));
+      at::Tensor slope = p.to(used.scalar_type());
+      SlopesInPlace(slope, some(targets), some(nll), some(grads[0]));
       some(grad_hidden).copy_(ProductWithTransposed(slope, used.t()));
       if (!weight_learns) continue;
-      const at::Tensor part = ProductWithTransposed(slope.t(), some(hidden).t());
-      if (!grad_weight.defined()) grad_weight = at::zeros_like(weight);
-      grad_weight.add_(part);
+      if (row == 0) grad_weight = at::empty_like(weight);
+      WeightGradient(slope, some(hidden), /*add=*/row > 0, grad_weight);
     }
     return {grad_hidden, grad_weight, none, none, none};
   }

@@ -98,27 +98,72 @@ TEST(SequenceLoss, FindsChoicesThatFp32CannotMake) {
 }
 
 // Chunks change neither values nor gradients; with three rows of logits at a time the backward pass
-// computes them again.
+// computes them again. 2,100 outputs are more than the weights' gradient takes at a time, twice.
 TEST(SequenceLoss, ChunksGiveTheGradientsOfTheWhole) {
-  at::manual_seed(1);
-  const at::Tensor targets = at::randint(0, 37, {50}, at::kLong);
-  const at::Tensor slope = at::randn({50}, at::kDouble);
-  const at::Tensor h0 = at::randn({50, 24}), w0 = at::randn({37, 24});
-  at::Tensor h = h0.to(at::kDouble).requires_grad_(true),
-             w = w0.to(at::kDouble).requires_grad_(true);
-  const at::Tensor log_probs = at::mm(h, w.t()).log_softmax(-1);
-  const at::Tensor want = -log_probs.gather(1, targets.unsqueeze(1)).squeeze(1);
-  (want * slope).sum().backward();
-  for (const int64_t bytes : {int64_t{1}, int64_t{3 * 37 * 4}, int64_t{1} << 20}) {
-    SCOPED_TRACE(bytes);
-    at::Tensor hidden = h0.clone().requires_grad_(true), weight = w0.clone().requires_grad_(true);
-    const TokenLosses losses = OutputLoss(hidden, weight, targets, {.logit_bytes = bytes});
-    EXPECT_LE((losses.nll - want).abs().max().item<double>(), 1e-5);
-    EXPECT_TRUE(losses.choice.equal(log_probs.argmax(-1)));
-    (losses.nll * slope.to(at::kFloat)).sum().backward();
-    EXPECT_LE((hidden.grad() - h.grad()).abs().max().item<double>(), 2e-5);
-    EXPECT_LE((weight.grad() - w.grad()).abs().max().item<double>(), 1e-4);
+  for (const int64_t outputs : {37, 2100}) {
+    at::manual_seed(1);
+    const at::Tensor targets = at::randint(0, outputs, {50}, at::kLong);
+    const at::Tensor slope = at::randn({50}, at::kDouble);
+    const at::Tensor h0 = at::randn({50, 24}), w0 = at::randn({outputs, 24});
+    at::Tensor h = h0.to(at::kDouble).requires_grad_(true),
+               w = w0.to(at::kDouble).requires_grad_(true);
+    const at::Tensor log_probs = at::mm(h, w.t()).log_softmax(-1);
+    const at::Tensor want = -log_probs.gather(1, targets.unsqueeze(1)).squeeze(1);
+    (want * slope).sum().backward();
+    for (const int64_t bytes : {int64_t{1}, int64_t{3 * outputs * 4}, int64_t{1} << 20}) {
+      for (const bool keep : {true, false}) {
+        SCOPED_TRACE(testing::Message() << outputs << " " << bytes << " " << keep);
+        at::Tensor hidden = h0.clone().requires_grad_(true),
+                   weight = w0.clone().requires_grad_(true);
+        const LossOptions options{.logit_bytes = bytes, .kept_bytes = keep ? int64_t{1} << 20 : 0};
+        const TokenLosses losses = OutputLoss(hidden, weight, targets, options);
+        EXPECT_LE((losses.nll - want).abs().max().item<double>(), 1e-5);
+        EXPECT_TRUE(losses.choice.equal(log_probs.argmax(-1)));
+        (losses.nll * slope.to(at::kFloat)).sum().backward();
+        EXPECT_LE((hidden.grad() - h.grad()).abs().max().item<double>(), 3e-5);
+        EXPECT_LE((weight.grad() - w.grad()).abs().max().item<double>(), 1e-4);
+      }
+    }
   }
+}
+
+// Slopes in bf16, eight bits each: what comes out of the products is off by that much of the whole.
+TEST(SequenceLoss, SlopesInBf16GiveTheGradientsToEightBits) {
+  for (const int64_t outputs : {37, 2100}) {
+    at::manual_seed(4);
+    const at::Tensor targets = at::randint(0, outputs, {50}, at::kLong);
+    const at::Tensor slope = at::randn({50});
+    const at::Tensor h0 = at::randn({50, 24}), w0 = at::randn({outputs, 24});
+    // Rounded before, so that both see the same numbers.
+    const at::Tensor rounded = w0.to(at::kBFloat16), h_rounded = h0.to(at::kBFloat16);
+    at::Tensor h = h_rounded.to(at::kDouble).requires_grad_(true),
+               w = rounded.to(at::kDouble).requires_grad_(true);
+    const at::Tensor log_probs = at::mm(h, w.t()).log_softmax(-1);
+    (log_probs.gather(1, targets.unsqueeze(1)).squeeze(1) * -slope).sum().backward();
+    for (const bool keep : {true, false}) {
+      SCOPED_TRACE(testing::Message() << outputs << " " << keep);
+      at::Tensor hidden = h_rounded.to(at::kFloat).requires_grad_(true),
+                 weight = rounded.to(at::kFloat).requires_grad_(true);
+      const LossOptions options{.kept_bytes = keep ? int64_t{1} << 20 : 0};
+      const TokenLosses losses = OutputLoss(hidden, weight, targets, options, rounded);
+      (losses.nll * slope).sum().backward();
+      const auto off = [](const at::Tensor& got, const at::Tensor& want) {
+        return ((got - want).norm() / want.norm()).item<double>();
+      };
+      EXPECT_LE(off(hidden.grad(), h.grad()), 4e-3);
+      EXPECT_LE(off(weight.grad(), w.grad()), 4e-3);
+    }
+  }
+}
+
+// The probabilities that were kept become slopes in place; a second pass would read those.
+TEST(SequenceLoss, ASecondBackwardPassIsRefusedNotWrong) {
+  at::manual_seed(1);
+  at::Tensor hidden = at::randn({5, 8}).requires_grad_(true);
+  const at::Tensor weight = at::randn({11, 8}).requires_grad_(true);
+  const at::Tensor loss = OutputLoss(hidden, weight, at::randint(0, 11, {5}, at::kLong)).nll.sum();
+  loss.backward({}, /*retain_graph=*/true);
+  EXPECT_THROW(loss.backward(), c10::Error);
 }
 
 TEST(SequenceLoss, AccumulatedGradientIsThatOfOneTokenMean) {
