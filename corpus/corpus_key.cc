@@ -34,6 +34,7 @@ absl::StatusOr<CorpusKey> CorpusKey::FromBytes(std::string_view secret) {
   CorpusKey key;
   key.subjects_ = Subkey(secret, "subjects");
   key.documents_ = Subkey(secret, "documents");
+  key.states_ = Subkey(secret, "states");
   const std::string grams = Subkey(secret, "grams");
   key.grams_ = {LoadLittle(grams.data(), 8), LoadLittle(grams.data() + 8, 8)};
   key.id_ = HmacSha256Hex(secret, "lethe corpus id").substr(0, 32);

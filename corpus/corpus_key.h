@@ -41,13 +41,16 @@ class CorpusKey {
   KeyHash OfDocument(std::string_view document) const;
   const SipKey& grams() const { return grams_; }
 
+  // For keys of what is made of the corpus: states of training. 32 bytes.
+  const std::string& states() const { return states_; }
+
   // Tells whether a corpus was made with this key, and nothing else about it.
   const std::string& id() const { return id_; }
 
  private:
   CorpusKey() = default;
 
-  std::string subjects_, documents_;  // subkeys
+  std::string subjects_, documents_, states_;  // subkeys
   SipKey grams_;
   std::string id_;
 };

@@ -63,6 +63,7 @@ int main(int argc, char** argv) {
   cli::AddPrepare(app, common, action);
   cli::AddUnlearn(app, common, action);
   cli::AddMerge(app, common, action);
+  cli::AddTeachers(app, common, action);
   cli::AddAudit(app, common, action);
   try {
     app.parse(argc, argv);
