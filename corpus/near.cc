@@ -25,25 +25,19 @@ std::vector<uint64_t> GramSet(const Corpus& corpus, std::span<const int32_t> ids
 // Adds the sequences that have a fingerprint; false, and nothing, where more than `most` have it.
 absl::StatusOr<bool> AddHolders(const Corpus& corpus, uint64_t print, uint64_t most,
                                 std::set<Candidate>* candidates) {
-  const std::string key = GramKey(print), after = print == UINT64_MAX ? "" : GramKey(print + 1);
-  uint64_t holders = 0;
+  const std::string key = GramKey(print);
+  std::vector<Candidate> holders;
   for (const SliceEntry& entry : corpus.manifest().files) {
     const PagedTable& grams = corpus.At(entry.place).grams();
-    LETHE_ASSIGN_OR_RETURN(const uint64_t begin, grams.LowerBound(key));
-    uint64_t end = grams.records();
-    if (!after.empty()) {
-      LETHE_ASSIGN_OR_RETURN(end, grams.LowerBound(after));
+    LETHE_ASSIGN_OR_RETURN(uint64_t index, grams.LowerBound(key));
+    for (; index < grams.records(); ++index) {
+      LETHE_ASSIGN_OR_RETURN(const std::string_view record, grams.At(index));
+      if (!record.starts_with(key)) break;
+      if (holders.size() == most) return false;
+      holders.emplace_back(IdOfEntry(record), entry.place);
     }
-    holders += end - begin;
   }
-  if (holders > most) return false;
-  for (const SliceEntry& entry : corpus.manifest().files) {
-    LETHE_RETURN_IF_ERROR(
-        corpus.At(entry.place).grams().ForEachWith(key, [&](std::string_view record) {
-          candidates->emplace(IdOfEntry(record), entry.place);
-          return absl::OkStatus();
-        }));
-  }
+  candidates->insert(holders.begin(), holders.end());
   return true;
 }
 

@@ -41,15 +41,20 @@ PagedTable::PagedTable(std::string_view bytes, size_t record_bytes, uint64_t rec
       record_bytes_(record_bytes),
       per_page_(RecordsPerPage(record_bytes)),
       records_(records),
-      file_(std::move(file)) {}
+      file_(std::move(file)),
+      checked_(new std::atomic<uint64_t>[records / per_page_ / 64 + 1]()) {}
 
 absl::StatusOr<std::string_view> PagedTable::Page(uint64_t page) const {
   const uint64_t begin = page * (per_page_ * record_bytes_ + kTableChecksumBytes);
   const uint64_t size = std::min(per_page_, records_ - page * per_page_) * record_bytes_;
   const std::string_view records = bytes_.substr(begin, size);
+  std::atomic<uint64_t>& checked = checked_[static_cast<ptrdiff_t>(page / 64)];
+  const uint64_t bit = uint64_t{1} << page % 64;
+  if ((checked.load(std::memory_order_relaxed) & bit) != 0) return records;
   if (Crc32c(records) != LoadLittle(bytes_.data() + begin + size, kTableChecksumBytes)) {
     return Damaged(file_, "the checksum of a page of an index is wrong");
   }
+  checked.fetch_or(bit, std::memory_order_relaxed);
   return records;
 }
 

@@ -1,5 +1,6 @@
 // A sorted table of records of one length, on disk in pages that each carry a checksum. Looking up
-// touches the pages on the way, and checks each of them: a flipped bit cannot lead astray.
+// touches the pages on the way, and checks each of them the first time: a flipped bit cannot lead
+// astray.
 //
 //   TableWriter writer(21, &output_file);
 //   LETHE_RETURN_IF_ERROR(writer.Append(record));   // ascending
@@ -11,15 +12,17 @@
 // Grammar    table = page*    page = record*k crc32c:4
 //            k = floor(4092 / record length) in all pages but the last, which holds what is left. No
 //            padding. The checksum is little-endian, of the page's records.
-// Threads    a PagedTable never changes; any. A TableWriter: one.
+// Threads    a PagedTable never changes, but for the note of which pages it has checked; any. A TableWriter: one.
 // Errors     DATA_LOSS/CORPUS_DAMAGED, naming the file; the writer's are those of OutputFile.
 #ifndef LETHE_CORPUS_PAGED_TABLE_H_
 #define LETHE_CORPUS_PAGED_TABLE_H_
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -67,7 +70,7 @@ class PagedTable {
 
  private:
   absl::Status ForEachFrom(uint64_t index, std::string_view prefix, const Visitor& visit) const;
-  // The records of a page, its checksum looked at.
+  // The records of a page whose checksum is right.
   absl::StatusOr<std::string_view> Page(uint64_t page) const;
 
   std::string_view bytes_;
@@ -75,6 +78,8 @@ class PagedTable {
   uint64_t per_page_;
   uint64_t records_;
   std::filesystem::path file_;
+  // A bit a page, set when its checksum was found right; shared by copies.
+  std::shared_ptr<std::atomic<uint64_t>[]> checked_;
 };
 
 }  // namespace lethe

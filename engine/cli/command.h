@@ -35,6 +35,7 @@ void AddUnlearn(CLI::App& app, const Common& common, Action& action);
 void AddMerge(CLI::App& app, const Common& common, Action& action);
 void AddTeachers(CLI::App& app, const Common& common, Action& action);
 void AddAudit(CLI::App& app, const Common& common, Action& action);
+void AddCorpus(CLI::App& app, const Common& common, Action& action);
 
 }  // namespace lethe::cli
 

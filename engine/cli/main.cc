@@ -65,6 +65,7 @@ int main(int argc, char** argv) {
   cli::AddMerge(app, common, action);
   cli::AddTeachers(app, common, action);
   cli::AddAudit(app, common, action);
+  cli::AddCorpus(app, common, action);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
