@@ -1,19 +1,18 @@
 // Output layer and cross-entropy in one (sequence_loss.h).
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
-#include <ATen/core/grad_mode.h>
 #include <ATen/ops/_log_softmax.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/exp.h>
 #include <ATen/ops/max.h>
-#include <ATen/ops/mm.h>
 #include <ATen/ops/zeros_like.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
 #include <optional>
 
+#include "engine/loss/output_layer.h"
 #include "engine/loss/sequence_loss.h"
 #include "engine/model/cpu_kernels.h"
 #include "engine/model/first_choice.h"
@@ -66,43 +65,6 @@ void SoftmaxInPlace(at::Tensor& logits, const at::Tensor& targets, at::Tensor nl
       if (ties) ties[n] = made.top.largest - made.top.second < TieBound(made.top.largest);
     }
   });
-}
-
-// A GPU wants work by the hundred rows, and memory is less dear there than another launch.
-constexpr int64_t kDeviceLogitBytes = int64_t{512} << 20;
-
-// Rows of the logits that are computed at a time, and what is to be kept of them.
-struct OutputPlan {
-  int64_t chunk = 1;
-  bool keep = false;
-  bool find_close = false;
-  at::ScalarType type = at::kFloat;  // of slopes and kept probabilities
-
-  OutputPlan(const at::Tensor& weight, int64_t rows, at::ScalarType slopes,
-             const LossOptions& options)
-      : find_close(options.find_close), type(slopes) {
-    const int64_t vocabulary = weight.size(0);
-    const auto row_bytes = vocabulary * static_cast<int64_t>(sizeof(float));
-    const auto kept_bytes = vocabulary * static_cast<int64_t>(c10::elementSize(slopes));
-    const int64_t bytes =
-        weight.is_cpu() ? options.logit_bytes : std::max(options.logit_bytes, kDeviceLogitBytes);
-    chunk = std::max<int64_t>(1, std::min(rows, bytes / row_bytes));
-    keep = at::GradMode::is_enabled() && rows * kept_bytes <= options.kept_bytes;
-  }
-};
-
-// The weight (V,D) that logits are made of. Where the decoder has rounded copies, a GPU multiplies
-// those and sums in fp32: its products in fp32 are some ten times as slow.
-at::Tensor LogitWeight(const at::Tensor& weight, const std::optional<at::Tensor>& rounded) {
-  return weight.is_cuda() && rounded.has_value() ? *rounded : weight.to(at::kFloat);
-}
-
-// hidden (n,D) -> (n,V) fp32
-at::Tensor LogitsOf(const at::Tensor& hidden, const at::Tensor& weight) {
-  if (weight.scalar_type() != at::kBFloat16) {
-    return ProductWithTransposed(hidden.to(weight.scalar_type()), weight);
-  }
-  return at::mm(hidden, weight.t(), at::kFloat);
 }
 
 // dL/dlogits = grad (p - onehot(target)). p - 1 of a target comes from its loss: where p is nearly
