@@ -16,7 +16,7 @@ struct UnlearnFlags {
   std::string model, forget, retain, holdout, thresholds, method = "gradient_ascent", preset, out;
   std::string precision = "auto";
   bool recompute = false;
-  std::vector<std::string> set;
+  std::vector<std::string> set, teachers;
   int64_t lora_rank = 0;
   LoraConfig lora;
 };
@@ -35,6 +35,7 @@ absl::StatusOr<UnlearnRequest> MakeRequest(const UnlearnFlags& flags, const Comm
   LETHE_ASSIGN_OR_RETURN(request.retain, ReadSet(flags.retain, flags.model));
   LETHE_ASSIGN_OR_RETURN(request.watch, ReadSet(flags.holdout, flags.model));
   LETHE_ASSIGN_OR_RETURN(request.overrides, ReadParameters(flags.set));
+  LETHE_ASSIGN_OR_RETURN(request.teachers, ReadTeachers(flags.teachers));
   if (flags.lora_rank > 0) {
     request.lora = flags.lora;
     request.lora->rank = flags.lora_rank;
@@ -84,6 +85,11 @@ void PrintSummary(const UnlearnResult& result, const std::string& out, bool json
           {{"nll_per_token", {result.before[i].nll_per_token, result.after[i].nll_per_token}},
            {"ma", {result.before[i].ma, result.after[i].ma}}});
     }
+    if (!result.run.figures.empty()) last["figures"] = result.run.figures;
+    for (const TeacherRecord& teacher : result.run.teachers) {
+      last["teachers"].push_back(
+          {{"digest", teacher.digest}, {"left_out_of", teacher.left_out_of}});
+    }
     PrintJson(last);
     return;
   }
@@ -106,6 +112,17 @@ void PrintSummary(const UnlearnResult& result, const std::string& out, bool json
   }
   PrintTable(rows);
   Print("\n");
+  if (!result.run.figures.empty()) {
+    const auto& figures = result.run.figures;
+    PrintTable(
+        {{"teachers", std::to_string(result.run.teachers.size())},
+         {"KL from them, nats/token", change(figures.at("kl_before"), figures.at("kl_after"))},
+         {"best known passage, nats",
+          change(figures.at("passage_before"), figures.at("passage_after"))},
+         {"mass not kept, mean/most",
+          Number(figures.at("rest_mass")) + " / " + Number(figures.at("rest_mass_max"))}});
+    Print("\n");
+  }
   PrintTable({{"stop reason", result.run.stop_reason},
               {"steps", std::to_string(result.run.steps)},
               {"precision", result.run.precision},
@@ -165,6 +182,9 @@ void AddUnlearn(CLI::App& app, const Common& common, Action& action) {
                       "what `prepare` printed; absent: measured on --holdout");
   command->add_option("--method", flags->method)->capture_default_str();
   command->add_option("--preset", flags->preset, "absent: the method's first");
+  command->add_option("--teacher", flags->teachers,
+                      "FOLDER[=0,3,5], several: a model trained on a part of the data, and the "
+                      "sequences of --forget, counted from 0, that it saw; it is left out there");
   command->add_option("--set", flags->set, "NAME=VALUE, a parameter that differs from the preset");
   command
       ->add_option("--lora-rank", flags->lora_rank,
