@@ -101,4 +101,24 @@ absl::StatusOr<ShardsThatSaw> WhoSaw(const Corpus& corpus, std::span<const Seque
   return result;
 }
 
+absl::StatusOr<std::vector<Teacher>> TeachersFor(const Corpus& corpus,
+                                                 const std::filesystem::path& teachers_folder,
+                                                 std::span<const Sequence> forget,
+                                                 const NearOptions& options) {
+  LETHE_ASSIGN_OR_RETURN(ShardsThatSaw saw, WhoSaw(corpus, forget, options));
+  std::vector<Teacher> teachers;
+  for (uint32_t shard = 0; shard < corpus.shards(); ++shard) {
+    const std::filesystem::path folder = TeacherFolder(teachers_folder, shard);
+    std::error_code ignored;
+    if (!std::filesystem::exists(folder, ignored)) {
+      return Error(absl::StatusCode::kNotFound, "TEACHER_MISSING",
+                   "shard " + std::to_string(shard) +
+                       " has no teacher yet; train it first (lethe-engine teachers train)",
+                   {{"shard", std::to_string(shard)}});
+    }
+    teachers.push_back({.folder = folder, .saw = std::move(saw.sequences[shard])});
+  }
+  return teachers;
+}
+
 }  // namespace lethe

@@ -8,6 +8,7 @@
 //   TeacherFolder("/data/teachers", 3);                     // a Hugging Face folder
 //   LETHE_ASSIGN_OR_RETURN(ShardsThatSaw saw, WhoSaw(corpus, forget));
 //   saw.sequences[3];                                       // places in `forget` that shard 3 saw
+//   LETHE_ASSIGN_OR_RETURN(request.teachers, TeachersFor(corpus, "/data/teachers", forget));
 //
 // Again       after EraseFromCorpus or AppendToCorpus, the same call trains what has changed and
 //             nothing else (train_slices.h: keys, exactness, kills).
@@ -30,6 +31,7 @@
 #include "corpus/corpus.h"
 #include "corpus/near.h"
 #include "engine/progress.h"
+#include "engine/teacher.h"
 #include "engine/train_slices.h"
 #include "text/sequence.h"
 
@@ -62,6 +64,13 @@ struct ShardsThatSaw {
 
 absl::StatusOr<ShardsThatSaw> WhoSaw(const Corpus& corpus, std::span<const Sequence> forget,
                                      const NearOptions& options = {});
+
+// All teachers of the corpus, each with what its shard saw: for UnlearnRequest.teachers. A teacher that
+// was not trained yet is NOT_FOUND/TEACHER_MISSING.
+absl::StatusOr<std::vector<Teacher>> TeachersFor(const Corpus& corpus,
+                                                 const std::filesystem::path& teachers_folder,
+                                                 std::span<const Sequence> forget,
+                                                 const NearOptions& options = {});
 
 }  // namespace lethe
 

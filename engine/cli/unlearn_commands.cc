@@ -5,6 +5,7 @@
 #include "engine/cli/command.h"
 #include "engine/cli/inputs.h"
 #include "engine/cli/output.h"
+#include "engine/teachers.h"
 #include "engine/unlearn.h"
 
 namespace lethe::cli {
@@ -17,9 +18,19 @@ struct UnlearnFlags {
   std::string precision = "auto";
   bool recompute = false;
   std::vector<std::string> set, teachers;
+  std::string teachers_folder, corpus, key;
   int64_t lora_rank = 0;
   LoraConfig lora;
 };
+
+// Those of --teacher, or those of a corpus with what each of them saw.
+absl::StatusOr<std::vector<Teacher>> TeachersOf(const UnlearnFlags& flags,
+                                                const std::vector<Sequence>& forget) {
+  if (flags.corpus.empty()) return ReadTeachers(flags.teachers);
+  LETHE_ASSIGN_OR_RETURN(const CorpusKey key, CorpusKey::FromFile(flags.key));
+  LETHE_ASSIGN_OR_RETURN(const Corpus corpus, Corpus::Open(flags.corpus, key));
+  return TeachersFor(corpus, flags.teachers_folder, forget);
+}
 
 absl::StatusOr<UnlearnRequest> MakeRequest(const UnlearnFlags& flags, const Common& common,
                                            const Device& device) {
@@ -35,7 +46,7 @@ absl::StatusOr<UnlearnRequest> MakeRequest(const UnlearnFlags& flags, const Comm
   LETHE_ASSIGN_OR_RETURN(request.retain, ReadSet(flags.retain, flags.model));
   LETHE_ASSIGN_OR_RETURN(request.watch, ReadSet(flags.holdout, flags.model));
   LETHE_ASSIGN_OR_RETURN(request.overrides, ReadParameters(flags.set));
-  LETHE_ASSIGN_OR_RETURN(request.teachers, ReadTeachers(flags.teachers));
+  LETHE_ASSIGN_OR_RETURN(request.teachers, TeachersOf(flags, request.forget));
   if (flags.lora_rank > 0) {
     request.lora = flags.lora;
     request.lora->rank = flags.lora_rank;
@@ -182,9 +193,19 @@ void AddUnlearn(CLI::App& app, const Common& common, Action& action) {
                       "what `prepare` printed; absent: measured on --holdout");
   command->add_option("--method", flags->method)->capture_default_str();
   command->add_option("--preset", flags->preset, "absent: the method's first");
-  command->add_option("--teacher", flags->teachers,
-                      "FOLDER[=0,3,5], several: a model trained on a part of the data, and the "
-                      "sequences of --forget, counted from 0, that it saw; it is left out there");
+  auto* one_by_one = command->add_option(
+      "--teacher", flags->teachers,
+      "FOLDER[=0,3,5], several: a model trained on a part of the data, and the "
+      "sequences of --forget, counted from 0, that it saw; it is left out there");
+  auto* folder = command->add_option("--teachers", flags->teachers_folder,
+                                     "folder of `teachers train`; with --corpus and --key, which "
+                                     "tell what each has seen");
+  auto* corpus =
+      command->add_option("--corpus", flags->corpus, "that the teachers were trained on");
+  auto* key = command->add_option("--key", flags->key, "file of the corpus's key");
+  folder->needs(corpus)->needs(key)->excludes(one_by_one);
+  corpus->needs(folder);
+  key->needs(folder);
   command->add_option("--set", flags->set, "NAME=VALUE, a parameter that differs from the preset");
   command
       ->add_option("--lora-rank", flags->lora_rank,

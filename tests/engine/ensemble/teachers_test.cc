@@ -14,7 +14,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using ::testing::ElementsAre;
-using ::testing::IsEmpty;
 
 constexpr int32_t kVocabulary = 48;
 
@@ -150,6 +149,25 @@ TEST_F(TeachersTest, AShardWithACopySawToo) {
     EXPECT_EQ(has(2), m == shard_of(lines[2]));
     EXPECT_FALSE(has(3));
   }
+}
+
+TEST_F(TeachersTest, TeachersComeWithWhatTheySaw) {
+  TrainTeachersRequest request = Request("teachers");
+  request.shards = {0};
+  Train(request);
+  const Corpus corpus = Open();
+  const std::vector<Sequence> forget = {corpus.At({1, 0}).At(0)->sequence,
+                                        corpus.At({0, 2}).At(0)->sequence};
+  const auto missing = TeachersFor(corpus, folder_ / "teachers", forget);
+  EXPECT_EQ(ErrorReason(missing.status()), "TEACHER_MISSING");
+  EXPECT_EQ(ErrorDetails(missing.status())["shard"], "1");
+  request.shards = {1};
+  Train(request);
+  const std::vector<Teacher> teachers = *TeachersFor(corpus, folder_ / "teachers", forget);
+  ASSERT_EQ(teachers.size(), 2U);
+  EXPECT_EQ(teachers[0].folder, TeacherFolder(folder_ / "teachers", 0));
+  EXPECT_THAT(teachers[0].saw, ElementsAre(1));
+  EXPECT_THAT(teachers[1].saw, ElementsAre(0));
 }
 
 TEST_F(TeachersTest, WhatIsWrongIsSaid) {
