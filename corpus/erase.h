@@ -12,6 +12,7 @@
 //            and so do files that a Corpus opened before still maps: docs/corpus.md.
 // Whole      after an error, a kill or a power cut either all is erased or nothing. Call again: what
 //            is erased already is counted as absent, and what a killed run left behind is removed.
+//            A caller that was killed with it sees which slices changed by their digests.
 // Nothing    to do is an answer too: no sequences, no slices, `absent` counts.
 // Threads    as BuildCorpus.
 // Errors     NOT_FOUND/SEQUENCE_UNKNOWN an id that was never given; ABORTED/CORPUS_BUSY; those of
