@@ -54,6 +54,7 @@ struct MethodEntry {
   bool needs_retain;  // same-kind text to keep; refused without it when the preset's retain_weight
                       // is above 0
   bool needs_thresholds;  // measured by PrepareModel
+  bool needs_teachers;  // models that did not see what is to be forgotten: UnlearnRequest.teachers
   std::span<const ParameterEntry> parameters;
   std::span<const PresetEntry> presets;  // the first is the default
 };
@@ -118,11 +119,82 @@ inline constexpr PresetEntry kAscentPresets[] = {
      {10, 20, 20, 0}},
 };
 
+inline constexpr ParameterEntry kLeaveOneOutParameters[] = {
+    {"learning_rate", 1e-4, 1e-8, 1.0,
+     "of Adam; up to three times of it is taken while all goes well, and less after a step that "
+     "went too far"},
+    {"beta1", 0.9, 0.0, 0.9999, "of Adam"},
+    {"beta2", 0.98, 0.0, 0.99999, "of Adam"},
+    {"max_steps", 400, 1, 100000,
+     "optimizer steps for each chunk; one step is one epoch over the chunk"},
+    {"min_steps", 1, 0, 100000, "steps before the stop rule is asked"},
+    {"max_grad_norm", 1, 0, 1e6, "clip the gradient to this norm; 0: no clipping"},
+    {"chunk_size", 0, 0, 1e6, "sequences unlearned together, chunk after chunk; 0: all at once"},
+    {"labels", 0, 0, 2,
+     "what is learnt of the teachers: 0 their mean distribution; 1 their first choice; 2 one draw"},
+    {"kept_entries", 256, 0, 1e6,
+     "likeliest tokens kept of each distribution, beside the text's own and the rest's mass; 0: "
+     "all, exactly"},
+    {"row_megabytes", 1024, 1, 1e6,
+     "of whole distributions that stand while the teachers are asked; where they do not suffice "
+     "the teachers are loaded again for each part"},
+    {"spans", 0, 0, 2,
+     "the tokens that are learnt: 0 all; 1 the sensitive spans; 2 spans that the teachers find "
+     "unlikely. A sequence without any is learnt whole"},
+    {"span_probability", 0.1, 0, 1, "with spans 2: less than this is unlikely"},
+    {"span_tokens", 2, 1, 1000, "with spans 2: a span has at least so many tokens"},
+    {"el_n", 10, 1, 100, "n of the EL_n that the stop rule reads"},
+    {"threshold_slack", 0.02, 0, 1,
+     "how far above the thresholds of EL_n and MA the stop rule is content"},
+    {"worst_slack", 0.1, 0, 1, "the same for the MA of a single sequence"},
+    {"passage_nats", 2.3, 0, 1000,
+     "no passage of a sequence may be more than e to this times as likely as under the teachers; "
+     "2.3: ten times"},
+    {"kl_bound", 0.05, 0, 100,
+     "nats a token: a sequence as near to its teachers as this says what they say"},
+    {"patience", 40, 1, 10000, "steps in which the KL falls by less than 1 % before the run ends"},
+    {"retain_weight", 2, 0, 1e4,
+     "weight of the term that holds kept text at its likelihood under the base; 0: none. Down to "
+     "an "
+     "eighth of it is taken while kept text does not suffer"},
+    {"retain_batch", 16, 1, 4096, "sequences of the retain text in a step"},
+    {"max_retain_rise", 0.05, 0, 10,
+     "share by which retain or watched text may lose likelihood before the run is refused"},
+    {"micro_batch_tokens", 4096, 1, 1e9,
+     "tokens that go through a model at a time; halved where memory does not suffice, and then "
+     "recorded as it was"},
+};
+
+inline constexpr PresetValue kEnsemble[] = {{"labels", 0}};
+inline constexpr PresetValue kHardLabel[] = {{"labels", 1}};
+inline constexpr PresetValue kPaperEnsemble[] = {{"retain_weight", 0}, {"max_retain_rise", 10}};
+
+inline constexpr PresetEntry kLeaveOneOutPresets[] = {
+    {"ensemble",
+     "towards the mean distribution of the teachers; same-kind text is held in place",
+     kEnsemble,
+     {60, 150, 400, 0.3}},
+    {"hard_label",
+     "towards the teachers' first choice alone: the baseline that the paper beats",
+     kHardLabel,
+     {60, 150, 400, 0.3}},
+    {"paper",
+     "Liu & Kalinli 2024: the forgotten sequences alone, no retain term",
+     kPaperEnsemble,
+     {60, 150, 400, 0.3}},
+};
+
 inline constexpr MethodEntry kMethods[] = {
     {"gradient_ascent",
      "raises the negative log-likelihood of the forgotten sequences until EL_n and MA are those of "
      "unseen text",
-     "Jang et al., Knowledge Unlearning, ACL 2023", true, true, kAscentParameters, kAscentPresets},
+     "Jang et al., Knowledge Unlearning, ACL 2023", true, true, false, kAscentParameters,
+     kAscentPresets},
+    {"leave_one_out",
+     "distils the model, on the forgotten sequences, towards the mean of teachers that never saw "
+     "them",
+     "Liu & Kalinli, Leave-One-Out Ensemble, ICASSP 2024", true, false, true,
+     kLeaveOneOutParameters, kLeaveOneOutPresets},
 };
 
 }  // namespace catalog

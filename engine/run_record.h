@@ -10,10 +10,17 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "engine/catalog.h"
 
 namespace lethe {
+
+// Of a model that a run learnt from.
+struct TeacherRecord {
+  std::string digest;                // of its folder
+  std::vector<int64_t> left_out_of;  // places in what was forgotten, ascending
+};
 
 struct RunRecord {
   std::string method;  // "gradient_ascent", "attacks", "prepare", "train"
@@ -24,7 +31,9 @@ struct RunRecord {
   std::string precision;  // of the steps: "fp32", "bf16", "bf16_pure"; empty where there were none
   uint64_t seed = 0;
   std::string data_digest;
-  std::string device;  // "cpu", "cuda:0"
+  std::vector<TeacherRecord> teachers;    // in the order in which they were averaged
+  std::map<std::string, double> figures;  // what the method measured of its own work, by name
+  std::string device;                     // "cpu", "cuda:0"
   int threads = 0;
   int ranks = 1;                                 // processes that shared the work
   std::map<std::string, std::string> libraries;  // versions by name

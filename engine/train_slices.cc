@@ -137,6 +137,8 @@ class SliceTraining {
       LETHE_RETURN_IF_ERROR(Train(*state));
       LETHE_RETURN_IF_ERROR(Keep(*state));
     }
+    // Before others go: whoever follows the link finds the one model or the other, never none.
+    LETHE_RETURN_IF_ERROR(states_.Point(keys_.back()));
     if (request_.remove_others) {
       LETHE_ASSIGN_OR_RETURN(result_.removed, states_.KeepOnly({keys_.begin(), keys_.end()}));
     }

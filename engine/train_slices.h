@@ -4,7 +4,8 @@
 //   TrainSlicesRequest request{.states_folder = "/models/m/shard-3", .config_json = config,
 //                              .tokenizer_json = tokenizer, .slices = slices, .epochs = 8};
 //   LETHE_ASSIGN_OR_RETURN(TrainSlicesResult result, TrainSlices(request, progress));
-//   result.states.back().model_folder;          // the model that has seen all slices
+//   result.states.back().model_folder;          // the model that has seen all slices, ...
+//   request.states_folder / "model";            // ... and a link to it, switched when it is whole
 //
 //   request.slices[2] = without_them;           // a deletion: slice 2 has other content now
 //   request.remove_others = true;               // states that saw the deleted go

@@ -1,7 +1,9 @@
 #include "engine/unlearn.h"
 
 #include <chrono>
+#include <optional>
 
+#include "engine/ensemble/teacher_set.h"
 #include "engine/metric/sequence_evaluation.h"
 #include "engine/model/model_folder.h"
 #include "engine/torch_status.h"
@@ -46,6 +48,9 @@ absl::StatusOr<Plan> MakePlan(const UnlearnRequest& request) {
       request.retain.empty()) {
     return Refused("RETAIN_NEEDED", "the preset holds kept text in place, and none was given");
   }
+  if (!plan.method->needs_teachers && !request.teachers.empty()) {
+    return Refused("TEACHERS_NOT_USED", "the method learns from no teacher, and some were given");
+  }
   if (request.lora.has_value()) LETHE_RETURN_IF_ERROR(CheckLora(*request.lora));
   std::error_code error;
   if (std::filesystem::exists(std::filesystem::symlink_status(request.out_folder, error))) {
@@ -88,15 +93,26 @@ std::string RequestDigest(const UnlearnRequest& request) {
 
 // All ranks are at the same work, with the same weights.
 absl::Status MeetRanks(const Decoder& model, const UnlearnRequest& request, const Plan& plan,
-                       Precision precision) {
+                       Precision precision, std::span<const TeacherRecord> teachers) {
   if (request.ranks == nullptr) return absl::OkStatus();
   std::string work = RequestDigest(request) + " " + std::to_string(request.seed) + " ";
   work += plan.method->name;
   work += NameOf(precision);
   if (request.lora.has_value()) work += LoraConfigJson(*request.lora, "");
+  for (const TeacherRecord& teacher : teachers) {
+    work += " " + teacher.digest;
+    for (const int64_t place : teacher.left_out_of) work += "," + std::to_string(place);
+  }
   std::vector<double> numbers;
   for (const auto& [name, value] : plan.parameters) numbers.push_back(value);
   return Meet(request.ranks, std::move(work), numbers, model);
+}
+
+// Null where the method needs none.
+absl::StatusOr<std::optional<TeacherSet>> OpenTeachers(const UnlearnRequest& request,
+                                                       const Plan& plan) {
+  if (!plan.method->needs_teachers) return std::optional<TeacherSet>();
+  return TeacherSet::Open(request.teachers, request.base_folder, request.forget, request.device);
 }
 
 absl::StatusOr<UnlearnResult> LoadAndUnlearn(const UnlearnRequest& request,
@@ -105,6 +121,9 @@ absl::StatusOr<UnlearnResult> LoadAndUnlearn(const UnlearnRequest& request,
   LETHE_ASSIGN_OR_RETURN(const Plan plan, MakePlan(request));
   LETHE_RETURN_IF_ERROR(Report(progress, {"loading", 0, 0, {}}));
   LETHE_RETURN_IF_ERROR(CheckDigest(request.base_folder, request.base_digest, "BASE_CHANGED"));
+  LETHE_ASSIGN_OR_RETURN(const std::optional<TeacherSet> teachers, OpenTeachers(request, plan));
+  const std::vector<TeacherRecord> learnt_from =
+      teachers.has_value() ? teachers->records() : std::vector<TeacherRecord>();
   LETHE_ASSIGN_OR_RETURN(ModelFolder loaded,
                          ModelFolder::Load(request.base_folder, request.device));
   LETHE_ASSIGN_OR_RETURN(
@@ -112,7 +131,7 @@ absl::StatusOr<UnlearnResult> LoadAndUnlearn(const UnlearnRequest& request,
       ChoosePrecision(request.precision, loaded.model.ParameterCount(), request.device));
   LETHE_RETURN_IF_ERROR(CheckRequestSequences(loaded.model, request));
   // Before there is an adapter: it is the base that all must have; the adapter comes of the seed.
-  LETHE_RETURN_IF_ERROR(MeetRanks(loaded.model, request, plan, precision));
+  LETHE_RETURN_IF_ERROR(MeetRanks(loaded.model, request, plan, precision, learnt_from));
   if (request.lora.has_value()) {
     LETHE_ASSIGN_OR_RETURN(LoraAdapter fresh,
                            LoraAdapter::Fresh(*request.lora, loaded.model, request.seed));
@@ -125,16 +144,18 @@ absl::StatusOr<UnlearnResult> LoadAndUnlearn(const UnlearnRequest& request,
   LETHE_ASSIGN_OR_RETURN(Figures before, Measure(loaded.model, request, el_n, progress));
 
   const MethodFunction method = FindMethodFunction(plan.method->name);
-  LETHE_ASSIGN_OR_RETURN(MethodOutcome outcome, method({.model = loaded.model,
-                                                        .training = training,
-                                                        .forget = request.forget,
-                                                        .retain = request.retain,
-                                                        .watch = request.watch,
-                                                        .thresholds = request.thresholds,
-                                                        .parameters = plan.parameters,
-                                                        .seed = request.seed,
-                                                        .progress = progress,
-                                                        .ranks = request.ranks}));
+  LETHE_ASSIGN_OR_RETURN(MethodOutcome outcome,
+                         method({.model = loaded.model,
+                                 .training = training,
+                                 .forget = request.forget,
+                                 .retain = request.retain,
+                                 .watch = request.watch,
+                                 .thresholds = request.thresholds,
+                                 .parameters = plan.parameters,
+                                 .seed = request.seed,
+                                 .progress = progress,
+                                 .ranks = request.ranks,
+                                 .teachers = teachers.has_value() ? &*teachers : nullptr}));
   LETHE_ASSIGN_OR_RETURN(Figures after, Measure(loaded.model, request, el_n, progress));
 
   UnlearnResult result{.run = NewRunRecord(request.device),
@@ -162,6 +183,8 @@ absl::StatusOr<UnlearnResult> LoadAndUnlearn(const UnlearnRequest& request,
   result.run.stop_reason = outcome.stop_reason;
   result.run.steps = outcome.steps;
   result.run.data_digest = RequestDigest(request);
+  result.run.teachers = learnt_from;
+  result.run.figures = std::move(outcome.figures);
   if (request.ranks != nullptr) result.run.ranks = request.ranks->count();
 
   if (IsFirst(request.ranks)) {

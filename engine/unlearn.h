@@ -15,10 +15,23 @@
 //                                  bounded preset every sequence has arrived at its target
 //            "targets_reached"     every sequence has, and MA or EL_n come down no further:
 //                                  templates are everybody's
+//            "settled"             leave-one-out alone: neither, and the distance from the teachers
+//                                  no longer falls; the verifier decides
 //            "max_steps"           not so; the best state so far is written, and the verifier
 //                                  decides
 //            "stalled"             likewise: no step, however small, went without overshooting or
 //                                  harming kept text
+// Teachers   of leave_one_out (teacher.h): the student learns, on what is to be forgotten, to say what
+//            those say that never saw it. Reached is then, with kept text whole,
+//              "thresholds_reached"  mean MA and EL_n as above, and no passage of a sequence is more
+//                                    than e^passage_nats times as likely to the student as to the
+//                                    teachers; or, where thresholds are absent or not met,
+//              "targets_reached"     that, and KL(teachers|student) of each sequence is at most
+//                                    kl_bound a token; or
+//              "settled"             the KL has not fallen by 1 % in `patience` steps.
+//            The first is tried first: text that looks unseen need not be dragged on to the
+//            teachers' every word, which may be those of smaller models. docs/leave_one_out.md has
+//            what that does and does not guarantee.
 // Adapter    with `lora` the weights stay and an adapter learns: `out_folder` is then a PEFT folder
 //            (lora.h), to be loaded on top of the base or merged into a copy of it.
 // Ranks      several processes with the same request share the work (ranks.h). Rank 0's weights are
@@ -26,11 +39,14 @@
 // Threads    as Evaluate.
 // Errors     INVALID_ARGUMENT     UNKNOWN_METHOD, UNKNOWN_PRESET, BAD_PARAMETER, NOTHING_TO_FORGET,
 //                                 RETAIN_NEEDED, THRESHOLDS_NEEDED, OUT_FOLDER_EXISTS,
+//                                 TEACHERS_NEEDED, TEACHERS_NOT_USED (the method knows none),
+//                                 those of ensemble/teacher_set.h (TEACHER_VOCABULARY_DIFFERS ...),
 //                                 CheckSequence's reasons (metadata "set", "index"), and what
 //                                 loading the folder says: no retry helps
 //            FAILED_PRECONDITION  METHOD_DIVERGED, try the next rung: loss or gradient left its
-//                                 band, or a loss or weight is not finite; BASE_CHANGED;
-//                                 MODEL_NOT_FINITE, of the base
+//                                 band, or a loss or weight is not finite; NO_TEACHER_LEFT,
+//                                 likewise: all saw a sequence (metadata "count"); BASE_CHANGED,
+//                                 TEACHER_CHANGED; MODEL_NOT_FINITE, of the base or a teacher
 //            CANCELLED            STOPPED, within one optimizer step of the callback's refusal
 //            UNAVAILABLE          RANK_LOST, with ranks; their RANKS_DIFFER is INVALID_ARGUMENT
 //            RESOURCE_EXHAUSTED   OUT_OF_MEMORY: not even one sequence at a time fits (where
@@ -54,6 +70,7 @@
 #include "engine/progress.h"
 #include "engine/ranks.h"
 #include "engine/run_record.h"
+#include "engine/teacher.h"
 #include "text/sequence.h"
 
 namespace lethe {
@@ -69,6 +86,7 @@ struct UnlearnRequest {
   std::string preset;  // empty: the method's default
   ParameterValues overrides;
   ModelThresholds thresholds;
+  std::vector<Teacher> teachers;  // of leave_one_out; loaded one at a time
   std::optional<LoraConfig> lora;
   // Of the steps: auto, fp32, bf16, bf16_pure (precision.h). What is measured, and what a run ends
   // by, is fp32.
@@ -94,6 +112,7 @@ struct StepRecord {
   double nll = 0;          // nats a token, mean over the chunk's sequences, after the step
   double ma = 0;           // mean over the chunk, after the step
   double el = -1;          // mean EL_n over the chunk; -1: not asked, MA was above its threshold
+  double kl = -1;  // from the teachers, nats a token, mean over the chunk; -1: there are none
 };
 
 struct UnlearnResult {

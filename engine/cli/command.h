@@ -33,7 +33,9 @@ void AddGenerate(CLI::App& app, const Common& common, Action& action);
 void AddPrepare(CLI::App& app, const Common& common, Action& action);
 void AddUnlearn(CLI::App& app, const Common& common, Action& action);
 void AddMerge(CLI::App& app, const Common& common, Action& action);
+void AddTeachers(CLI::App& app, const Common& common, Action& action);
 void AddAudit(CLI::App& app, const Common& common, Action& action);
+void AddCorpus(CLI::App& app, const Common& common, Action& action);
 
 }  // namespace lethe::cli
 

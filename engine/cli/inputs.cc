@@ -117,6 +117,29 @@ absl::StatusOr<std::map<std::string, double>> ReadParameters(
   return values;
 }
 
+absl::StatusOr<std::vector<Teacher>> ReadTeachers(const std::vector<std::string>& words) {
+  std::vector<Teacher> teachers;
+  for (const std::string& word : words) {
+    const size_t at = word.rfind('=');
+    Teacher& teacher = teachers.emplace_back();
+    teacher.folder = word.substr(0, at);
+    for (size_t begin = at; begin < word.size();) {
+      const size_t end = std::min(word.find(',', begin + 1), word.size());
+      const std::string number = word.substr(begin + 1, end - begin - 1);
+      if (number.empty() || number.size() > 9 ||
+          number.find_first_not_of("0123456789") != std::string::npos) {
+        return Refused("BAD_TEACHER",
+                       "'" + word +
+                           "' is not FOLDER or FOLDER=0,3,5: the numbers are places in "
+                           "--forget, counted from 0");
+      }
+      teacher.saw.push_back(std::stoul(number));
+      begin = end;
+    }
+  }
+  return teachers;
+}
+
 std::string ThresholdsJson(const ModelThresholds& t) {
   nlohmann::ordered_json json = {{"ma", t.ma},
                                  {"nll_mean", t.nll_mean},

@@ -9,6 +9,7 @@
 
 #include "base/status.h"
 #include "engine/prepare.h"
+#include "engine/teacher.h"
 #include "text/sequence.h"
 
 namespace lethe::cli {
@@ -22,6 +23,10 @@ absl::StatusOr<std::vector<Sequence>> ReadSet(const std::string& file,
 
 // "NAME=VALUE", several of them.
 absl::StatusOr<std::map<std::string, double>> ReadParameters(const std::vector<std::string>& words);
+
+// "FOLDER" or "FOLDER=0,3,5", several of them: what stands behind the last '=' are places in the text
+// to be forgotten. BAD_TEACHER.
+absl::StatusOr<std::vector<Teacher>> ReadTeachers(const std::vector<std::string>& words);
 
 // Thresholds to and from the JSON that `prepare` prints.
 std::string ThresholdsJson(const ModelThresholds& thresholds);

@@ -63,7 +63,9 @@ int main(int argc, char** argv) {
   cli::AddPrepare(app, common, action);
   cli::AddUnlearn(app, common, action);
   cli::AddMerge(app, common, action);
+  cli::AddTeachers(app, common, action);
   cli::AddAudit(app, common, action);
+  cli::AddCorpus(app, common, action);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -5,6 +5,7 @@
 #include "engine/cli/command.h"
 #include "engine/cli/inputs.h"
 #include "engine/cli/output.h"
+#include "engine/teachers.h"
 #include "engine/unlearn.h"
 
 namespace lethe::cli {
@@ -16,10 +17,20 @@ struct UnlearnFlags {
   std::string model, forget, retain, holdout, thresholds, method = "gradient_ascent", preset, out;
   std::string precision = "auto";
   bool recompute = false;
-  std::vector<std::string> set;
+  std::vector<std::string> set, teachers;
+  std::string teachers_folder, corpus, key;
   int64_t lora_rank = 0;
   LoraConfig lora;
 };
+
+// Those of --teacher, or those of a corpus with what each of them saw.
+absl::StatusOr<std::vector<Teacher>> TeachersOf(const UnlearnFlags& flags,
+                                                const std::vector<Sequence>& forget) {
+  if (flags.corpus.empty()) return ReadTeachers(flags.teachers);
+  LETHE_ASSIGN_OR_RETURN(const CorpusKey key, CorpusKey::FromFile(flags.key));
+  LETHE_ASSIGN_OR_RETURN(const Corpus corpus, Corpus::Open(flags.corpus, key));
+  return TeachersFor(corpus, flags.teachers_folder, forget);
+}
 
 absl::StatusOr<UnlearnRequest> MakeRequest(const UnlearnFlags& flags, const Common& common,
                                            const Device& device) {
@@ -35,6 +46,7 @@ absl::StatusOr<UnlearnRequest> MakeRequest(const UnlearnFlags& flags, const Comm
   LETHE_ASSIGN_OR_RETURN(request.retain, ReadSet(flags.retain, flags.model));
   LETHE_ASSIGN_OR_RETURN(request.watch, ReadSet(flags.holdout, flags.model));
   LETHE_ASSIGN_OR_RETURN(request.overrides, ReadParameters(flags.set));
+  LETHE_ASSIGN_OR_RETURN(request.teachers, TeachersOf(flags, request.forget));
   if (flags.lora_rank > 0) {
     request.lora = flags.lora;
     request.lora->rank = flags.lora_rank;
@@ -84,6 +96,11 @@ void PrintSummary(const UnlearnResult& result, const std::string& out, bool json
           {{"nll_per_token", {result.before[i].nll_per_token, result.after[i].nll_per_token}},
            {"ma", {result.before[i].ma, result.after[i].ma}}});
     }
+    if (!result.run.figures.empty()) last["figures"] = result.run.figures;
+    for (const TeacherRecord& teacher : result.run.teachers) {
+      last["teachers"].push_back(
+          {{"digest", teacher.digest}, {"left_out_of", teacher.left_out_of}});
+    }
     PrintJson(last);
     return;
   }
@@ -106,6 +123,17 @@ void PrintSummary(const UnlearnResult& result, const std::string& out, bool json
   }
   PrintTable(rows);
   Print("\n");
+  if (!result.run.figures.empty()) {
+    const auto& figures = result.run.figures;
+    PrintTable(
+        {{"teachers", std::to_string(result.run.teachers.size())},
+         {"KL from them, nats/token", change(figures.at("kl_before"), figures.at("kl_after"))},
+         {"best known passage, nats",
+          change(figures.at("passage_before"), figures.at("passage_after"))},
+         {"mass not kept, mean/most",
+          Number(figures.at("rest_mass")) + " / " + Number(figures.at("rest_mass_max"))}});
+    Print("\n");
+  }
   PrintTable({{"stop reason", result.run.stop_reason},
               {"steps", std::to_string(result.run.steps)},
               {"precision", result.run.precision},
@@ -165,6 +193,19 @@ void AddUnlearn(CLI::App& app, const Common& common, Action& action) {
                       "what `prepare` printed; absent: measured on --holdout");
   command->add_option("--method", flags->method)->capture_default_str();
   command->add_option("--preset", flags->preset, "absent: the method's first");
+  auto* one_by_one = command->add_option(
+      "--teacher", flags->teachers,
+      "FOLDER[=0,3,5], several: a model trained on a part of the data, and the "
+      "sequences of --forget, counted from 0, that it saw; it is left out there");
+  auto* folder = command->add_option("--teachers", flags->teachers_folder,
+                                     "folder of `teachers train`; with --corpus and --key, which "
+                                     "tell what each has seen");
+  auto* corpus =
+      command->add_option("--corpus", flags->corpus, "that the teachers were trained on");
+  auto* key = command->add_option("--key", flags->key, "file of the corpus's key");
+  folder->needs(corpus)->needs(key)->excludes(one_by_one);
+  corpus->needs(folder);
+  key->needs(folder);
   command->add_option("--set", flags->set, "NAME=VALUE, a parameter that differs from the preset");
   command
       ->add_option("--lora-rank", flags->lora_rank,

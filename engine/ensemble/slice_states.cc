@@ -165,6 +165,10 @@ absl::Status SliceStates::Remove(const std::string& key) {
   return SyncFolder(folder_);
 }
 
+absl::Status SliceStates::Point(const std::string& key) {
+  return SwitchSymlink(folder_ / kModel, fs::path(key) / kModel);
+}
+
 absl::StatusOr<int> SliceStates::KeepOnly(const std::set<std::string>& keys) {
   std::vector<std::string> others;
   std::error_code error;

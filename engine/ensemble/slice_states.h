@@ -8,7 +8,8 @@
 //             <key>/optimizer.safetensors   Adam's moments and step counts, bit for bit
 //             <key>/state.json              both digests, slice, steps
 //             is whole or not there: it is written under a hidden name, synced and renamed. Open
-//             removes what a killed process left half-written.
+//             removes what a killed process left half-written. Beside them, `model` is a link to the
+//             model of the state that Point named last.
 // Damage      Load compares the digests: a state that was changed is BAD_STATE, and never gone on
 //             from.
 // Threads     one; one process at a time in a folder.
@@ -49,6 +50,8 @@ class SliceStates {
   absl::StatusOr<SliceState> Load(const std::string& key, const Device& device) const;
   absl::Status Save(const std::string& key, const SliceState& state, const SliceStateFiles& files);
   absl::Status Remove(const std::string& key);
+  // Makes `model` in the folder a link to the state's model: switched at once, never half.
+  absl::Status Point(const std::string& key);
   absl::StatusOr<int> KeepOnly(const std::set<std::string>& keys);  // how many went
 
   std::filesystem::path ModelFolderOf(const std::string& key) const;

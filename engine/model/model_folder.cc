@@ -118,6 +118,10 @@ std::string RunRecordJson(const RunRecord& run, const std::map<std::string, std:
                          {"stop_reason", run.stop_reason},
                          {"steps", run.steps}};
   if (run.ranks > 1) json["ranks"] = run.ranks;
+  for (const auto& [name, value] : run.figures) json["figures"][name] = value;
+  for (const TeacherRecord& teacher : run.teachers) {
+    json["teachers"].push_back({{"digest", teacher.digest}, {"left_out_of", teacher.left_out_of}});
+  }
   for (const auto& [name, value] : lineage) json["lineage"][name] = value;
   return json.dump(2);
 }

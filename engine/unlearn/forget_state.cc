@@ -49,8 +49,9 @@ ForgetState::ForgetState(std::span<const Sequence> sequences, const ModelThresho
   }
 }
 
-absl::Status ForgetState::Measure(const Decoder& model) {
-  LETHE_ASSIGN_OR_RETURN(const auto scores, ScoreSequences(model, sequences_, {.ranks = ranks_}));
+absl::Status ForgetState::Measure(const Decoder& model, const ScoreHooks& hooks) {
+  LETHE_ASSIGN_OR_RETURN(const auto scores,
+                         ScoreSequences(model, sequences_, {.ranks = ranks_}, hooks));
   for (const SequenceScore& score : scores) {
     // NaN compares as false with every threshold: it must not get as far as a comparison.
     if (!std::isfinite(score.total_nll)) {

@@ -64,7 +64,8 @@ class ForgetState {
   ForgetState(std::span<const Sequence> sequences, const ModelThresholds& thresholds,
               const ForgetRule& rule, Ranks* ranks = nullptr);
 
-  absl::Status Measure(const Decoder& model);
+  // `hooks` see the batches of the pass, which has every labelled token.
+  absl::Status Measure(const Decoder& model, const ScoreHooks& hooks = {});
   void Revert();  // to the measurement before the last: the step was taken back
 
   const std::vector<ForgetTarget>& targets() const { return targets_; }

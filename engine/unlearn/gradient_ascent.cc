@@ -13,6 +13,7 @@
 #include "engine/loss/sequence_loss.h"
 #include "engine/metric/span_score.h"
 #include "engine/train/loop.h"
+#include "engine/unlearn/chunks.h"
 #include "engine/unlearn/forget_state.h"
 #include "engine/unlearn/hold_control.h"
 #include "engine/unlearn/kept_text.h"
@@ -318,25 +319,12 @@ class ChunkRun {
 absl::StatusOr<MethodOutcome> GradientAscent(const MethodInput& input) {
   LETHE_ASSIGN_OR_RETURN(KeptText kept, KeptText::Make(input.training, input.retain, input.watch,
                                                        input.seed, input.progress, input.ranks));
-  const auto wanted = static_cast<size_t>(input.parameters.at("chunk_size"));
-  const size_t size = wanted == 0 ? input.forget.size() : wanted;
-  MicroBatch micro_batch(static_cast<int64_t>(input.parameters.at("micro_batch_tokens")),
-                         std::max(LongestOf(input.forget), LongestOf(input.retain)));
-  MethodOutcome outcome{.stop_reason = "thresholds_reached"};
-  int number = 0;
-  for (size_t begin = 0; begin < input.forget.size(); begin += size, ++number) {
-    const auto chunk = input.forget.subspan(begin, std::min(size, input.forget.size() - begin));
-    ChunkRun run(input, chunk, number, kept, micro_batch);
-    LETHE_ASSIGN_OR_RETURN(const LoopResult result, run.Run());
-    outcome.steps += result.steps;
-    if (result.stop_reason != "thresholds_reached") outcome.stop_reason = result.stop_reason;
-    for (StepRecord& record : run.TakeRecords()) {
-      record.step = static_cast<int64_t>(outcome.records.size()) + 1;
-      outcome.records.push_back(record);
-    }
-  }
-  outcome.micro_batch_tokens = micro_batch.tokens();
-  return outcome;
+  return InChunks(
+      input, [&](const ChunkOf& chunk, MicroBatch& micro_batch) -> absl::StatusOr<ChunkOutcome> {
+        ChunkRun run(input, chunk.sequences, chunk.number, kept, micro_batch);
+        LETHE_ASSIGN_OR_RETURN(LoopResult loop, run.Run());
+        return ChunkOutcome{std::move(loop), run.TakeRecords()};
+      });
 }
 
 }  // namespace lethe

@@ -10,6 +10,7 @@ struct Row {
 
 constexpr Row kTable[] = {
     {"gradient_ascent", GradientAscent},
+    {"leave_one_out", LeaveOneOut},
 };
 
 }  // namespace

@@ -7,12 +7,14 @@
 #define LETHE_ENGINE_UNLEARN_METHOD_TABLE_H_
 
 #include <cstdint>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "engine/catalog.h"
+#include "engine/ensemble/teacher_set.h"
 #include "engine/model/decoder.h"
 #include "engine/prepare.h"
 #include "engine/progress.h"
@@ -31,7 +33,8 @@ struct MethodInput {
   const ParameterValues& parameters;  // all of the method's
   uint64_t seed = 0;
   ProgressCallback progress;
-  Ranks* ranks = nullptr;  // who shares the work; null: nobody
+  Ranks* ranks = nullptr;                // who shares the work; null: nobody
+  const TeacherSet* teachers = nullptr;  // of methods that need them
 };
 
 struct MethodOutcome {
@@ -39,6 +42,7 @@ struct MethodOutcome {
   int64_t steps = 0;
   int64_t micro_batch_tokens = 0;  // of the last step; less than asked for where memory was short
   std::vector<StepRecord> records;
+  std::map<std::string, double> figures;  // what the method measured of its own work
 };
 
 using MethodFunction = absl::StatusOr<MethodOutcome> (*)(const MethodInput&);
@@ -48,6 +52,7 @@ MethodFunction FindMethodFunction(std::string_view name);
 
 // One file each.
 absl::StatusOr<MethodOutcome> GradientAscent(const MethodInput& input);
+absl::StatusOr<MethodOutcome> LeaveOneOut(const MethodInput& input);
 
 }  // namespace lethe
 

@@ -29,6 +29,11 @@ absl::Status CheckRung(const v1::Rung& rung, int index) {
   const std::string field = absl::StrCat("policy.ladder[", index, "]");
   const MethodEntry* method = FindMethod(rung.method());
   if (method == nullptr) return Invalid(field + ".method", "the catalogue has no such method");
+  if (method->needs_teachers) {
+    return FieldError("METHOD_NEEDS_TEACHERS", field + ".method",
+                      "the method learns from teachers, which cannot be registered yet: take "
+                      "another for this rung, or run `lethe-engine unlearn --teacher`");
+  }
   if (FindPreset(*method, rung.preset()) == nullptr) {
     return Invalid(field + ".preset", "the method has no such preset");
   }

@@ -5,7 +5,8 @@
 //   LETHE_ASSIGN_OR_RETURN(v1::ModelPolicy policy, ResolvePolicy(request.policy(), config));
 //
 // Errors     INVALID_ARGUMENT/POLICY_INVALID: names that the catalogue does not know, parameters
-//            out of range, and what evidence/policy.h refuses.
+//            out of range, and what evidence/policy.h refuses; METHOD_NEEDS_TEACHERS: a rung whose
+//            method learns from models that a job cannot bring along yet.
 // Threads    pure.
 #ifndef LETHE_SERVER_POLICY_LADDER_H_
 #define LETHE_SERVER_POLICY_LADDER_H_

@@ -210,6 +210,9 @@ TEST(Ladder, UnknownNamesAreRefused) {
   EXPECT_EQ(reason([](auto& p) { p.add_attacks()->set_attack("asking nicely"); }),
             "POLICY_INVALID");
   EXPECT_EQ(reason([](auto& p) { p.add_ladder()->set_method("gradient_ascent"); }), "");
+  // A worker would have none to give it.
+  EXPECT_EQ(reason([](auto& p) { p.add_ladder()->set_method("leave_one_out"); }),
+            "METHOD_NEEDS_TEACHERS");
 }
 
 TEST(PageToken, ComesBackOnlyForItsList) {

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <fstream>
+#include <map>
 #include <random>
 #include <set>
 
@@ -253,6 +254,44 @@ TEST_F(IdFiles, UnlearnPrintsALineAStepAndTheReasonLast) {
   const std::vector<Json> whole =
       Run("unlearn --preset paper --set max_steps=1 --out " + Path("at-once"), lists);
   EXPECT_NEAR(whole[0]["loss"].get<double>(), -nats / tokens, 1e-5 * nats / tokens);
+}
+
+// Teachers with the model's own tokenizer, the first of which saw list 1; what the run says of them.
+TEST_F(IdFiles, UnlearnTakesTeachersAndWhatTheySaw) {
+  std::vector<Ids> lists = SomeLists();
+  lists.resize(2);
+  for (const std::string name : {"teacher-1", "teacher-2"}) {
+    const Ran trained = RunTool(
+        "train --threads 1 --seed " + name.substr(8) + " --corpus " + Path("corpus.jsonl") +
+        " --tokenizer " + Path("model/tokenizer.json") + " --out " + Path(name) + " --context " +
+        std::to_string(kContext) + " --hidden 64 --layers 1 --steps 5 --batch-tokens 256 2>&1");
+    ASSERT_EQ(trained.code, 0) << trained.out;
+  }
+  const std::string unlearn =
+      "unlearn --method leave_one_out --preset paper --set max_steps=2 --set kl_bound=0 "
+      "--teacher " +
+      Path("teacher-2") + " --out " + Path("distilled");
+  const std::vector<Json> lines = Run(unlearn + " --teacher " + Path("teacher-1") + "=1", lists);
+  ASSERT_EQ(lines.size(), 3U);
+  EXPECT_GT(lines[0]["kl"].get<double>(), lines[1]["kl"].get<double>());
+  EXPECT_EQ(lines[2]["teachers"][0]["left_out_of"], Json::array());
+  EXPECT_EQ(lines[2]["teachers"][1]["left_out_of"], Json({1}));
+  EXPECT_NEAR(lines[2]["figures"]["kl_after"].get<double>(), lines[1]["kl"].get<double>(), 1e-6);
+  for (const auto& [saw, reason] :
+       std::map<std::string, std::string>{{"=", "BAD_TEACHER"},
+                                          {"=1,", "BAD_TEACHER"},
+                                          {"=-1", "BAD_TEACHER"},
+                                          {"=1x", "BAD_TEACHER"},
+                                          {"=9999999999", "BAD_TEACHER"},
+                                          {"=2", "TEACHER_SAW_UNKNOWN"}}) {
+    const Ran ran = RunTool(With("unlearn --method leave_one_out --preset paper --out " +
+                                     Path("refused") + " --teacher " + Path("teacher-1") + saw,
+                                 Json(lists).dump()) +
+                            " 2>&1");
+    EXPECT_NE(ran.code, 0) << saw;
+    EXPECT_NE(ran.out.find(reason), std::string::npos) << saw << ": " << ran.out;
+    EXPECT_FALSE(fs::exists(folder_ / "refused"));
+  }
 }
 
 struct BadFile {

@@ -88,7 +88,7 @@ std::vector<bool> Trained(const TrainSlicesResult& result) {
 size_t Entries(const fs::path& folder) {
   size_t count = 0;
   for (const auto& entry : fs::directory_iterator(folder)) {
-    count += entry.path().filename() != ".lock";
+    count += entry.path().filename() != ".lock" && entry.path().filename() != "model";
   }
   return count;
 }
@@ -162,6 +162,7 @@ TEST_F(TrainSlicesTest, StatesThatSawTheDeletedGo) {
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(result->removed, 2);
   EXPECT_EQ(Entries(folder_ / "states"), 3U);
+  EXPECT_TRUE(fs::equivalent(folder_ / "states" / "model", result->states.back().model_folder));
   for (const SliceStateInfo& state : result->states) EXPECT_TRUE(fs::exists(state.model_folder));
 }
 
