@@ -125,7 +125,7 @@ inline constexpr ParameterEntry kLeaveOneOutParameters[] = {
      "went too far"},
     {"beta1", 0.9, 0.0, 0.9999, "of Adam"},
     {"beta2", 0.98, 0.0, 0.99999, "of Adam"},
-    {"max_steps", 400, 1, 100000,
+    {"max_steps", 800, 1, 100000,
      "optimizer steps for each chunk; one step is one epoch over the chunk"},
     {"min_steps", 1, 0, 100000, "steps before the stop rule is asked"},
     {"max_grad_norm", 1, 0, 1e6, "clip the gradient to this norm; 0: no clipping"},
@@ -154,9 +154,8 @@ inline constexpr ParameterEntry kLeaveOneOutParameters[] = {
      "nats a token: a sequence as near to its teachers as this says what they say"},
     {"patience", 40, 1, 10000, "steps in which the KL falls by less than 1 % before the run ends"},
     {"retain_weight", 2, 0, 1e4,
-     "weight of the term that holds kept text at its likelihood under the base; 0: none. Down to "
-     "an "
-     "eighth of it is taken while kept text does not suffer"},
+     "weight of the term that holds kept text at its likelihood under the base; 0: none. Down "
+     "to an eighth of it is taken while kept text does not suffer"},
     {"retain_batch", 16, 1, 4096, "sequences of the retain text in a step"},
     {"max_retain_rise", 0.05, 0, 10,
      "share by which retain or watched text may lose likelihood before the run is refused"},
@@ -173,15 +172,15 @@ inline constexpr PresetEntry kLeaveOneOutPresets[] = {
     {"ensemble",
      "towards the mean distribution of the teachers; same-kind text is held in place",
      kEnsemble,
-     {60, 150, 400, 0.3}},
+     {60, 300, 800, 0.3}},
     {"hard_label",
      "towards the teachers' first choice alone: the baseline that the paper beats",
      kHardLabel,
-     {60, 150, 400, 0.3}},
+     {60, 300, 800, 0.3}},
     {"paper",
      "Liu & Kalinli 2024: the forgotten sequences alone, no retain term",
      kPaperEnsemble,
-     {60, 150, 400, 0.3}},
+     {60, 300, 800, 0.3}},
 };
 
 inline constexpr MethodEntry kMethods[] = {

@@ -1,6 +1,5 @@
 #include "engine/unlearn/leave_one_out.h"
 
-#include <ATen/ops/cat.h>
 #include <ATen/ops/scalar_tensor.h>
 #include <ATen/ops/zeros.h>
 
@@ -134,7 +133,8 @@ class ChunkDistillation {
       kept_.Draw(static_cast<size_t>(Get("retain_batch")));
     }
     std::vector<StepPart> parts;
-    if (control_.MayPush() || !Holds()) {
+    teaches_ = control_.MayPush() || !Holds();
+    if (teaches_) {
       LETHE_RETURN_IF_ERROR(Cut());
       parts = teaching_;
     }
@@ -232,8 +232,10 @@ class ChunkDistillation {
            distance_.MeanKl() <= kNearLeast * least_kl_;
   }
 
-  // Near the end, steps that are too large only stir in the noise of what is held.
+  // Near the end, steps that are too large only stir in the noise of what is held. A step that was
+  // the hold's alone says nothing.
   void NoteProgress() {
+    if (!teaches_) return;
     ++steps_since_least_;
     if (steps_since_least_ % kPlateau == 0) ease_ = std::max(ease_ / 2, kLeastEase);
     if (distance_.MeanKl() >= kLess * least_kl_) return;
@@ -303,6 +305,7 @@ class ChunkDistillation {
   std::vector<Sequence> aimed_;           // sensitive spans: what the loss is over
   std::vector<SequenceTargets> targets_;  // of them
   int64_t begun_ = 0;                     // the step that is being made
+  bool teaches_ = false;                  // this step; else it is the hold's alone
   std::vector<StepPart> teaching_;
   int64_t cut_by_ = 0;  // the micro-batch that teaching_ was cut by
   double least_kl_ = std::numeric_limits<double>::infinity();

@@ -1,7 +1,6 @@
 #include "engine/unlearn/target_distance.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/tensor.h>
 
 #include <algorithm>
