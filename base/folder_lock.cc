@@ -13,13 +13,13 @@ namespace lethe {
 
 absl::StatusOr<FolderLock> FolderLock::Take(const std::filesystem::path& folder,
                                             std::string_view reason) {
-  const std::filesystem::path file = folder / ".lock";
-  const int fd = open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  const std::filesystem::path file = folder / kLockName;
+  const int fd = open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0) return SystemError("cannot create", file, errno);
   FolderLock lock(fd);
   if (flock(fd, LOCK_EX | LOCK_NB) == 0) return lock;
   if (errno != EWOULDBLOCK) return SystemError("cannot lock", file, errno);
-  return Error(absl::StatusCode::kUnavailable, reason,
+  return Error(absl::StatusCode::kAborted, reason,
                "another process works in this folder; try again when it is done",
                {{"folder", folder.string()}});
 }

@@ -1,10 +1,10 @@
-// One process at a time in a folder: a lock on a file in it, which the kernel drops when its holder
-// ends, however it ends.
+// One process at a time in a folder: a lock on the file `lock` in it, which stays there empty. The
+// kernel drops the lock when its holder ends, however it ends.
 //
 //   LETHE_ASSIGN_OR_RETURN(FolderLock lock, FolderLock::Take(folder, "FOLDER_IN_USE"));
 //
 // Threads    the lock is of the process's open file, so a second Take in one process is refused too.
-// Errors     UNAVAILABLE with the caller's reason: somebody holds it, try again when they are done;
+// Errors     ABORTED with the caller's reason: somebody holds it, try again when they are done;
 //            FILE_ERROR, DISK_FULL.
 #ifndef LETHE_BASE_FOLDER_LOCK_H_
 #define LETHE_BASE_FOLDER_LOCK_H_
@@ -15,6 +15,8 @@
 #include "absl/status/statusor.h"
 
 namespace lethe {
+
+inline constexpr char kLockName[] = "lock";
 
 class FolderLock {
  public:

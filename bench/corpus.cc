@@ -219,7 +219,7 @@ void BenchErase(const Setup& setup) {
   double peak = 0;
   constexpr int kPeople = 5;
   for (int i = 0; i < kPeople; ++i) {
-    const Targets targets{.subjects = {PersonOf(random, setup)}};
+    const ErasureTargets targets{.subjects = {PersonOf(random, setup)}};
     const Touched touched = *Corpus::Open(setup.Corpus(), BenchKey())->Touches(targets);
     const Cost cost =
         InChild([&] { OrDie(EraseFromCorpus(setup.Corpus(), BenchKey(), targets).status()); });

@@ -152,7 +152,7 @@ absl::StatusOr<BuildResult> WriteLastSlices(const Corpus& before,
 absl::StatusOr<BuildResult> Build(const fs::path& folder, const CorpusKey& key, Manifest next,
                                   const CorpusInput& input,
                                   const CorpusProgressCallback& progress) {
-  LETHE_ASSIGN_OR_RETURN(const FolderLock lock, FolderLock::Take(folder));
+  LETHE_ASSIGN_OR_RETURN(const FolderLock lock, LockCorpus(folder));
   LETHE_RETURN_IF_ERROR(CheckFolder(folder));
   LETHE_RETURN_IF_ERROR(Sweep(folder, nullptr));
   Intake intake(folder, key, next);
@@ -216,7 +216,7 @@ absl::StatusOr<BuildResult> AppendToCorpus(const fs::path& folder, const CorpusK
                                            const CorpusInput& raw_input,
                                            const CorpusProgressCallback& progress) {
   LETHE_RETURN_IF_ERROR(ReadManifest(folder).status());  // no lock file where there is no corpus
-  LETHE_ASSIGN_OR_RETURN(const FolderLock lock, FolderLock::Take(folder));
+  LETHE_ASSIGN_OR_RETURN(const FolderLock lock, LockCorpus(folder));
   LETHE_ASSIGN_OR_RETURN(const Corpus before, Corpus::Open(folder, key));
   LETHE_RETURN_IF_ERROR(Sweep(folder, &before.manifest()));
   CorpusInput given = raw_input;

@@ -77,7 +77,7 @@ absl::StatusOr<std::vector<SequenceId>> Corpus::FindDocument(std::string_view do
   return ids;
 }
 
-absl::StatusOr<Touched> Corpus::Touches(const Targets& targets) const {
+absl::StatusOr<Touched> Corpus::Touches(const ErasureTargets& targets) const {
   Touched touched;
   touched.sequences = targets.sequences;
   const auto add = [&](const std::vector<SequenceId>& ids) {

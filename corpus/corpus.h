@@ -40,7 +40,7 @@
 namespace lethe {
 
 // What a deletion names, in any mixture.
-struct Targets {
+struct ErasureTargets {
   std::vector<std::string> subjects, documents;
   std::vector<SequenceId> sequences;
 };
@@ -88,7 +88,7 @@ class Corpus {
   absl::StatusOr<std::vector<SequenceId>> FindSubject(std::string_view subject) const;
   absl::StatusOr<std::vector<SequenceId>> FindDocument(std::string_view document) const;
 
-  absl::StatusOr<Touched> Touches(const Targets& targets) const;
+  absl::StatusOr<Touched> Touches(const ErasureTargets& targets) const;
 
  private:
   Corpus(std::filesystem::path folder, const CorpusKey& key, Manifest manifest)

@@ -1,7 +1,5 @@
 #include "corpus/corpus_folder.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -32,19 +30,6 @@ bool IsLeftover(const std::string& name, const std::set<std::string>& named) {
 }
 
 }  // namespace
-
-absl::StatusOr<FolderLock> FolderLock::Take(const fs::path& folder) {
-  const fs::path path = folder / kLockName;
-  Descriptor fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-  if (fd.get() < 0) return SystemError("cannot open", path, errno);
-  if (flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
-    if (errno != EWOULDBLOCK) return SystemError("cannot lock", path, errno);
-    return Error(absl::StatusCode::kAborted, "CORPUS_BUSY",
-                 absl::StrCat("another process writes to the corpus in ", folder.string(),
-                              "; try again when it is done"));
-  }
-  return FolderLock(std::move(fd));
-}
 
 std::string SliceFileName(SlicePlace place, uint64_t generation) {
   return absl::StrFormat("s%03d-r%03d-g%d.slice", place.shard, place.slice, generation);

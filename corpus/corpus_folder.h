@@ -1,6 +1,6 @@
 // The folder of a corpus for those who write to it: one at a time, from one whole state to the next.
 //
-//   LETHE_ASSIGN_OR_RETURN(const FolderLock lock, FolderLock::Take(folder));
+//   LETHE_ASSIGN_OR_RETURN(const FolderLock lock, LockCorpus(folder));
 //   LETHE_RETURN_IF_ERROR(Sweep(folder, &manifest));     // what a killed writer left behind
 //   ... write and sync the files of the next state under new names ...
 //   LETHE_RETURN_IF_ERROR(CommitState(folder, next));    // the switch; then the old files go
@@ -18,21 +18,16 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "base/folder_lock.h"
 #include "corpus/manifest.h"
 #include "corpus/output_file.h"
 
 namespace lethe {
 
-inline constexpr char kLockName[] = "lock";
-
-class FolderLock {
- public:
-  static absl::StatusOr<FolderLock> Take(const std::filesystem::path& folder);
-
- private:
-  explicit FolderLock(Descriptor fd) : fd_(std::move(fd)) {}
-  Descriptor fd_;
-};
+// Of whoever writes.
+inline absl::StatusOr<FolderLock> LockCorpus(const std::filesystem::path& folder) {
+  return FolderLock::Take(folder, "CORPUS_BUSY");
+}
 
 std::string SliceFileName(SlicePlace place, uint64_t generation);
 

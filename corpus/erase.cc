@@ -11,7 +11,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-absl::StatusOr<EraseResult> Erase(const Corpus& before, const Targets& targets) {
+absl::StatusOr<EraseResult> Erase(const Corpus& before, const ErasureTargets& targets) {
   LETHE_ASSIGN_OR_RETURN(Touched touched, before.Touches(targets));
   EraseResult result{.sequences = std::move(touched.sequences), .absent = touched.absent};
   if (result.sequences.empty()) return result;
@@ -34,9 +34,9 @@ absl::StatusOr<EraseResult> Erase(const Corpus& before, const Targets& targets) 
 }  // namespace
 
 absl::StatusOr<EraseResult> EraseFromCorpus(const fs::path& folder, const CorpusKey& key,
-                                            const Targets& targets) {
+                                            const ErasureTargets& targets) {
   LETHE_RETURN_IF_ERROR(ReadManifest(folder).status());  // no lock file where there is no corpus
-  LETHE_ASSIGN_OR_RETURN(const FolderLock lock, FolderLock::Take(folder));
+  LETHE_ASSIGN_OR_RETURN(const FolderLock lock, LockCorpus(folder));
   LETHE_ASSIGN_OR_RETURN(const Corpus before, Corpus::Open(folder, key));
   LETHE_RETURN_IF_ERROR(Sweep(folder, &before.manifest()));
   absl::StatusOr<EraseResult> result = Erase(before, targets);
@@ -49,7 +49,7 @@ absl::StatusOr<EraseResult> EraseFromCorpus(const fs::path& folder, const Corpus
 
 absl::Status SweepCorpus(const fs::path& folder) {
   LETHE_RETURN_IF_ERROR(ReadManifest(folder).status());
-  LETHE_ASSIGN_OR_RETURN(const FolderLock lock, FolderLock::Take(folder));
+  LETHE_ASSIGN_OR_RETURN(const FolderLock lock, LockCorpus(folder));
   LETHE_ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(folder));
   return Sweep(folder, &manifest);
 }

@@ -43,7 +43,7 @@ struct EraseResult {
 };
 
 absl::StatusOr<EraseResult> EraseFromCorpus(const std::filesystem::path& folder,
-                                            const CorpusKey& key, const Targets& targets);
+                                            const CorpusKey& key, const ErasureTargets& targets);
 
 // Removes what a killed writer left behind, and nothing else. Every write begins with it.
 absl::Status SweepCorpus(const std::filesystem::path& folder);

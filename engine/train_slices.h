@@ -27,7 +27,7 @@
 // Threads     as Evaluate; one process at a time in a states folder.
 // Errors      INVALID_ARGUMENT  NO_SLICES, BAD_PARAMETER, DIGEST_MISSING, CheckSequence's reasons
 //                               (metadata "slice", "index"); config's as ParseDecoderConfig
-//             UNAVAILABLE       STATES_IN_USE
+//             ABORTED           STATES_IN_USE
 //             METHOD_DIVERGED, STOPPED, OUT_OF_MEMORY, DISK_FULL as Train; states that were done
 //             stay, and the next call goes on from them.
 // Privacy     files hold no text; keys say nothing to who has not `digest_key`.

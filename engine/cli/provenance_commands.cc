@@ -22,7 +22,7 @@ struct CorpusFlags {
   std::string folder, key, tokenizer;
   CorpusOptions options;
   CorpusInput input;
-  Targets targets;
+  ErasureTargets targets;
   std::vector<uint64_t> sequences;
   std::string targets_file;
   bool near = false;
@@ -127,7 +127,7 @@ absl::Status RunShow(const CorpusFlags& flags, const Common& common) {
 
 // A file of targets: one JSON object a line, {"subject": …}, {"document": …} or {"sequence": …}. So
 // no key needs to stand on a command line, where other users of the machine see it.
-absl::Status ReadTargets(const std::string& file, Targets* targets) {
+absl::Status ReadTargets(const std::string& file, ErasureTargets* targets) {
   LETHE_ASSIGN_OR_RETURN(LineReader lines, LineReader::Open(file));
   for (;;) {
     LETHE_ASSIGN_OR_RETURN(const std::optional<std::string_view> line, lines.Next());
@@ -148,8 +148,8 @@ absl::Status ReadTargets(const std::string& file, Targets* targets) {
   }
 }
 
-absl::StatusOr<Targets> MakeTargets(const CorpusFlags& flags) {
-  Targets targets = flags.targets;
+absl::StatusOr<ErasureTargets> MakeTargets(const CorpusFlags& flags) {
+  ErasureTargets targets = flags.targets;
   for (const uint64_t id : flags.sequences) targets.sequences.push_back({id});
   if (!flags.targets_file.empty()) {
     LETHE_RETURN_IF_ERROR(ReadTargets(flags.targets_file, &targets));
@@ -201,7 +201,7 @@ absl::StatusOr<Copies> FindCopies(const Corpus& corpus, const Touched& touched,
 }
 
 absl::Status RunFind(const CorpusFlags& flags, const Common& common) {
-  LETHE_ASSIGN_OR_RETURN(const Targets targets, MakeTargets(flags));
+  LETHE_ASSIGN_OR_RETURN(const ErasureTargets targets, MakeTargets(flags));
   LETHE_ASSIGN_OR_RETURN(const Corpus corpus, OpenCorpus(flags));
   LETHE_ASSIGN_OR_RETURN(const Touched touched, corpus.Touches(targets));
   Copies copies;
@@ -243,7 +243,7 @@ absl::Status RunFind(const CorpusFlags& flags, const Common& common) {
 }
 
 absl::Status RunErase(const CorpusFlags& flags, const Common& common) {
-  LETHE_ASSIGN_OR_RETURN(const Targets targets, MakeTargets(flags));
+  LETHE_ASSIGN_OR_RETURN(const ErasureTargets targets, MakeTargets(flags));
   LETHE_ASSIGN_OR_RETURN(const CorpusKey key, CorpusKey::FromFile(flags.key));
   LETHE_ASSIGN_OR_RETURN(const EraseResult result, EraseFromCorpus(flags.folder, key, targets));
   if (common.Json()) {

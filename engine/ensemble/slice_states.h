@@ -13,7 +13,7 @@
 // Damage      Load compares the digests: a state that was changed is BAD_STATE, and never gone on
 //             from.
 // Threads     one; one process at a time in a folder.
-// Errors      UNAVAILABLE/STATES_IN_USE; FAILED_PRECONDITION/BAD_STATE; as the engine's folders.
+// Errors      ABORTED/STATES_IN_USE; FAILED_PRECONDITION/BAD_STATE; as the engine's folders.
 #ifndef LETHE_ENGINE_ENSEMBLE_SLICE_STATES_H_
 #define LETHE_ENGINE_ENSEMBLE_SLICE_STATES_H_
 

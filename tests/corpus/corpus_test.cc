@@ -56,7 +56,7 @@ TEST(CorpusProperty, IsWhatPlainMemoryIs) {
     Expected expected;
     expected.Build(first, options.shards, options.slices);
     for (int step = 0; step < 12; ++step) {
-      Targets targets;
+      ErasureTargets targets;
       if (const int kind = maker.Below(4); kind == 0) {
         const auto late = maker.Take(maker.Below(30));
         const auto added = AppendToCorpus(corpus_folder, TestKey(),
@@ -106,7 +106,7 @@ class CorpusTest : public testing::Test {
 TEST_F(CorpusTest, TouchesSaysWhatADeletionTouchesAndEraseTouchesThat) {
   const auto lines = maker_.Take(300);
   const Corpus corpus = Build(lines);
-  const Targets targets{.subjects = {"person-3", "nobody"}, .sequences = {{5}}};
+  const ErasureTargets targets{.subjects = {"person-3", "nobody"}, .sequences = {{5}}};
   const auto touched = corpus.Touches(targets);
   ASSERT_TRUE(touched.ok()) << touched.status();
   uint64_t tokens = 0, count = 0;

@@ -182,7 +182,7 @@ TEST_F(CorpusInputTest, ProgressIsToldAndMayGiveUpLeavingNothing) {
 TEST_F(CorpusInputTest, OneWriterAtATime) {
   const CorpusInput input = InputOf(Write("a", kGood), 100);
   ASSERT_TRUE(BuildCorpus(Folder(), TestKey(), {}, input).ok());
-  const auto lock = FolderLock::Take(Folder());
+  const auto lock = LockCorpus(Folder());
   ASSERT_TRUE(lock.ok());
   EXPECT_EQ(ErrorReason(AppendToCorpus(Folder(), TestKey(), input).status()), "CORPUS_BUSY");
   EXPECT_EQ(ErrorReason(EraseFromCorpus(Folder(), TestKey(), {}).status()), "CORPUS_BUSY");

@@ -88,7 +88,7 @@ std::vector<bool> Trained(const TrainSlicesResult& result) {
 size_t Entries(const fs::path& folder) {
   size_t count = 0;
   for (const auto& entry : fs::directory_iterator(folder)) {
-    count += entry.path().filename() != ".lock" && entry.path().filename() != "model";
+    count += entry.path().filename() != "lock" && entry.path().filename() != "model";
   }
   return count;
 }
