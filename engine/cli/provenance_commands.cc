@@ -347,6 +347,14 @@ void AddTargets(const Command& command) {
 void AddCorpus(CLI::App& app, const Common& common, Action& action) {
   auto* corpus = app.add_subcommand(
       "corpus", "what a model is trained on, by person: build, append, show, find, erase, check");
+  corpus->footer(
+      "Examples:\n"
+      "  openssl rand -hex 32 > corpus.key\n"
+      "  lethe-engine corpus build --corpus data --key corpus.key --tokenizer model --shards 4 \\\n"
+      "      --slices 4 mails.jsonl\n"
+      "  lethe-engine corpus find --corpus data --key corpus.key --subject p-17 --near\n"
+      "  lethe-engine corpus erase --corpus data --key corpus.key --targets wishes.jsonl\n"
+      "docs/corpus.md has what lines look like and what erasing guarantees\n");
   corpus->require_subcommand(1);
   const auto add = [&](const char* name, const char* help, Run run) {
     return AddCommand(corpus, common, action, name, help, std::move(run));

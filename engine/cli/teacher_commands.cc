@@ -12,6 +12,16 @@
 namespace lethe::cli {
 namespace {
 
+constexpr char kExamples[] =
+    "Examples:\n"
+    "  lethe-engine teachers train --corpus data --key corpus.key --tokenizer model/tokenizer.json "
+    "\\\n      --out teachers --hidden 128\n"
+    "  lethe-engine teachers saw --corpus data --key corpus.key --model model --forget wish.jsonl\n"
+    "  lethe-engine unlearn --method leave_one_out --model model --forget wish.jsonl --retain "
+    "retain.jsonl \\\n      --teachers teachers --corpus data --key corpus.key --out forgotten\n"
+    "  lethe-engine corpus erase --corpus data --key corpus.key --subject p-17\n"
+    "  lethe-engine teachers train …the same… --remove-others   # what was touched, exactly\n";
+
 struct TeacherFlags {
   std::string corpus, key, out, tokenizer, config, forget, model;
   int context = 128, hidden = 128, layers = 4;
@@ -166,6 +176,7 @@ void AddWhoSaw(CLI::App* group, const Common& common, Action& action) {
 void AddTeachers(CLI::App& app, const Common& common, Action& action) {
   auto* group = app.add_subcommand("teachers", "a model for each shard of a corpus");
   group->require_subcommand(1);
+  group->footer(kExamples);
   AddTrainTeachers(group, common, action);
   AddWhoSaw(group, common, action);
 }

@@ -90,7 +90,8 @@ absl::StatusOr<TeacherSet> TeacherSet::Open(std::span<const Teacher> teachers,
                                             const Device& device) {
   if (teachers.empty()) {
     return Error(absl::StatusCode::kInvalidArgument, "TEACHERS_NEEDED",
-                 "the method distils towards teachers, and none was given");
+                 "the method distils towards teachers, and none was given: name models that were "
+                 "trained on parts of the data, with what each of them saw");
   }
   TeacherSet set;
   set.teachers_.assign(teachers.begin(), teachers.end());
