@@ -225,7 +225,7 @@ TEST(PagedTable, AFlippedBitIsFoundByWhoComesAcrossIt) {
   std::vector<std::string> records;
   for (uint64_t i = 0; i < 1000; ++i) {
     records.emplace_back(kPlaceBytes, '\0');
-    StoreBig(records.back().data(), i * i, 10);
+    StoreBig(records.back().data() + 2, i * i, 8);
     ASSERT_TRUE(writer.Append(records.back()).ok());
   }
   ASSERT_TRUE(writer.Finish().ok() && file.Finish().ok());
