@@ -138,6 +138,7 @@ void WriteTop(const v1::VerificationReport& report, const ReportView& view, Writ
       evidence::Count(static_cast<size_t>(m.control_tokens_size()), "sequence", "sequences"),
       " that the model never saw"));
   const v1::RunRecord& run = m.unlearn_run();
+  if (run.method().empty()) return w.Plain("Method     not recorded");
   w.Plain(absl::StrCat("Method     ", run.method(), run.preset().empty() ? "" : "/", run.preset(),
                        ", ", run.steps(), " steps, ", run.stop_reason(), ", seed ", run.seed(),
                        ", ", run.device()));
