@@ -1,6 +1,10 @@
 #include "verifier/audit_folders.h"
 
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -45,19 +49,20 @@ absl::Status Refused(std::string_view reason, const std::string& message) {
 
 // The sets, tokenised as the base does.
 struct Sets {
+  std::optional<Tokenizer> tokenizer;  // of the base; without one, sets are of ids
   std::vector<Sequence> forget, control;
   std::vector<NamedText> texts;
 };
 
 absl::StatusOr<Sets> ReadSets(const Flags& flags) {
-  std::optional<Tokenizer> tokenizer;
-  if (fs::exists(fs::path(flags.base) / "tokenizer.json")) {
-    LETHE_ASSIGN_OR_RETURN(tokenizer, Tokenizer::Load(flags.base));
+  Sets sets;
+  std::error_code ignored;
+  if (fs::exists(fs::path(flags.base) / "tokenizer.json", ignored)) {
+    LETHE_ASSIGN_OR_RETURN(sets.tokenizer, Tokenizer::Load(flags.base));
   }
   const auto read = [&](const std::string& file) {
-    return LoadSequences(file, tokenizer.has_value() ? &*tokenizer : nullptr);
+    return LoadSequences(file, sets.tokenizer.has_value() ? &*sets.tokenizer : nullptr);
   };
-  Sets sets;
   LETHE_ASSIGN_OR_RETURN(sets.forget, read(flags.forget));
   LETHE_ASSIGN_OR_RETURN(sets.control, read(flags.control));
   if (sets.forget.empty()) return Refused("NOTHING_TO_FORGET", flags.forget + " has no sequence");
@@ -157,55 +162,76 @@ absl::StatusOr<v1::Job> JobFrom(const Flags& flags, const Sets& sets) {
   return job;
 }
 
-// The forgotten text as it is read back from its tokens, spans in bytes of it; ids where there is no
-// tokenizer.
-absl::StatusOr<std::vector<v1::Target>> TextsOf(const Flags& flags, const Sets& sets) {
-  std::optional<Tokenizer> tokenizer;
-  if (fs::exists(fs::path(flags.base) / "tokenizer.json")) {
-    LETHE_ASSIGN_OR_RETURN(tokenizer, Tokenizer::Load(flags.base));
-  }
-  std::vector<v1::Target> targets;
-  for (const Sequence& s : sets.forget) {
-    v1::Target& target = targets.emplace_back();
-    const auto add = [&](int32_t begin, int32_t end) {
-      target.add_sensitive_spans()->set_begin(begin);
-      target.mutable_sensitive_spans(target.sensitive_spans_size() - 1)->set_end(end);
-    };
-    if (!tokenizer.has_value()) {
-      target.mutable_ids()->mutable_ids()->Add(s.ids.begin(), s.ids.end());
-      for (const Span& span : s.sensitive) add(span.begin, span.end);
-      continue;
-    }
-    const auto text = [&](int32_t end) {
-      return tokenizer->Decode(std::span(s.ids).first(static_cast<size_t>(end)),
-                               /*skip_special=*/false);
-    };
-    LETHE_ASSIGN_OR_RETURN(const std::string whole, text(static_cast<int32_t>(s.ids.size())));
-    target.set_text(whole);
-    for (const Span& span : s.sensitive) {
-      LETHE_ASSIGN_OR_RETURN(const std::string before, text(span.begin));
-      LETHE_ASSIGN_OR_RETURN(const std::string through, text(span.end));
-      add(static_cast<int32_t>(before.size()), static_cast<int32_t>(through.size()));
-    }
-  }
-  return targets;
+void AddSpan(int64_t begin, int64_t end, v1::Target* target) {
+  v1::Span* span = target->add_sensitive_spans();
+  span->set_begin(static_cast<int32_t>(begin));
+  span->set_end(static_cast<int32_t>(end));
 }
+
+// A sequence as it is read back from its tokens, spans in bytes; as ids without a tokenizer.
+absl::StatusOr<v1::Target> TextOf(const Sequence& s, const std::optional<Tokenizer>& tokenizer) {
+  v1::Target target;
+  if (!tokenizer.has_value()) {
+    target.mutable_ids()->mutable_ids()->Add(s.ids.begin(), s.ids.end());
+    for (const Span& span : s.sensitive) AddSpan(span.begin, span.end, &target);
+    return target;
+  }
+  const auto words = [&](size_t end) {
+    return tokenizer->Decode(std::span(s.ids).first(end), /*skip_special=*/false);
+  };
+  LETHE_ASSIGN_OR_RETURN(const std::string prompt, words(static_cast<size_t>(s.prompt_tokens)));
+  LETHE_ASSIGN_OR_RETURN(const std::string whole, words(s.ids.size()));
+  const std::string rest = whole.substr(std::min(prompt.size(), whole.size()));
+  if (prompt.empty()) {
+    target.set_text(rest);
+  } else {
+    target.mutable_prompt_answer()->set_prompt(prompt);
+    target.mutable_prompt_answer()->set_answer(rest);
+  }
+  const auto begun = static_cast<int64_t>(prompt.size());
+  for (const Span& span : s.sensitive) {
+    LETHE_ASSIGN_OR_RETURN(const std::string before, words(static_cast<size_t>(span.begin)));
+    LETHE_ASSIGN_OR_RETURN(const std::string through, words(static_cast<size_t>(span.end)));
+    AddSpan(static_cast<int64_t>(before.size()) - begun,
+            static_cast<int64_t>(through.size()) - begun, &target);
+  }
+  return target;
+}
+
+// A line on a terminal that overwrites itself; silent elsewhere.
+class ProgressLine {
+ public:
+  ~ProgressLine() {
+    if (shown_) std::fprintf(stderr, "\r\x1b[K");
+  }
+  ProgressCallback Callback() {
+    if (isatty(STDERR_FILENO) == 0) return nullptr;
+    return [this](const EngineProgress& p) {
+      shown_ = true;
+      std::fprintf(stderr, "\r\x1b[K%s %lld/%lld", p.phase.c_str(), static_cast<long long>(p.step),
+                   static_cast<long long>(p.max_steps));
+      return true;
+    };
+  }
+
+ private:
+  bool shown_ = false;
+};
 
 absl::StatusOr<v1::VerificationReport> Attack(const Flags& flags, const Sets& sets) {
   LETHE_ASSIGN_OR_RETURN(const Device device,
                          OpenDevice({.device = flags.device, .threads = flags.threads}));
   LETHE_ASSIGN_OR_RETURN(const AttackRequest request, RequestFrom(flags, sets, device));
   LETHE_ASSIGN_OR_RETURN(const v1::Job job, JobFrom(flags, sets));
-  std::string phase;
-  const ProgressCallback progress = [&](const EngineProgress& p) {
-    if (p.phase != phase) std::fprintf(stderr, "%s\n", p.phase.c_str());
-    phase = p.phase;
-    return true;
-  };
-  LETHE_ASSIGN_OR_RETURN(const AttackReport found, RunAttacks(request, progress));
+  ProgressLine line;
+  LETHE_ASSIGN_OR_RETURN(const AttackReport found, RunAttacks(request, line.Callback()));
   v1::Measurements measured = MeasurementsOf(job, request, found);
   measured.set_holdout_sequences(static_cast<int32_t>(sets.control.size()));
-  const v1::VerdictPolicy policy = WithDefaults(v1::VerdictPolicy());
+  v1::VerdictPolicy policy = WithDefaults(v1::VerdictPolicy());
+  // As a service does: figures that leave out what was asked for are no sound report.
+  for (const AttackSpec& spec : request.plan) {
+    policy.add_required_attacks(AttackId(spec.attack, spec.condition));
+  }
   return BuildReport(DeterministicBytes(measured), policy, absl::Now());
 }
 
@@ -215,21 +241,23 @@ absl::StatusOr<bool> Run(const Flags& flags) {
   LETHE_ASSIGN_OR_RETURN(const v1::VerificationReport report, Attack(flags, sets));
   LETHE_ASSIGN_OR_RETURN(const std::string text, ReportToText(report, {.all = flags.all}));
   std::printf("%s", text.c_str());
-  if (std::fflush(stdout) != 0) {
-    return Error(absl::StatusCode::kResourceExhausted, "FILE_ERROR",
-                 "the report could not be written to standard output");
-  }
+  // The figures cost minutes, so the files are tried all the same.
+  const bool shown = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
+  const int why = errno;
   if (!flags.out.empty()) {
     LETHE_RETURN_IF_ERROR(WriteFileAtomically(flags.out, report.SerializeAsString()));
   }
   if (!flags.html.empty()) {
     std::vector<v1::Target> revealed;
     if (flags.reveal) {
-      LETHE_ASSIGN_OR_RETURN(revealed, TextsOf(flags, sets));
+      for (const Sequence& s : sets.forget) {
+        LETHE_ASSIGN_OR_RETURN(revealed.emplace_back(), TextOf(s, sets.tokenizer));
+      }
     }
     LETHE_ASSIGN_OR_RETURN(const std::string page, ReportToHtml(report, {.revealed = revealed}));
     LETHE_RETURN_IF_ERROR(WriteFileAtomically(flags.html, page, flags.reveal ? 0600 : 0644));
   }
+  if (!shown) return SystemError("cannot write to", "standard output", why);
   return report.verdict().outcome() == v1::OUTCOME_PASS;
 }
 

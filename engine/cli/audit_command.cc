@@ -21,10 +21,6 @@ struct AuditFlags {
   bool reveal = false;
 };
 
-std::string NameOf(const std::string& attack, const std::string& condition) {
-  return condition.empty() ? attack : attack + "@" + condition;
-}
-
 double Mean(const std::vector<double>& values) {
   double sum = 0;
   for (const double v : values) sum += v;

@@ -27,10 +27,6 @@ const AttackOutcome* Strongest(const AttackReport& report, size_t record) {
   return strongest;
 }
 
-std::string NameOf(const AttackOutcome& attack) {
-  return attack.condition.empty() ? attack.attack : attack.attack + "@" + attack.condition;
-}
-
 // Records as text, for who may see it.
 class Words {
  public:
@@ -83,7 +79,7 @@ Json RecordJson(const AttackReport& report, size_t i, const Sequence& record) {
                {"nll_before", report.forgotten_nll.before[i]},
                {"nll_after", report.forgotten_nll.after[i]}};
   if (const AttackOutcome* strongest = Strongest(report, i)) {
-    line["strongest"] = NameOf(*strongest);
+    line["strongest"] = NameOf(strongest->attack, strongest->condition);
     line["recovered_before"] = strongest->forgotten.before[i];
     line["recovered_after"] = strongest->forgotten.after[i];
   }
@@ -100,7 +96,7 @@ std::vector<std::string> RecordRow(const AttackReport& report, size_t i, const S
   } else {
     row.push_back(Number(strongest->forgotten.before[i]));
     row.push_back(Number(strongest->forgotten.after[i]));
-    row.push_back(NameOf(*strongest));
+    row.push_back(NameOf(strongest->attack, strongest->condition));
   }
   return row;
 }

@@ -11,12 +11,18 @@
 
 #include <filesystem>
 #include <span>
+#include <string>
 
 #include "base/status.h"
 #include "engine/attack.h"
 #include "text/sequence.h"
 
 namespace lethe::cli {
+
+// "loss", "loss@int4-g128": an attack under a condition, as commands and reports name it.
+inline std::string NameOf(const std::string& attack, const std::string& condition) {
+  return condition.empty() ? attack : attack + "@" + condition;
+}
 
 struct RecordOptions {
   std::filesystem::path reveal_from;  // empty: no text
