@@ -8,12 +8,18 @@
 //   <model>/incoming/<job>-f<fence>/      work in progress of the lease (job, fence) alone
 //   <model>/incoming/<job>-kept/          figures that the verifiers of a job have found so far,
 //                                         whoever holds its lease; until the job is over
+//   <model>/corpora/<job>/corpus/         what the model was trained on (corpus/), as the INGEST job
+//                                         read it; jobs under later leases change it in place
+//   <model>/corpora/<job>/teachers/       its teachers: slice states of every shard
+//                                         (engine/teachers.h)
 //   <model>/current                       symbolic link to checkpoints/<checkpoint id>, switched by
 //                                         the server alone
 //
 // A worker writes below IncomingFolder(its lease) and then renames to the folder that its job
 // names. The checkpoint's id is a digest of (job, fence), so a worker that lost its lease can never
-// write where its successor does.
+// write where its successor does. Corpora and teachers are too large to be made anew for each lease:
+// they are changed in place, whole or not at all, behind a lock of the file system (flock), and
+// whoever comes second finds the work done or waits for another lease.
 //
 // Threads    pure functions; any.
 #ifndef LETHE_BASE_MODEL_LAYOUT_H_
@@ -47,6 +53,14 @@ inline std::string IncomingFolder(const ModelId& model, const JobId& job, Fence 
 
 inline std::string KeptWorkFolder(const ModelId& model, const JobId& job) {
   return model.value + "/incoming/" + job.value + "-kept";
+}
+
+inline std::string CorpusFolder(const ModelId& model, const JobId& ingest) {
+  return model.value + "/corpora/" + ingest.value + "/corpus";
+}
+
+inline std::string TeachersFolder(const ModelId& model, const JobId& ingest) {
+  return model.value + "/corpora/" + ingest.value + "/teachers";
 }
 
 inline std::string CurrentLink(const ModelId& model) { return model.value + "/current"; }

@@ -7,6 +7,7 @@
 #include "server/errors.h"
 #include "server/policy/deadline.h"
 #include "text/sequence.h"
+#include "text/sequence_lines.h"
 
 namespace lethe {
 namespace {
@@ -23,6 +24,22 @@ absl::Status CheckTextBytes(const std::string& text, const std::string& field,
       "TEXT_TOO_LARGE", field,
       absl::StrCat("at most ", config.max_text_bytes, " bytes; split the text"),
       {{"limit", absl::StrCat(config.max_text_bytes)}, {"bytes", absl::StrCat(text.size())}});
+}
+
+// A subject or document of a corpus.
+absl::Status CheckKey(const Target& target, const std::string& field) {
+  const std::string& key = target.has_subject() ? target.subject() : target.document();
+  if (key.empty()) return FieldError("TARGET_EMPTY", field, "the key is empty");
+  if (key.size() > kMaxKeyBytes) {
+    return FieldError("TEXT_TOO_LARGE", field,
+                      absl::StrCat("a key has at most ", kMaxKeyBytes, " bytes"),
+                      {{"limit", absl::StrCat(kMaxKeyBytes)}, {"bytes", absl::StrCat(key.size())}});
+  }
+  if (!target.sensitive_spans().empty()) {
+    return FieldError("SPAN_OUT_OF_RANGE", field + ".sensitive_spans",
+                      "the corpus has the spans of what it holds: name none here");
+  }
+  return absl::OkStatus();
 }
 
 absl::Status CheckTarget(const Target& target, int index, const ServerConfig& config) {
@@ -52,10 +69,15 @@ absl::Status CheckTarget(const Target& target, int index, const ServerConfig& co
       wrong.Add(CheckTextBytes(pair.answer(), field + ".prompt_answer.answer", config));
       return wrong.status();
     }
+    case Target::kSubject:
+    case Target::kDocument:
+      return CheckKey(target, field);
     case Target::CONTENT_NOT_SET:
-      return FieldError("TARGET_EMPTY", field, "name a text, ids, or a prompt with its answer");
+      break;
   }
-  return FieldError("TARGET_EMPTY", field, "name a text, ids, or a prompt with its answer");
+  return FieldError("TARGET_EMPTY", field,
+                    "name a text, ids, a prompt with its answer, or a subject or document of the "
+                    "model's corpus");
 }
 
 // An error of text/ with the field it is about; its messages hold no content.
@@ -77,6 +99,10 @@ absl::StatusOr<Sequence> ToSequence(const Target& target, const Tokenizer* token
     case Target::kPromptAnswer:
       return SequenceFromPrompt(*tokenizer, target.prompt_answer().prompt(),
                                 target.prompt_answer().answer(), spans, limits);
+    case Target::kSubject:
+    case Target::kDocument:
+      return Error(absl::StatusCode::kFailedPrecondition, "NO_CORPUS",
+                   "the model has no corpus: register it with RegisterCorpus, or name the text");
     default:
       break;
   }
@@ -166,8 +192,9 @@ absl::StatusOr<TicketTimes> ResolveTimes(const CreateTicketRequest& request,
 }
 
 bool NeedsTokenizer(const Targets& targets) {
-  return std::any_of(targets.begin(), targets.end(),
-                     [](const Target& target) { return !target.has_ids(); });
+  return std::any_of(targets.begin(), targets.end(), [](const Target& target) {
+    return target.has_text() || target.has_prompt_answer();
+  });
 }
 
 absl::StatusOr<CheckedTicket> Resolve(const Targets& targets, const v1::Model& model,

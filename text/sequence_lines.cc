@@ -125,16 +125,15 @@ absl::StatusOr<Sequence> ReadSequence(const Json& line, const Tokenizer* tokeniz
 
 // Nothing where the field is absent.
 absl::StatusOr<std::optional<std::string>> ReadKey(const Json& line, const char* field) {
-  constexpr size_t kMaxBytes = 4096;
   const auto found = line.find(field);
   if (found == line.end()) return std::nullopt;
   if (!found->is_string()) {
     return Refused("KEY_INVALID", absl::StrCat("\"", field, "\" must be a string"));
   }
   const std::string& key = found->get_ref<const std::string&>();
-  if (key.empty() || key.size() > kMaxBytes) {
+  if (key.empty() || key.size() > kMaxKeyBytes) {
     return Refused("KEY_INVALID",
-                   absl::StrCat("\"", field, "\" must have 1 to ", kMaxBytes, " bytes"));
+                   absl::StrCat("\"", field, "\" must have 1 to ", kMaxKeyBytes, " bytes"));
   }
   return key;
 }

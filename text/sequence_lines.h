@@ -32,6 +32,8 @@
 
 namespace lethe {
 
+inline constexpr size_t kMaxKeyBytes = 4096;
+
 struct KeyedSequence {
   Sequence sequence;
   std::string subject;
