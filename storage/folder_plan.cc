@@ -6,6 +6,7 @@
 #include "base/model_layout.h"
 #include "base/status.h"
 #include "storage/command/outcomes.h"
+#include "storage/state/corpus_state.h"
 
 namespace lethe::storage {
 namespace {
@@ -24,6 +25,11 @@ absl::StatusOr<FolderPlan> PlanFolder(const Snapshot& snapshot, const ModelId& m
   if (!plan.model.current_checkpoint_id().empty()) {
     plan.current = CurrentTarget(CheckpointId{plan.model.current_checkpoint_id()});
     plan.data.insert(LastName(plan.model.data_folder()));
+  }
+  // Of one that FAILED nothing is kept: its lines are personal data.
+  if (const auto state = static_cast<CorpusState>(plan.model.corpus().state());
+      state != CorpusState::kNone && state != CorpusState::kFailed) {
+    plan.corpora.insert(plan.model.corpus().job_id());
   }
   LETHE_ASSIGN_OR_RETURN(std::vector<CheckpointId> ids, snapshot.CheckpointsOf(model));
   std::vector<CheckpointRecord> retired;
@@ -67,7 +73,7 @@ absl::StatusOr<FolderPlan> PlanFolder(const Snapshot& snapshot, const ModelId& m
     LETHE_ASSIGN_OR_RETURN(JobRecord job, snapshot.GetJob(id));
     if (job.model_id() != model.value) continue;
     plan.incoming.insert(LastName(IncomingFolder(model, id, Fence{job.fence()})));
-    if (job.kind() == static_cast<int32_t>(JobKind::kVerify)) continue;
+    if (!MakesCheckpoint(static_cast<JobKind>(job.kind()))) continue;
     plan.checkpoints.insert(job.candidate_checkpoint_id());
     if (job.kind() == static_cast<int32_t>(JobKind::kPrepare)) {
       plan.data.insert(job.candidate_checkpoint_id());

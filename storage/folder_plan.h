@@ -19,6 +19,7 @@ struct FolderPlan {
   std::set<std::string> checkpoints;     // names below checkpoints/ that may be there
   std::set<std::string> required;        // of these, that must be there
   std::set<std::string> data;            // below data/
+  std::set<std::string> corpora;         // below corpora/
   std::set<std::string> incoming;        // below incoming/
   std::vector<CheckpointId> expendable;  // not marked as removed yet, but no longer wanted
 };

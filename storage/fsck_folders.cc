@@ -6,6 +6,7 @@
 #include "base/status.h"
 #include "storage/folder_plan.h"
 #include "storage/fsck_internal.h"
+#include "storage/state/corpus_state.h"
 
 namespace lethe::storage {
 namespace {
@@ -43,6 +44,13 @@ absl::Status CheckModelFolder(const Snapshot& snapshot, const ModelId& model,
   Unexplained(root / "checkpoints", plan.checkpoints, model.value, out);
   Unexplained(root / "data", plan.data, model.value, out);
   Unexplained(root / "incoming", plan.incoming, model.value, out);
+  Unexplained(root / "corpora", plan.corpora, model.value, out);
+  const auto corpus = static_cast<CorpusState>(plan.model.corpus().state());
+  if ((corpus == CorpusState::kTraining || corpus == CorpusState::kReady) &&
+      !fs::is_directory(models / CorpusFolder(model, JobId{plan.model.corpus().job_id()}), ec)) {
+    out->Folder("CORPUS_FOLDER_MISSING", model.value + "/corpora holds no corpus",
+                "restore the folder from a backup");
+  }
   for (fs::directory_iterator it(root, ec), end; !ec && it != end; it.increment(ec)) {
     if (it->path().filename().string().starts_with(".")) {
       out->Repairable("ORPHAN_FOLDER", model.value + "/" + it->path().filename().string() +

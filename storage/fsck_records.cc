@@ -7,6 +7,7 @@
 #include "lethe/v1/ticket.pb.h"
 #include "storage/command/outcomes.h"
 #include "storage/fsck_internal.h"
+#include "storage/state/corpus_state.h"
 
 namespace lethe::storage {
 namespace {
@@ -40,6 +41,11 @@ void CheckTicketPayload(const Everything& all, const TicketRecord& t, Findings* 
   }
 }
 
+JobKind JobOf(TicketState in_job) {
+  if (in_job == TicketState::kUnlearning) return JobKind::kUnlearn;
+  return in_job == TicketState::kErasing ? JobKind::kRetrain : JobKind::kVerify;
+}
+
 void CheckTicketJob(const Everything& all, const TicketRecord& t, Findings* out) {
   const std::string& id = t.ticket_id();
   const auto state = static_cast<TicketState>(t.state());
@@ -47,7 +53,7 @@ void CheckTicketJob(const Everything& all, const TicketRecord& t, Findings* out)
   if (!t.job_id().empty() && job == nullptr)
     out->Error("JOB_DANGLING", id + " names job " + t.job_id());
   if (IsInJob(state)) {
-    const JobKind want = state == TicketState::kUnlearning ? JobKind::kUnlearn : JobKind::kVerify;
+    const JobKind want = JobOf(state);
     if (job == nullptr || !IsActive(*job) || job->kind() != static_cast<int32_t>(want) ||
         !Contains(job->ticket_ids(), id)) {
       out->Error("TICKET_STRANDED",
@@ -55,18 +61,22 @@ void CheckTicketJob(const Everything& all, const TicketRecord& t, Findings* out)
     }
     if (t.held()) out->Error("HOLD_IGNORED", id + " is under a hold and in a job");
   }
-  if (state == TicketState::kCompleted) {
+  if (state == TicketState::kCompleted || state == TicketState::kErasing) {
     const CheckpointRecord* c = Lookup(all.checkpoints, t.checkpoint_id());
     if (c == nullptr || !Contains(c->ticket_ids(), id) || c->generation() == 0) {
       out->Error("COMPLETED_WITHOUT_PROMOTION",
-                 id + " is COMPLETED, but no promoted checkpoint serves it");
+                 id + " is " + std::string(Name(state)) + ", but no promoted checkpoint serves it");
     }
     const bool judged = t.reason() == lethe::v1::TICKET_REASON_FORGOTTEN && t.report_ids_size() > 0;
     if (!judged && t.reason() != lethe::v1::TICKET_REASON_OVERRIDDEN) {
-      out->Error("COMPLETED_WITHOUT_REPORT", id + " is COMPLETED without report or override");
+      out->Error("COMPLETED_WITHOUT_REPORT",
+                 id + " is " + std::string(Name(state)) + " without report or override");
     }
   } else if (!t.checkpoint_id().empty()) {
-    out->Error("TICKET_INCONSISTENT", id + " names a checkpoint and is not COMPLETED");
+    out->Error("TICKET_INCONSISTENT", id + " names a checkpoint that was not promoted for it");
+  }
+  if ((t.corpus_sequences() > 0) != (t.corpus_shards_size() > 0)) {
+    out->Error("TICKET_INCONSISTENT", id + ": what it erases of the corpus has no place");
   }
 }
 
@@ -118,8 +128,13 @@ namespace {
 
 void CheckJobTickets(const Everything& all, const JobRecord& j, Findings* out) {
   const std::string& id = j.job_id();
-  if ((j.kind() == static_cast<int32_t>(JobKind::kPrepare)) != (j.ticket_ids_size() == 0)) {
+  const auto kind = static_cast<JobKind>(j.kind());
+  if (ServesTickets(kind) != (j.ticket_ids_size() > 0)) {
     out->Error("JOB_INCONSISTENT", id + ": its tickets do not fit its kind");
+  }
+  const bool trains = kind == JobKind::kTrain || kind == JobKind::kRetrain;
+  if (trains != (j.shards_size() > 0)) {
+    out->Error("JOB_INCONSISTENT", id + ": its shards do not fit its kind");
   }
   for (const std::string& ticket : j.ticket_ids()) {
     const TicketRecord* t = Lookup(all.tickets, ticket);
@@ -137,10 +152,11 @@ void CheckJobCheckpoints(const Everything& all, const JobRecord& j, Findings* ou
   const auto kind = static_cast<JobKind>(j.kind());
   const auto state = static_cast<JobState>(j.state());
   const CheckpointRecord* made = Lookup(all.checkpoints, j.candidate_checkpoint_id());
-  if (kind != JobKind::kPrepare && !all.checkpoints.contains(j.base_checkpoint_id())) {
+  if (ServesTickets(kind) && !all.checkpoints.contains(j.base_checkpoint_id())) {
     out->Error("CHECKPOINT_DANGLING", id + " works on " + j.base_checkpoint_id());
   }
-  if ((kind == JobKind::kVerify || state == JobState::kSucceeded) && made == nullptr) {
+  const bool made_one = MakesCheckpoint(kind) && state == JobState::kSucceeded;
+  if ((kind == JobKind::kVerify || made_one) && made == nullptr) {
     out->Error("CHECKPOINT_DANGLING", id + " names candidate " + j.candidate_checkpoint_id());
     return;
   }
@@ -158,6 +174,62 @@ void CheckJobCheckpoints(const Everything& all, const JobRecord& j, Findings* ou
 
 }  // namespace
 
+namespace {
+
+// INGEST and TRAIN: the model's corpus waits for them, or for none.
+void CheckBesideModel(const ModelRecord& model, const JobRecord& j, Findings* out) {
+  const CorpusRecord& corpus = model.corpus();
+  bool awaited = false;
+  if (j.kind() == static_cast<int32_t>(JobKind::kIngest)) {
+    awaited = corpus.job_id() == j.job_id() &&
+              corpus.state() == static_cast<int32_t>(CorpusState::kReading);
+  } else if (j.shards_size() == 1 && j.shards(0) >= 0 && j.shards(0) < corpus.shards_size()) {
+    const TeacherRecord& teacher = corpus.shards(j.shards(0));
+    awaited = teacher.job_id() == j.job_id() &&
+              teacher.state() == static_cast<int32_t>(TeacherState::kWaiting);
+  }
+  if (awaited != IsActive(j)) {
+    out->Error("CORPUS_JOB",
+               j.job_id() + " and its model's corpus do not agree whether it is awaited");
+  }
+}
+
+void CheckCorpus(const Everything& all, const ModelRecord& m, Findings* out) {
+  const CorpusRecord& corpus = m.corpus();
+  const std::string& id = m.model_id();
+  const auto state = static_cast<CorpusState>(corpus.state());
+  if (Name(state) == "UNKNOWN" || (state == CorpusState::kNone) != corpus.job_id().empty()) {
+    out->Error("CORPUS_INCONSISTENT", id + ": its corpus has an unknown state, or no job");
+    return;
+  }
+  if (!corpus.job_id().empty() && !all.jobs.contains(corpus.job_id())) {
+    out->Error("JOB_DANGLING", id + ": its corpus names job " + corpus.job_id());
+  }
+  const bool read = state == CorpusState::kTraining || state == CorpusState::kReady;
+  if (read != (corpus.shards_size() > 0)) {
+    out->Error("CORPUS_INCONSISTENT", id + ": the shards of its corpus do not fit its state");
+  }
+  bool waiting = false;
+  for (int shard = 0; shard < corpus.shards_size(); ++shard) {
+    const TeacherRecord& teacher = corpus.shards(shard);
+    const auto of = static_cast<TeacherState>(teacher.state());
+    const std::string name = id + ": the teacher of shard " + std::to_string(shard);
+    waiting |= of == TeacherState::kWaiting;
+    if (Name(of) == "UNKNOWN" || of == TeacherState::kNone) {
+      out->Error("TEACHER_CORRUPT", name + " has an unknown state");
+    } else if (!all.jobs.contains(teacher.job_id())) {
+      out->Error("JOB_DANGLING", name + " names job " + teacher.job_id());
+    } else if (of == TeacherState::kReady && teacher.state_key().empty()) {
+      out->Error("TEACHER_INCONSISTENT", name + " is READY and was trained on nothing");
+    }
+  }
+  if (read && waiting != (state == CorpusState::kTraining)) {
+    out->Error("CORPUS_INCONSISTENT", id + ": its corpus and its teachers do not agree");
+  }
+}
+
+}  // namespace
+
 void CheckJobs(const Everything& all, Findings* out) {
   std::set<uint64_t> fences;
   for (const auto& [id, j] : all.jobs) {
@@ -170,6 +242,8 @@ void CheckJobs(const Everything& all, Findings* out) {
     const ModelRecord* model = Lookup(all.models, j.model_id());
     if (model == nullptr) {
       out->Error("MODEL_DANGLING", id + " names model " + j.model_id());
+    } else if (!HoldsModel(static_cast<JobKind>(j.kind()))) {
+      CheckBesideModel(*model, j, out);
     } else if (IsActive(j) != (model->active_job_id() == id)) {
       out->Error("ACTIVE_JOB", id + " and its model do not agree whether it is active");
     }
@@ -204,6 +278,7 @@ void CheckModels(const Everything& all, Findings* out) {
     if (!m.active_job_id().empty() && !all.jobs.contains(m.active_job_id())) {
       out->Error("JOB_DANGLING", id + " names job " + m.active_job_id());
     }
+    CheckCorpus(all, m, out);
     if (!ready) {
       if (m.generation() != 0 || (state == ModelState::kPreparing) != !m.active_job_id().empty()) {
         out->Error("MODEL_INCONSISTENT", id + ": generation or job do not fit its state");

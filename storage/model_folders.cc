@@ -63,6 +63,7 @@ absl::StatusOr<FolderRepair> ReconcileModelFolder(TicketStore* store, const fs::
   const std::vector<fs::path> checkpoints = Entries(root / "checkpoints");
   const std::vector<fs::path> data = Entries(root / "data");
   const std::vector<fs::path> incoming = Entries(root / "incoming");
+  const std::vector<fs::path> corpora = Entries(root / "corpora");
   LETHE_ASSIGN_OR_RETURN(FolderPlan plan, PlanFolder(*store->Snapshot(), model));
 
   if (!plan.current.empty()) {
@@ -82,6 +83,7 @@ absl::StatusOr<FolderRepair> ReconcileModelFolder(TicketStore* store, const fs::
   }
   LETHE_RETURN_IF_ERROR(RemoveUnknown(checkpoints, plan.checkpoints, &repair));
   LETHE_RETURN_IF_ERROR(RemoveUnknown(data, plan.data, &repair));
+  LETHE_RETURN_IF_ERROR(RemoveUnknown(corpora, plan.corpora, &repair));
   for (const fs::path& path : incoming) {
     const std::string name = path.filename();
     if (explained && explained(name)) plan.incoming.insert(name);

@@ -31,6 +31,7 @@ namespace lethe::storage {
 
 using store::v1::AuditLeaf;
 using store::v1::CheckpointRecord;
+using store::v1::CorpusRecord;
 using store::v1::CountersRecord;
 using store::v1::JobRecord;
 using store::v1::KeyRecord;
@@ -38,6 +39,7 @@ using store::v1::ModelRecord;
 using store::v1::PayloadRecord;
 using store::v1::ReportRecord;
 using store::v1::RequestRecord;
+using store::v1::TeacherRecord;
 using store::v1::TicketRecord;
 
 // ---- tickets ------------------------------------------------------------------------------------
@@ -52,6 +54,10 @@ struct NewTicket {
   absl::Time due_time;
   int32_t sequences = 0;
   int64_t tokens = 0;
+  // Of the model's corpus, to erase: how many sequences (their numbers are in the payload), and the
+  // shards that hold them, ascending. Both or neither.
+  int32_t corpus_sequences = 0;
+  std::vector<int32_t> corpus_shards;
   std::string request_key;  // RequestKey(request_id), command/decide.h; required
   // Vault::BodyDigest(the request, serialised deterministically); required
   std::string request_digest;
@@ -66,7 +72,8 @@ struct NewTicket {
 //            ticket has ended is not compared: the digest is gone with the payload). Within one
 //            command too.
 //   errors   with metadata "index": NOT_FOUND/MODEL_NOT_FOUND, FAILED_PRECONDITION/MODEL_NOT_READY,
-//            ALREADY_EXISTS/REQUEST_ID_REUSED, INVALID_ARGUMENT/COMMAND_MALFORMED.
+//            CORPUS_NOT_READY (what the ticket touches cannot be known yet), CORPUS_CHANGED (shards
+//            that the corpus does not have), ALREADY_EXISTS/REQUEST_ID_REUSED, INVALID_ARGUMENT/COMMAND_MALFORMED.
 //            ABORTED/KEY_EPOCH_RETIRED: the key file was rotated since the payload was sealed; seal
 //            it again and post again.
 //   receipt  tickets, in order
@@ -154,8 +161,22 @@ struct RegisterModel {
   std::map<std::string, std::string> other_paths;
 };
 
+// Makes a corpus READING and its INGEST job READY. A FAILED one is replaced.
+//   errors   ALREADY_EXISTS/CORPUS_EXISTS; FAILED_PRECONDITION: MODEL_NOT_READY, JOB_ACTIVE;
+//            INVALID_ARGUMENT/COMMAND_MALFORMED when the options do not parse or name no shard
+//   receipt  model, job
+struct RegisterCorpus {
+  std::string actor;
+  ModelId model;
+  JobId job;  // fresh
+  uint64_t seed = 0;
+  std::vector<std::string> source_paths;
+  std::string options;   // a serialised lethe.v1.CorpusOptions with defaults filled in
+  std::string teachers;  // a serialised lethe.v1.TeacherOptions, likewise
+};
+
 // A person promotes a CANDIDATE past the verdict. Its VERIFY job is CANCELLED, its tickets
-// COMPLETED with reason OVERRIDDEN.
+// COMPLETED with reason OVERRIDDEN, or ERASING as in CompleteVerify.
 //   errors   FAILED_PRECONDITION: WRONG_STATE (not a candidate), GENERATION_MISMATCH, TICKET_HELD;
 //            INVALID_ARGUMENT/REASON_REQUIRED
 //   receipt  model, checkpoint, tickets
@@ -165,6 +186,7 @@ struct PromoteCheckpoint {
   CheckpointId checkpoint;
   Generation expected_generation;
   std::string reason;
+  JobId retrain_job;  // fresh
 };
 
 // Makes a RETIRED checkpoint PROMOTED again, as a new generation; the current one is RETIRED.
@@ -260,7 +282,9 @@ struct CompleteUnlearn {
 // VERIFY done. The verdict is computed here, by Rules::judge, from the measurements and the model's
 // policy; nobody's word is taken for it. The report is kept and listed in every ticket of the job.
 //   PASS     compare-and-set on (generation, job, fence): candidate PROMOTED as generation + 1, the
-//            old one RETIRED, tickets COMPLETED, their payloads and keys destroyed
+//            old one RETIRED, tickets COMPLETED, their payloads and keys destroyed; but those of which
+//            the corpus holds something ERASING, the teachers of those shards STALE and a RETRAIN job
+//            READY and the model's active one
 //   else     candidate REJECTED. The tickets that did not pass (all, when each passed for itself
 //            but something else suffered) go to the next rung; those that passed wait again at
 //            their rung. On the last rung a job of several tickets halves their batch cap and they
@@ -274,13 +298,57 @@ struct CompleteVerify {
   JobId job;
   Fence fence;
   std::string measurements;  // a serialised lethe.v1.Measurements
+  JobId retrain_job;         // fresh
+};
+
+// INGEST done: the corpus TRAINING, its teachers WAITING, a TRAIN job READY for each shard.
+//   receipt  model, job
+struct CompleteIngest {
+  std::string actor;
+  JobId job;
+  Fence fence;
+  int64_t sequences = 0;
+  int64_t tokens = 0;
+  std::vector<JobId> train_jobs;  // fresh, one a shard
+};
+
+// A teacher as a job left it.
+struct TrainedTeacher {
+  int32_t shard = 0;
+  std::string state_key;
+  std::string model_digest;  // empty: nothing is left to be trained on
+};
+
+// TRAIN done: the teacher READY, and the corpus with the last of them.
+//   receipt  model, job
+struct CompleteTrain {
+  std::string actor;
+  JobId job;
+  Fence fence;
+  TrainedTeacher teacher;
+  int64_t trained_tokens = 0;
+  std::string run;  // a serialised lethe.v1.RunRecord
+};
+
+// RETRAIN done: the teachers READY, the tickets COMPLETED, their payloads and keys destroyed.
+//   errors   INVALID_ARGUMENT/RESULT_MISMATCH unless the teachers are those of the job's shards
+//   receipt  model, job, tickets
+struct CompleteRetrain {
+  std::string actor;
+  JobId job;
+  Fence fence;
+  std::vector<TrainedTeacher> teachers;
+  int64_t erased = 0;
+  int64_t trained_tokens = 0;
+  std::string run;  // a serialised lethe.v1.RunRecord
 };
 
 // Whose fault a failure is. Numbers are those of lethe.v1.FailureCause.
 enum class FailureCause : int32_t {
-  // Next rung, or half the batch, or FAILED (METHOD_FAILED). PREPARE: the model FAILED.
+  // Next rung, or half the batch, or FAILED (METHOD_FAILED). PREPARE: the model FAILED; INGEST: the
+  // corpus; TRAIN: the teacher; RETRAIN: the tickets FAILED at once, whatever the cause.
   kMethod = 1,
-  kInput = 2,  // the tickets FAILED at once; PREPARE: the model FAILED
+  kInput = 2,  // the tickets FAILED at once; PREPARE, INGEST, TRAIN: as above
   // READY again after a pause that doubles; burns nothing. The one that reaches Rules::max_retries:
   // the tickets FAILED, INFRASTRUCTURE_FAILED; PREPARE: the model FAILED.
   kInfrastructure = 3,
@@ -295,6 +363,9 @@ struct FailJob {
   Fence fence;
   FailureCause cause = FailureCause::kInfrastructure;
   std::string reason;  // UPPER_SNAKE, else INVALID_ARGUMENT/COMMAND_MALFORMED
+  // INGEST: the line at fault, from 1, and its file's place; 0: no line.
+  int64_t line = 0;
+  int32_t source = 0;
 };
 
 // Every lease that has run out: the job READY again, a loss counted; at Rules::max_losses as a
@@ -336,12 +407,12 @@ struct ReplaceKeys {
   std::map<std::string, KeyRecord> keys;  // by ticket id
 };
 
-using Command =
-    std::variant<CreateTickets, ApproveTicket, DenyTicket, HoldTicket, ReleaseTicket, ExtendTicket,
-                 CancelTicket, RetryTicket, RegisterModel, PromoteCheckpoint, RollbackModel,
-                 MarkFolderRemoved, FormUnlearnJob, LeaseJob, Heartbeat, CompletePrepare,
-                 CompleteUnlearn, CompleteVerify, FailJob, ExpireLeases, RestartLeases,
-                 PurgeRequests, RaiseKeyEpoch, ReplaceKeys>;
+using Command = std::variant<CreateTickets, ApproveTicket, DenyTicket, HoldTicket, ReleaseTicket,
+                             ExtendTicket, CancelTicket, RetryTicket, RegisterModel, RegisterCorpus,
+                             PromoteCheckpoint, RollbackModel, MarkFolderRemoved, FormUnlearnJob,
+                             LeaseJob, Heartbeat, CompletePrepare, CompleteUnlearn, CompleteVerify,
+                             CompleteIngest, CompleteTrain, CompleteRetrain, FailJob, ExpireLeases,
+                             RestartLeases, PurgeRequests, RaiseKeyEpoch, ReplaceKeys>;
 
 // What a worker hears with its heartbeat.
 enum class Directive { kContinue, kCancel };

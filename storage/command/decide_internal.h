@@ -33,6 +33,11 @@ Decision Decide(const RegisterModel& c, const Context& context);
 Decision Decide(const PromoteCheckpoint& c, const Context& context);
 Decision Decide(const RollbackModel& c, const Context& context);
 Decision Decide(const MarkFolderRemoved& c, const Context& context);
+// decide_corpora.cc
+Decision Decide(const RegisterCorpus& c, const Context& context);
+Decision Decide(const CompleteIngest& c, const Context& context);
+Decision Decide(const CompleteTrain& c, const Context& context);
+Decision Decide(const CompleteRetrain& c, const Context& context);
 // decide_jobs.cc
 Decision Decide(const FormUnlearnJob& c, const Context& context);
 Decision Decide(const LeaseJob& c, const Context& context);

@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "storage/command/decide_internal.h"
 #include "storage/command/draft.h"
+#include "storage/command/hand_in.h"
 #include "storage/command/outcomes.h"
 
 namespace lethe::storage {
@@ -59,6 +60,8 @@ absl::Status CheckModel(const ModelRecord& model, const FormUnlearnJob& c) {
   return absl::OkStatus();
 }
 
+LineAtFault PlaceOf(const FailJob& c) { return {.source = c.source, .line = c.line}; }
+
 // Between half of it and the whole of first × 2^(retries-1), at most `most`. The jitter is a digest
 // of job and count: the same decision each time it is computed, different for each job.
 absl::Duration Backoff(const JobRecord& job, const Rules& rules) {
@@ -78,30 +81,22 @@ bool IsReason(const std::string& reason) {
   });
 }
 
-// Another rung would not help: the job's tickets FAILED at once; PREPARE: the model FAILED.
-absl::Status GiveUp(Draft* draft, JobRecord* job, JobEvent event, const std::string& reason,
+// Another rung would not help: the job's tickets FAILED at once; what has no rungs fails as ever.
+absl::Status GiveUp(Draft* draft, JobRecord* job, JobEvent event, const FailJob& c,
                     lethe::v1::TicketReason ticket_reason) {
-  if (job->kind() == static_cast<int32_t>(JobKind::kPrepare)) {
-    return FailMethod(draft, job, event, reason, ticket_reason);
-  }
-  LETHE_RETURN_IF_ERROR(draft->Move(job, event, reason));
-  LETHE_RETURN_IF_ERROR(RejectCandidate(draft, *job, reason));
-  for (const std::string& id : job->ticket_ids()) {
-    LETHE_ASSIGN_OR_RETURN(TicketRecord * ticket, draft->Ticket(TicketId{id}));
-    LETHE_RETURN_IF_ERROR(draft->Move(ticket, TicketEvent::kGiveUp, ticket_reason));
-  }
-  LETHE_ASSIGN_OR_RETURN(ModelRecord * model, draft->Model(ModelId{job->model_id()}));
-  SetIdle(draft, model);
-  return absl::OkStatus();
+  if (!HasRungs(*job)) return FailMethod(draft, job, event, c.reason, ticket_reason, PlaceOf(c));
+  LETHE_RETURN_IF_ERROR(draft->Move(job, event, c.reason));
+  LETHE_RETURN_IF_ERROR(RejectCandidate(draft, *job, c.reason));
+  return GiveUpTickets(draft, *job, ticket_reason);
 }
 
-absl::Status FailInfrastructure(Draft* draft, JobRecord* job, const std::string& reason,
+absl::Status FailInfrastructure(Draft* draft, JobRecord* job, const FailJob& c,
                                 const Context& context) {
   if (job->retries() + 1 >= context.rules.max_retries) {
-    return GiveUp(draft, job, JobEvent::kRetriesUsedUp, reason,
+    return GiveUp(draft, job, JobEvent::kRetriesUsedUp, c,
                   lethe::v1::TICKET_REASON_INFRASTRUCTURE_FAILED);
   }
-  LETHE_RETURN_IF_ERROR(draft->Move(job, JobEvent::kInfrastructureFailed, reason));
+  LETHE_RETURN_IF_ERROR(draft->Move(job, JobEvent::kInfrastructureFailed, c.reason));
   job->set_not_before_us(absl::ToUnixMicros(context.now + Backoff(*job, context.rules)));
   return absl::OkStatus();
 }
@@ -109,13 +104,11 @@ absl::Status FailInfrastructure(Draft* draft, JobRecord* job, const std::string&
 }  // namespace
 
 Decision Decide(const FormUnlearnJob& c, const Context& context) {
-  if (!IsRandomId(c.job.value, 'j')) return Malformed("a job id is not one");
   if (c.tickets.empty()) return Malformed("a job needs tickets");
   if (std::set<TicketId>(c.tickets.begin(), c.tickets.end()).size() != c.tickets.size()) {
     return Malformed("a ticket is named twice");
   }
-  LETHE_ASSIGN_OR_RETURN(std::optional<JobRecord> taken, context.view.FindJob(c.job));
-  if (taken.has_value()) return Malformed("a new job's id is taken");
+  LETHE_RETURN_IF_ERROR(CheckFresh(c.job, context.view));
   Draft draft(context.view, context.now, c.actor);
   LETHE_ASSIGN_OR_RETURN(ModelRecord * model, draft.Model(c.model));
   LETHE_RETURN_IF_ERROR(CheckModel(*model, c));
@@ -161,7 +154,7 @@ Decision Decide(const LeaseJob& c, const Context& context) {
   job->set_worker_id(c.worker);
   job->clear_result_digest();
   job->clear_not_before_us();
-  if (job->kind() != static_cast<int32_t>(JobKind::kVerify)) {
+  if (MakesCheckpoint(static_cast<JobKind>(job->kind()))) {
     job->set_candidate_checkpoint_id(CheckpointOfLease(c.job, Fence{job->fence()}).value);
   }
   LETHE_RETURN_IF_ERROR(draft.Move(job, JobEvent::kAcquire));
@@ -208,14 +201,14 @@ Decision Decide(const FailJob& c, const Context& context) {
   switch (c.cause) {
     case FailureCause::kMethod:
       LETHE_RETURN_IF_ERROR(FailMethod(&draft, job, JobEvent::kMethodFailed, c.reason,
-                                       lethe::v1::TICKET_REASON_METHOD_FAILED));
+                                       lethe::v1::TICKET_REASON_METHOD_FAILED, PlaceOf(c)));
       break;
     case FailureCause::kInput:
-      LETHE_RETURN_IF_ERROR(GiveUp(&draft, job, JobEvent::kInputFailed, c.reason,
-                                   lethe::v1::TICKET_REASON_METHOD_FAILED));
+      LETHE_RETURN_IF_ERROR(
+          GiveUp(&draft, job, JobEvent::kInputFailed, c, lethe::v1::TICKET_REASON_METHOD_FAILED));
       break;
     case FailureCause::kInfrastructure:
-      LETHE_RETURN_IF_ERROR(FailInfrastructure(&draft, job, c.reason, context));
+      LETHE_RETURN_IF_ERROR(FailInfrastructure(&draft, job, c, context));
       break;
     case FailureCause::kDrained:
       LETHE_RETURN_IF_ERROR(draft.Move(job, JobEvent::kDrained, c.reason));

@@ -6,6 +6,7 @@
 #include "base/status.h"
 #include "storage/command/decide_internal.h"
 #include "storage/command/draft.h"
+#include "storage/command/hand_in.h"
 #include "storage/command/outcomes.h"
 
 namespace lethe::storage {
@@ -48,15 +49,13 @@ absl::StatusOr<std::set<std::string>> ForgottenBy(const View& view, std::string 
 
 Decision Decide(const RegisterModel& c, const Context& context) {
   if (!IsModelName(c.model.value)) return Malformed("a model's name is not one");
-  if (!IsRandomId(c.job.value, 'j')) return Malformed("a job id is not one");
   LETHE_ASSIGN_OR_RETURN(std::optional<ModelRecord> taken, context.view.FindModel(c.model));
   if (taken.has_value()) {
     return Error(absl::StatusCode::kAlreadyExists, "MODEL_EXISTS",
                  "a model of this name is registered; choose another name",
                  {{"model", c.model.value}});
   }
-  LETHE_ASSIGN_OR_RETURN(std::optional<JobRecord> same_job, context.view.FindJob(c.job));
-  if (same_job.has_value()) return Malformed("a new job's id is taken");
+  LETHE_RETURN_IF_ERROR(CheckFresh(c.job, context.view));
   lethe::v1::ModelPolicy policy;
   if (!policy.ParseFromString(c.policy) || policy.ladder_size() == 0) {
     return Error(absl::StatusCode::kInvalidArgument, "POLICY_INVALID",
@@ -96,8 +95,11 @@ Decision Decide(const PromoteCheckpoint& c, const Context& context) {
   LETHE_RETURN_IF_ERROR(CheckGeneration(*model, c.expected_generation));
   LETHE_ASSIGN_OR_RETURN(JobRecord * job, draft.Job(JobId{model->active_job_id()}));
   LETHE_RETURN_IF_ERROR(draft.Move(job, JobEvent::kCancel, "VERDICT_OVERRIDDEN"));
-  LETHE_RETURN_IF_ERROR(Promote(&draft, model, checkpoint, *job, TicketEvent::kOverridden,
-                                lethe::v1::TICKET_REASON_OVERRIDDEN, c.reason));
+  LETHE_RETURN_IF_ERROR(Promote(&draft, model, checkpoint, *job,
+                                {.event = TicketEvent::kOverridden,
+                                 .ticket_reason = lethe::v1::TICKET_REASON_OVERRIDDEN,
+                                 .reason = c.reason,
+                                 .retrain_job = c.retrain_job}));
   Receipt receipt;
   receipt.model = *model;
   receipt.checkpoint = *checkpoint;

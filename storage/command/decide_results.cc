@@ -10,52 +10,11 @@
 #include "lethe/v1/report.pb.h"
 #include "storage/command/decide_internal.h"
 #include "storage/command/draft.h"
+#include "storage/command/hand_in.h"
 #include "storage/command/outcomes.h"
 
 namespace lethe::storage {
 namespace {
-
-absl::Status ResultMismatch(std::string_view what, const JobId& job) {
-  return Error(absl::StatusCode::kInvalidArgument, "RESULT_MISMATCH", what, {{"job", job.value}});
-}
-
-absl::Status ResultMalformed(std::string_view what, const JobId& job) {
-  return Error(absl::StatusCode::kInvalidArgument, "RESULT_MALFORMED", what, {{"job", job.value}});
-}
-
-// Length-prefixed, so that no two lists of parts share a digest.
-std::string ResultDigest(std::initializer_list<std::string_view> parts) {
-  Sha256 sha;
-  for (std::string_view part : parts) {
-    sha.Update(std::to_string(part.size()) + ":");
-    sha.Update(part);
-  }
-  return sha.Hex();
-}
-
-enum class Lease { kHeld, kRepeated };
-
-// Whether this hand-in counts: held; or a repetition of the one that was accepted; or LEASE_LOST.
-absl::StatusOr<Lease> CheckLease(const JobRecord& job, Fence fence, JobKind kind,
-                                 const std::string& digest) {
-  const JobId id{job.job_id()};
-  if (job.kind() != static_cast<int32_t>(kind)) {
-    return ResultMismatch("the result is not of this job's kind", id);
-  }
-  if (fence.value == 0 || job.fence() != fence.value) return LeaseLost(id);
-  if (job.state() == static_cast<int32_t>(JobState::kLeased)) return Lease::kHeld;
-  if (job.state() == static_cast<int32_t>(JobState::kSucceeded) && job.result_digest() == digest) {
-    return Lease::kRepeated;
-  }
-  return LeaseLost(id);
-}
-
-Decision Repeated(const JobRecord& job) {
-  Changes changes;
-  changes.receipt.job = job;
-  changes.receipt.repeated = true;
-  return changes;
-}
 
 // The measurements are of this very job, and leave out no sequence of any ticket.
 absl::Status CheckMeasurements(const lethe::v1::Measurements& m, const JobRecord& job,
@@ -123,8 +82,8 @@ Decision Decide(const CompletePrepare& c, const Context& context) {
   Draft draft(context.view, context.now, c.actor);
   LETHE_ASSIGN_OR_RETURN(JobRecord * job, draft.Job(c.job));
   const std::string digest = ResultDigest({"prepare", c.facts, c.thresholds, c.digest});
-  LETHE_ASSIGN_OR_RETURN(Lease lease, CheckLease(*job, c.fence, JobKind::kPrepare, digest));
-  if (lease == Lease::kRepeated) return Repeated(*job);
+  LETHE_ASSIGN_OR_RETURN(HeldLease lease, CheckLease(*job, c.fence, JobKind::kPrepare, digest));
+  if (lease == HeldLease::kRepeated) return Repeated(*job);
   if (c.digest.empty() || !lethe::v1::ModelFacts().ParseFromString(c.facts) ||
       !lethe::v1::Thresholds().ParseFromString(c.thresholds) ||
       !lethe::v1::RunRecord().ParseFromString(c.run)) {
@@ -158,14 +117,12 @@ Decision Decide(const CompleteUnlearn& c, const Context& context) {
   Draft draft(context.view, context.now, c.actor);
   LETHE_ASSIGN_OR_RETURN(JobRecord * job, draft.Job(c.job));
   const std::string digest = ResultDigest({"unlearn", c.digest});
-  LETHE_ASSIGN_OR_RETURN(Lease lease, CheckLease(*job, c.fence, JobKind::kUnlearn, digest));
-  if (lease == Lease::kRepeated) return Repeated(*job);
+  LETHE_ASSIGN_OR_RETURN(HeldLease lease, CheckLease(*job, c.fence, JobKind::kUnlearn, digest));
+  if (lease == HeldLease::kRepeated) return Repeated(*job);
   if (c.digest.empty() || !lethe::v1::RunRecord().ParseFromString(c.run)) {
     return ResultMalformed("the result of UNLEARN cannot be read", c.job);
   }
-  if (!IsRandomId(c.verify_job.value, 'j')) return Malformed("a job id is not one");
-  LETHE_ASSIGN_OR_RETURN(std::optional<JobRecord> taken, context.view.FindJob(c.verify_job));
-  if (taken.has_value()) return Malformed("a new job's id is taken");
+  LETHE_RETURN_IF_ERROR(CheckFresh(c.verify_job, context.view));
   LETHE_ASSIGN_OR_RETURN(ModelRecord * model, draft.Model(ModelId{job->model_id()}));
 
   const CheckpointId id{job->candidate_checkpoint_id()};
@@ -217,8 +174,8 @@ Decision Decide(const CompleteVerify& c, const Context& context) {
   Draft draft(context.view, context.now, c.actor);
   LETHE_ASSIGN_OR_RETURN(JobRecord * job, draft.Job(c.job));
   const std::string digest = ResultDigest({"verify", c.measurements});
-  LETHE_ASSIGN_OR_RETURN(Lease lease, CheckLease(*job, c.fence, JobKind::kVerify, digest));
-  if (lease == Lease::kRepeated) return Repeated(*job);
+  LETHE_ASSIGN_OR_RETURN(HeldLease lease, CheckLease(*job, c.fence, JobKind::kVerify, digest));
+  if (lease == HeldLease::kRepeated) return Repeated(*job);
   lethe::v1::Measurements measurements;
   if (!measurements.ParseFromString(c.measurements)) {
     return ResultMalformed("the measurements cannot be read", c.job);
@@ -253,8 +210,11 @@ Decision Decide(const CompleteVerify& c, const Context& context) {
       draft.Move(job, JobEvent::kComplete, "",
                  {{"report", report.report_id()}, {"verdict", lethe::v1::Outcome_Name(outcome)}}));
   if (outcome == lethe::v1::OUTCOME_PASS) {
-    LETHE_RETURN_IF_ERROR(Promote(&draft, model, candidate, *job, TicketEvent::kForgotten,
-                                  lethe::v1::TICKET_REASON_FORGOTTEN, "VERDICT_PASS"));
+    LETHE_RETURN_IF_ERROR(Promote(&draft, model, candidate, *job,
+                                  {.event = TicketEvent::kForgotten,
+                                   .ticket_reason = lethe::v1::TICKET_REASON_FORGOTTEN,
+                                   .reason = "VERDICT_PASS",
+                                   .retrain_job = c.retrain_job}));
   } else {
     LETHE_RETURN_IF_ERROR(RejectCandidate(&draft, *job, "VERDICT_NOT_PASSED"));
     LETHE_RETURN_IF_ERROR(TryAgain(&draft, *job, NotPassed(*job, report.verdict()),

@@ -6,6 +6,7 @@
 #include "storage/command/decide_internal.h"
 #include "storage/command/draft.h"
 #include "storage/command/outcomes.h"
+#include "storage/state/corpus_state.h"
 #include "storage/state/ticket_state.h"
 
 namespace lethe::storage {
@@ -86,6 +87,29 @@ absl::StatusOr<TicketRecord*> Repetition(const NewTicket& ticket, Draft* draft) 
   return first;
 }
 
+// What a ticket touches was looked up in the corpus as it is: one that is still being read or
+// trained on may hold more.
+absl::Status CheckCorpus(const NewTicket& in, const ModelRecord& model) {
+  const ErrorMetadata metadata = {{"model", in.model.value}};
+  const auto state = static_cast<CorpusState>(model.corpus().state());
+  if (state == CorpusState::kReading || state == CorpusState::kTraining) {
+    return Error(absl::StatusCode::kFailedPrecondition, "CORPUS_NOT_READY",
+                 "the model's corpus is not READY yet; follow it with GetModel, and file then",
+                 metadata);
+  }
+  if ((in.corpus_sequences > 0) != !in.corpus_shards.empty() || in.corpus_sequences < 0) {
+    return Malformed("sequences of a corpus and its shards come together");
+  }
+  for (size_t i = 0; i < in.corpus_shards.size(); ++i) {
+    const int32_t shard = in.corpus_shards[i];
+    const bool ascending = i == 0 || in.corpus_shards[i - 1] < shard;
+    if (shard >= 0 && shard < model.corpus().shards_size() && ascending) continue;
+    return Error(absl::StatusCode::kFailedPrecondition, "CORPUS_CHANGED",
+                 "the model's corpus is another one now; file the ticket again", metadata);
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<TicketRecord*> Create(const NewTicket& in, const std::string& actor, Draft* draft,
                                      const Rules& rules) {
   LETHE_RETURN_IF_ERROR(CheckNew(in, draft));
@@ -94,6 +118,7 @@ absl::StatusOr<TicketRecord*> Create(const NewTicket& in, const std::string& act
     return Error(absl::StatusCode::kFailedPrecondition, "MODEL_NOT_READY",
                  "the model is not READY; follow it with GetModel", {{"model", in.model.value}});
   }
+  LETHE_RETURN_IF_ERROR(CheckCorpus(in, model));
   LETHE_ASSIGN_OR_RETURN(lethe::v1::ModelPolicy policy, PolicyOf(model));
   TicketRecord* ticket = draft->NewTicket(in.id);
   ticket->set_model_id(in.model.value);
@@ -104,6 +129,8 @@ absl::StatusOr<TicketRecord*> Create(const NewTicket& in, const std::string& act
   ticket->set_original_due_us(ticket->due_us());
   ticket->set_sequences(in.sequences);
   ticket->set_tokens(in.tokens);
+  ticket->set_corpus_sequences(in.corpus_sequences);
+  ticket->mutable_corpus_shards()->Add(in.corpus_shards.begin(), in.corpus_shards.end());
   ticket->set_request_key(in.request_key);
   ticket->set_request_digest(in.request_digest);
   ticket->set_created_by(actor);
@@ -164,6 +191,12 @@ Decision Decide(const HoldTicket& c, const Context& context) {
   Draft draft(context.view, context.now, c.actor);
   LETHE_ASSIGN_OR_RETURN(TicketRecord * ticket, TicketAtVersion(&draft, c.ticket, c.version));
   LETHE_RETURN_IF_ERROR(NotFinal(*ticket));
+  if (ticket->state() == static_cast<int32_t>(TicketState::kErasing)) {
+    return Error(absl::StatusCode::kFailedPrecondition, "WRONG_STATE",
+                 "the promoted model has forgotten it and the corpus is being erased: there is "
+                 "nothing left to hold",
+                 {{"ticket", c.ticket.value}, {"state", "ERASING"}});
+  }
   if (ticket->held()) return FinishWith(&draft, ticket, /*repeated=*/true);
   ticket->set_held(true);
   draft.Note(ticket, "TICKET_HELD");

@@ -2,6 +2,7 @@
 
 #include "base/status.h"
 #include "evidence/leaf.h"
+#include "storage/command/decide_internal.h"
 #include "storage/state/checkpoint_state.h"
 #include "storage/state/job_state.h"
 #include "storage/state/ticket_state.h"
@@ -119,7 +120,7 @@ absl::Status Draft::Move(JobRecord* job, JobEvent event, std::string_view reason
   job->set_losses(job->losses() + step->losses);
   job->set_retries(job->retries() + step->retries);
   if (step->to != JobState::kLeased) job->clear_lease_expire_us();
-  if (step->to == JobState::kReady && job->kind() != static_cast<int32_t>(JobKind::kVerify)) {
+  if (step->to == JobState::kReady && MakesCheckpoint(static_cast<JobKind>(job->kind()))) {
     job->clear_candidate_checkpoint_id();  // the next lease makes another one
   }
   if (!reason.empty()) job->set_failure_reason(std::string(reason));
@@ -172,6 +173,50 @@ void Draft::Move(ModelRecord* model, ModelState to, std::string_view reason) {
   model->set_state(static_cast<int32_t>(to));
   model->set_failure_reason(to == ModelState::kFailed ? std::string(reason) : std::string());
   model->set_update_us(now_us());
+}
+
+absl::Status Draft::Move(ModelRecord* model, CorpusEvent event, std::string_view reason,
+                         const std::map<std::string, std::string>& digests) {
+  CorpusRecord* corpus = model->mutable_corpus();
+  const auto from = static_cast<CorpusState>(corpus->state());
+  absl::StatusOr<CorpusTransition> step = Step(from, event);
+  if (!step.ok()) return step.status();
+  corpus->set_state(static_cast<int32_t>(step->to));
+  corpus->set_failure_reason(std::string(reason));
+  corpus->set_update_us(now_us());
+  model->set_update_us(now_us());
+  AuditLeaf* leaf = Leaf("CORPUS_STATE", reason);
+  leaf->set_model_id(model->model_id());
+  leaf->set_job_id(corpus->job_id());
+  leaf->set_from(std::string(Name(from)));
+  leaf->set_to(std::string(Name(step->to)));
+  leaf->mutable_digests()->insert(digests.begin(), digests.end());
+  return absl::OkStatus();
+}
+
+absl::Status Draft::Move(ModelRecord* model, int32_t shard, TeacherEvent event,
+                         const std::string& job, std::string_view reason,
+                         const std::map<std::string, std::string>& digests) {
+  CorpusRecord* corpus = model->mutable_corpus();
+  if (shard < 0 || shard >= corpus->shards_size()) return Malformed("the corpus has no such shard");
+  TeacherRecord* teacher = corpus->mutable_shards(shard);
+  const auto from = static_cast<TeacherState>(teacher->state());
+  absl::StatusOr<TeacherTransition> step = Step(from, event);
+  if (!step.ok()) return step.status();
+  teacher->set_state(static_cast<int32_t>(step->to));
+  teacher->set_failure_reason(std::string(reason));
+  teacher->set_job_id(job);
+  teacher->set_update_us(now_us());
+  corpus->set_update_us(now_us());
+  model->set_update_us(now_us());
+  AuditLeaf* leaf = Leaf("TEACHER_STATE", reason);
+  leaf->set_model_id(model->model_id());
+  leaf->set_job_id(job);
+  leaf->set_from(std::string(Name(from)));
+  leaf->set_to(std::string(Name(step->to)));
+  leaf->mutable_digests()->insert(digests.begin(), digests.end());
+  (*leaf->mutable_digests())["shard"] = std::to_string(shard);
+  return absl::OkStatus();
 }
 
 void Draft::Note(TicketRecord* ticket, std::string_view event, std::string_view reason) {

@@ -20,6 +20,7 @@
 #include "lethe/v1/ticket.pb.h"
 #include "storage/command/changes.h"
 #include "storage/snapshot.h"
+#include "storage/state/corpus_state.h"
 
 namespace lethe::storage {
 
@@ -53,6 +54,14 @@ class Draft {
                     std::string_view reason = "",
                     const std::map<std::string, std::string>& digests = {});
   void Move(ModelRecord* model, ModelState to, std::string_view reason = "");
+
+  // Of the model's corpus.
+  absl::Status Move(ModelRecord* model, CorpusEvent event, std::string_view reason = "",
+                    const std::map<std::string, std::string>& digests = {});
+  // Of the teacher of one shard of it; `reason` stands in its record when the event is a failure.
+  absl::Status Move(ModelRecord* model, int32_t shard, TeacherEvent event, const std::string& job,
+                    std::string_view reason = "",
+                    const std::map<std::string, std::string>& digests = {});
 
   // A change of a ticket that is not a change of state: version, update time and a leaf.
   void Note(TicketRecord* ticket, std::string_view event, std::string_view reason = "");

@@ -20,10 +20,26 @@ int32_t MaxTicketsPerJob(const lethe::v1::ModelPolicy& policy);
 // the model idle.
 absl::Status AbandonJob(Draft* draft, const JobId& id, std::string_view reason);
 
+// The line of a corpus at fault; 0: none is.
+struct LineAtFault {
+  int32_t source = 0;
+  int64_t line = 0;
+};
+
+// UNLEARN and VERIFY: where they fail, another rung may do.
+bool HasRungs(const JobRecord& job);
+
 // After the algorithm failed (or workers kept dying): the job takes `event`, then as a rejected
-// candidate, or for PREPARE the model FAILED.
+// candidate; PREPARE: the model FAILED; INGEST: the corpus; TRAIN: the teacher; RETRAIN: its tickets
+// FAILED for `last_reason`, its teachers STALE still.
 absl::Status FailMethod(Draft* draft, JobRecord* job, JobEvent event, std::string_view reason,
-                        lethe::v1::TicketReason last_reason);
+                        lethe::v1::TicketReason last_reason, const LineAtFault& place = {});
+
+// The corpus READY when it is TRAINING and no teacher waits any more.
+absl::Status FinishTraining(Draft* draft, ModelRecord* model);
+
+// The job's tickets FAILED, the model idle.
+absl::Status GiveUpTickets(Draft* draft, const JobRecord& job, lethe::v1::TicketReason reason);
 
 // The tickets of a job that did not succeed: those of `failed` to the next rung, to half the batch,
 // or FAILED for `last_reason`; the others wait again at their rung. The model idle.
@@ -33,11 +49,19 @@ absl::Status TryAgain(Draft* draft, const JobRecord& job, const std::set<std::st
 // The candidate of a VERIFY job REJECTED.
 absl::Status RejectCandidate(Draft* draft, const JobRecord& job, std::string_view reason);
 
+// How a promotion came about, and what it is called.
+struct PromotionOf {
+  TicketEvent event = TicketEvent::kForgotten;
+  lethe::v1::TicketReason ticket_reason = lethe::v1::TICKET_REASON_FORGOTTEN;
+  std::string_view reason;
+  JobId retrain_job;  // fresh; used when there is something to erase
+};
+
 // The compare-and-set of a promotion: the candidate PROMOTED, the old one RETIRED, the tickets
-// COMPLETED by `event`, the model idle. FAILED_PRECONDITION: GENERATION_MISMATCH, TICKET_HELD.
+// COMPLETED and the model idle. Of tickets that the corpus holds something of: ERASING, in a RETRAIN
+// job that is the model's active one. FAILED_PRECONDITION: GENERATION_MISMATCH, TICKET_HELD.
 absl::Status Promote(Draft* draft, ModelRecord* model, CheckpointRecord* candidate,
-                     const JobRecord& verify_job, TicketEvent event,
-                     lethe::v1::TicketReason ticket_reason, std::string_view reason);
+                     const JobRecord& verify_job, const PromotionOf& how);
 
 void SetIdle(Draft* draft, ModelRecord* model);
 

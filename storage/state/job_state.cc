@@ -67,6 +67,12 @@ std::string_view Name(JobKind kind) {
       return "UNLEARN";
     case JobKind::kVerify:
       return "VERIFY";
+    case JobKind::kIngest:
+      return "INGEST";
+    case JobKind::kTrain:
+      return "TRAIN";
+    case JobKind::kRetrain:
+      return "RETRAIN";
   }
   return "UNKNOWN";
 }

@@ -34,7 +34,28 @@ inline constexpr JobState kJobStates[] = {
 };
 
 // Numbers are on disk and are those of lethe.v1.JobKind; never reused.
-enum class JobKind : int32_t { kPrepare = 1, kUnlearn = 2, kVerify = 3 };
+enum class JobKind : int32_t {
+  kPrepare = 1,
+  kUnlearn = 2,
+  kVerify = 3,
+  // 4 is an audit, which is no job of the store.
+  kIngest = 5,
+  kTrain = 6,
+  kRetrain = 7,
+};
+
+// Whether a job of this kind makes a checkpoint of its model.
+constexpr bool MakesCheckpoint(JobKind kind) {
+  return kind == JobKind::kPrepare || kind == JobKind::kUnlearn;
+}
+// Whether it works for tickets, which are then in it.
+constexpr bool ServesTickets(JobKind kind) {
+  return kind == JobKind::kUnlearn || kind == JobKind::kVerify || kind == JobKind::kRetrain;
+}
+// Whether it is the one job that may change its model; the others work beside it.
+constexpr bool HoldsModel(JobKind kind) {
+  return kind != JobKind::kIngest && kind != JobKind::kTrain;
+}
 
 enum class JobEvent {
   kForm,

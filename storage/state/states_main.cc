@@ -4,6 +4,7 @@
 #include <string>
 
 #include "storage/state/checkpoint_state.h"
+#include "storage/state/corpus_state.h"
 #include "storage/state/job_state.h"
 #include "storage/state/ticket_state.h"
 
@@ -36,6 +37,9 @@ std::string Effects(const CheckpointTransition& t) {
   return t.new_generation ? "the model's next generation" : "";
 }
 
+std::string Effects(const CorpusTransition&) { return ""; }
+std::string Effects(const TeacherTransition&) { return ""; }
+
 template <typename Transition, size_t N, typename Final>
 void Machine(const char* title, const char* file, const Transition (&table)[N], Final is_final) {
   std::printf("\n## %s\n\nThe table is `storage/state/%s`.\n\n", title, file);
@@ -59,11 +63,13 @@ void Print() {
       "Whatever is not in a table is refused with FAILED_PRECONDITION, WRONG_STATE, and changes "
       "nothing.\n"
       "A ticket's hold is a flag beside its state: it blocks \"job formed\" and every "
-      "promotion.\n");
+      "promotion. While a ticket is ERASING there is nothing left to hold.\n");
   Machine("Ticket", "ticket_state.h", kTicketTransitions, [](TicketState s) { return IsFinal(s); });
   Machine("Job", "job_state.h", kJobTransitions, [](JobState s) { return IsFinal(s); });
   Machine("Checkpoint", "checkpoint_state.h", kCheckpointTransitions,
           [](CheckpointState s) { return s == CheckpointState::kRejected; });
+  Machine("Corpus", "corpus_state.h", kCorpusTransitions, [](CorpusState) { return false; });
+  Machine("Teacher", "corpus_state.h", kTeacherTransitions, [](TeacherState) { return false; });
 }
 
 }  // namespace

@@ -34,6 +34,8 @@ std::string_view Name(TicketState state) {
       return "DENIED";
     case TicketState::kFailed:
       return "FAILED";
+    case TicketState::kErasing:
+      return "ERASING";
   }
   return "UNKNOWN";
 }
@@ -56,6 +58,10 @@ std::string_view Name(TicketEvent event) {
       return "forgotten";
     case TicketEvent::kOverridden:
       return "overridden";
+    case TicketEvent::kModelClean:
+      return "model clean";
+    case TicketEvent::kErased:
+      return "erased";
     case TicketEvent::kNextRung:
       return "next rung";
     case TicketEvent::kSameRung:

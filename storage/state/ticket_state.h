@@ -30,11 +30,13 @@ enum class TicketState : int32_t {
   kCancelled = 6,
   kDenied = 7,
   kFailed = 8,
+  kErasing = 9,
 };
 inline constexpr TicketState kTicketStates[] = {
     TicketState::kNone,       TicketState::kPendingApproval, TicketState::kQueued,
     TicketState::kUnlearning, TicketState::kVerifying,       TicketState::kCompleted,
     TicketState::kCancelled,  TicketState::kDenied,          TicketState::kFailed,
+    TicketState::kErasing,
 };
 
 enum class TicketEvent {
@@ -46,6 +48,8 @@ enum class TicketEvent {
   kCandidateReady,
   kForgotten,
   kOverridden,
+  kModelClean,
+  kErased,
   kNextRung,
   kSameRung,
   kAbandoned,
@@ -54,11 +58,14 @@ enum class TicketEvent {
   kWithdraw,
 };
 inline constexpr TicketEvent kTicketEvents[] = {
-    TicketEvent::kSubmit,    TicketEvent::kSubmitForApproval, TicketEvent::kApprove,
-    TicketEvent::kDeny,      TicketEvent::kJobFormed,         TicketEvent::kCandidateReady,
-    TicketEvent::kForgotten, TicketEvent::kOverridden,        TicketEvent::kNextRung,
-    TicketEvent::kSameRung,  TicketEvent::kAbandoned,         TicketEvent::kGiveUp,
-    TicketEvent::kRetry,     TicketEvent::kWithdraw,
+    TicketEvent::kSubmit,     TicketEvent::kSubmitForApproval,
+    TicketEvent::kApprove,    TicketEvent::kDeny,
+    TicketEvent::kJobFormed,  TicketEvent::kCandidateReady,
+    TicketEvent::kForgotten,  TicketEvent::kOverridden,
+    TicketEvent::kModelClean, TicketEvent::kErased,
+    TicketEvent::kNextRung,   TicketEvent::kSameRung,
+    TicketEvent::kAbandoned,  TicketEvent::kGiveUp,
+    TicketEvent::kRetry,      TicketEvent::kWithdraw,
 };
 
 enum class RungEffect { kKeep, kNext, kFirst };
@@ -103,6 +110,13 @@ inline constexpr TicketTransition kTicketTransitions[] = {
      "the verdict is PASS and the candidate was promoted; not while held"},
     {TicketState::kVerifying, TicketEvent::kOverridden, TicketState::kCompleted, RungEffect::kKeep,
      "a person promoted the candidate past the verdict; not while held"},
+    {TicketState::kVerifying, TicketEvent::kModelClean, TicketState::kErasing, RungEffect::kKeep,
+     "its candidate was promoted, by verdict or by a person; the corpus holds it still, and so do "
+     "teachers: part of a RETRAIN job"},
+    {TicketState::kErasing, TicketEvent::kErased, TicketState::kCompleted, RungEffect::kKeep,
+     "erased from the corpus, and every teacher that saw it was trained again without it"},
+    {TicketState::kErasing, TicketEvent::kGiveUp, TicketState::kFailed, RungEffect::kKeep,
+     "its RETRAIN job failed; the promoted model stays"},
     {TicketState::kVerifying, TicketEvent::kNextRung, TicketState::kQueued, RungEffect::kNext,
      "the candidate was rejected; the ladder has another rung"},
     {TicketState::kVerifying, TicketEvent::kSameRung, TicketState::kQueued, RungEffect::kKeep,
@@ -126,9 +140,10 @@ constexpr bool IsFinal(TicketState state) {
          state == TicketState::kDenied;
 }
 
-// UNLEARNING or VERIFYING: an active job holds the ticket.
+// UNLEARNING, VERIFYING or ERASING: an active job holds the ticket.
 constexpr bool IsInJob(TicketState state) {
-  return state == TicketState::kUnlearning || state == TicketState::kVerifying;
+  return state == TicketState::kUnlearning || state == TicketState::kVerifying ||
+         state == TicketState::kErasing;
 }
 
 absl::StatusOr<TicketTransition> Step(TicketState from, TicketEvent on);

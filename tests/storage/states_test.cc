@@ -5,9 +5,11 @@
 #include <string>
 
 #include "base/status.h"
+#include "lethe/v1/job.pb.h"
 #include "lethe/v1/model.pb.h"
 #include "lethe/v1/ticket.pb.h"
 #include "storage/state/checkpoint_state.h"
+#include "storage/state/corpus_state.h"
 #include "storage/state/job_state.h"
 #include "storage/state/ticket_state.h"
 
@@ -67,6 +69,9 @@ TEST(TicketStates, ExactlyTheseTransitions) {
                                                     "UNLEARNING -withdraw-> CANCELLED",
                                                     "VERIFYING -forgotten-> COMPLETED",
                                                     "VERIFYING -overridden-> COMPLETED",
+                                                    "VERIFYING -model clean-> ERASING",
+                                                    "ERASING -erased-> COMPLETED",
+                                                    "ERASING -give up-> FAILED",
                                                     "VERIFYING -next rung-> QUEUED",
                                                     "VERIFYING -same rung-> QUEUED",
                                                     "VERIFYING -abandoned-> QUEUED",
@@ -133,6 +138,31 @@ TEST(CheckpointStates, ExactlyTheseTransitions) {
   }
 }
 
+TEST(CorpusStates, ExactlyTheseTransitions) {
+  EXPECT_EQ(Walk(kCorpusStates, kCorpusEvents), (std::set<std::string>{
+                                                    "NONE -register-> READING",
+                                                    "READING -read-> TRAINING",
+                                                    "READING -fail-> FAILED",
+                                                    "TRAINING -trained-> READY",
+                                                    "FAILED -register-> READING",
+                                                }));
+  ExpectReachable(kCorpusStates, kCorpusEvents);
+}
+
+TEST(TeacherStates, ExactlyTheseTransitions) {
+  EXPECT_EQ(Walk(kTeacherStates, kTeacherEvents), (std::set<std::string>{
+                                                      "NONE -appoint-> WAITING",
+                                                      "WAITING -trained-> READY",
+                                                      "WAITING -fail-> FAILED",
+                                                      "READY -touched-> STALE",
+                                                      "FAILED -touched-> STALE",
+                                                      "STALE -touched-> STALE",
+                                                      "STALE -trained-> READY",
+                                                      "STALE -fail-> STALE",
+                                                  }));
+  ExpectReachable(kTeacherStates, kTeacherEvents);
+}
+
 // The numbers on disk are those on the wire: one list, so a page of the
 // API and a dump of the store read the same.
 TEST(States, NumbersAreThoseOfTheApi) {
@@ -146,6 +176,21 @@ TEST(States, NumbersAreThoseOfTheApi) {
     if (s == CheckpointState::kNone) continue;
     EXPECT_EQ(lethe::v1::CheckpointState_Name(static_cast<lethe::v1::CheckpointState>(s)),
               "CHECKPOINT_STATE_" + std::string(Name(s)));
+  }
+  for (CorpusState s : kCorpusStates) {
+    if (s == CorpusState::kNone) continue;
+    EXPECT_EQ(lethe::v1::CorpusState_Name(static_cast<lethe::v1::CorpusState>(s)),
+              "CORPUS_STATE_" + std::string(Name(s)));
+  }
+  for (TeacherState s : kTeacherStates) {
+    if (s == TeacherState::kNone) continue;
+    EXPECT_EQ(lethe::v1::TeacherState_Name(static_cast<lethe::v1::TeacherState>(s)),
+              "TEACHER_STATE_" + std::string(Name(s)));
+  }
+  for (JobKind k : {JobKind::kPrepare, JobKind::kUnlearn, JobKind::kVerify, JobKind::kIngest,
+                    JobKind::kTrain, JobKind::kRetrain}) {
+    EXPECT_EQ(lethe::v1::JobKind_Name(static_cast<lethe::v1::JobKind>(k)),
+              "JOB_KIND_" + std::string(Name(k)));
   }
   for (ModelState s : {ModelState::kPreparing, ModelState::kReady, ModelState::kFailed}) {
     EXPECT_EQ(lethe::v1::ModelState_Name(static_cast<lethe::v1::ModelState>(s)),

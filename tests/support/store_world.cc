@@ -74,6 +74,72 @@ ModelId World::ReadyModel(const std::string& name, const v1::ModelPolicy& policy
   return model;
 }
 
+RegisterCorpus World::CorpusCommand(const ModelId& model, int shards) {
+  v1::CorpusOptions options;
+  options.set_shards(shards);
+  options.set_slices(2);
+  return RegisterCorpus{.actor = "ops",
+                        .model = model,
+                        .job = JobId{NewId(&random_, 'j')},
+                        .seed = 5,
+                        .source_paths = {"/lines.jsonl"},
+                        .options = options.SerializeAsString()};
+}
+
+CompleteIngest World::IngestCommand(const JobRecord& leased, int shards) {
+  CompleteIngest done{.actor = "worker",
+                      .job = JobId{leased.job_id()},
+                      .fence = Fence{leased.fence()},
+                      .sequences = 100,
+                      .tokens = 1000};
+  for (int i = 0; i < shards; ++i) done.train_jobs.push_back(JobId{NewId(&random_, 'j')});
+  return done;
+}
+
+CompleteTrain World::TrainCommand(const JobRecord& leased) {
+  v1::RunRecord run;
+  run.set_seconds(2);
+  return CompleteTrain{.actor = "worker",
+                       .job = JobId{leased.job_id()},
+                       .fence = Fence{leased.fence()},
+                       .teacher = {.shard = leased.shards(0),
+                                   .state_key = Sha256Hex(leased.job_id()),
+                                   .model_digest = Sha256Hex("teacher " + leased.job_id())},
+                       .trained_tokens = 500,
+                       .run = run.SerializeAsString()};
+}
+
+CompleteRetrain World::RetrainCommand(const JobRecord& leased) {
+  CompleteRetrain done{.actor = "worker",
+                       .job = JobId{leased.job_id()},
+                       .fence = Fence{leased.fence()},
+                       .erased = 2,
+                       .trained_tokens = 100};
+  for (const int32_t shard : leased.shards()) {
+    done.teachers.push_back({.shard = shard,
+                             .state_key = Sha256Hex("again " + leased.job_id()),
+                             .model_digest = Sha256Hex("teacher " + leased.job_id())});
+  }
+  return done;
+}
+
+void World::ReadyCorpus(const ModelId& model, int shards) {
+  const JobRecord ingest = Lease(Must(CorpusCommand(model, shards)).job.value_or(JobRecord()));
+  Must(IngestCommand(ingest, shards));
+  for (const TeacherRecord& teacher : Model(model).corpus().shards()) {
+    Must(TrainCommand(Lease(Job(teacher.job_id()))));
+  }
+}
+
+TicketId World::FileInCorpus(const ModelId& model, const std::vector<int32_t>& shards) {
+  NewTicket ticket = Draft(model, NewId(&random_, 'r'), "of a person");
+  ticket.corpus_sequences = 3;
+  ticket.corpus_shards = shards;
+  const TicketId id = ticket.id;
+  Must(CreateTickets{.actor = "officer", .tickets = {std::move(ticket)}});
+  return id;
+}
+
 NewTicket World::Draft(const ModelId& model, const std::string& request_id,
                        const std::string& text) {
   NewTicket ticket;
@@ -164,7 +230,8 @@ CompleteVerify World::VerifyCommand(const JobRecord& leased, const Finds& found)
   return CompleteVerify{.actor = "verifier",
                         .job = JobId{leased.job_id()},
                         .fence = Fence{leased.fence()},
-                        .measurements = m.SerializeAsString()};
+                        .measurements = m.SerializeAsString(),
+                        .retrain_job = JobId{NewId(&random_, 'j')}};
 }
 
 Receipt World::Verify(const JobRecord& leased, const Finds& found) {

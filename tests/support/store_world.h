@@ -54,6 +54,16 @@ class World {
 
   FormUnlearnJob FormCommand(const ModelId& model, const std::vector<TicketId>& tickets,
                              int rung = 0);
+  // The model's corpus READY, with so many shards.
+  void ReadyCorpus(const ModelId& model, int shards);
+  RegisterCorpus CorpusCommand(const ModelId& model, int shards);
+  // The corpus read; the TRAIN jobs are READY.
+  CompleteIngest IngestCommand(const JobRecord& leased, int shards);
+  CompleteTrain TrainCommand(const JobRecord& leased);
+  CompleteRetrain RetrainCommand(const JobRecord& leased);
+  // A ticket of which the corpus holds something.
+  TicketId FileInCorpus(const ModelId& model, const std::vector<int32_t>& shards);
+
   JobRecord Form(const ModelId& model, const std::vector<TicketId>& tickets, int rung = 0);
   JobRecord Lease(const JobRecord& job, absl::Duration ttl = absl::Seconds(60));
   CompleteUnlearn UnlearnCommand(const JobRecord& leased);
