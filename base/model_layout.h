@@ -63,6 +63,11 @@ inline std::string TeachersFolder(const ModelId& model, const JobId& ingest) {
   return model.value + "/corpora/" + ingest.value + "/teachers";
 }
 
+// A teacher's Hugging Face folder: a link to its newest state (engine/teachers.h, TeacherFolder).
+inline std::string TeacherModelFolder(const ModelId& model, const JobId& ingest, int shard) {
+  return TeachersFolder(model, ingest) + "/shard-" + std::to_string(shard) + "/model";
+}
+
 inline std::string CurrentLink(const ModelId& model) { return model.value + "/current"; }
 
 // What `current` points to.

@@ -94,11 +94,17 @@ absl::Status FillTargets(const Core& core, const v1::Model& model, const Targets
   if (NeedsTokenizer(targets)) {
     LETHE_ASSIGN_OR_RETURN(tokenizer, core.tokenizers->Get(model));
   }
+  std::shared_ptr<const Corpus> corpus;
+  if (NamesCorpus(targets)) {
+    LETHE_ASSIGN_OR_RETURN(corpus, core.corpora->Get(model));
+  }
   LETHE_ASSIGN_OR_RETURN(
       CheckedTicket checked,
-      Resolve(targets, model, tokenizer.has_value() ? &*tokenizer : nullptr, *core.config));
+      Resolve(targets, model, {tokenizer.has_value() ? &*tokenizer : nullptr, corpus.get()},
+              *core.config));
   v1::TicketPayload* payload = work->add_tickets();
   *payload = std::move(checked.payload);
+  payload->clear_corpus_sequences();  // an audit erases nothing
   payload->set_ticket_id(id);
   return absl::OkStatus();
 }

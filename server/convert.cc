@@ -5,6 +5,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "base/model_layout.h"
 #include "base/status.h"
 
 namespace lethe {
@@ -39,7 +40,45 @@ void ToTicket(const storage::TicketRecord& record, const v1::Progress* progress,
   if (progress != nullptr) *out->mutable_progress() = *progress;
   out->set_etag(Etag(record.version()));
   out->set_payload_destroyed(record.payload_destroyed());
+  if (record.corpus_sequences() > 0) {
+    out->mutable_corpus()->set_sequences(record.corpus_sequences());
+    *out->mutable_corpus()->mutable_shards() = record.corpus_shards();
+  }
 }
+
+namespace {
+
+void ToCorpus(const storage::ModelRecord& model, v1::Corpus* out) {
+  const storage::CorpusRecord& record = model.corpus();
+  out->set_state(static_cast<v1::CorpusState>(record.state()));
+  out->set_failure_reason(record.failure_reason());
+  out->set_failure_line(record.failure_line());
+  out->set_failure_source(record.failure_source());
+  out->mutable_options()->ParseFromString(record.options());
+  out->mutable_teachers()->ParseFromString(record.teachers());
+  out->set_sequences(record.sequences());
+  out->set_tokens(record.tokens());
+  for (int shard = 0; shard < record.shards_size(); ++shard) {
+    const storage::TeacherRecord& teacher = record.shards(shard);
+    v1::TeacherStatus* status = out->add_shards();
+    status->set_shard(shard);
+    status->set_state(static_cast<v1::TeacherState>(teacher.state()));
+    status->set_state_key(teacher.state_key());
+    status->set_job_id(teacher.job_id());
+    status->set_failure_reason(teacher.failure_reason());
+    SetTime(teacher.update_us(), status->mutable_update_time());
+  }
+  out->set_folder(CorpusFolder(ModelId{model.model_id()}, JobId{record.job_id()}));
+  SetTime(record.create_us(), out->mutable_create_time());
+  SetTime(record.update_us(), out->mutable_update_time());
+  if (record.trained_tokens() > 0) {
+    out->set_train_token_seconds(record.trained_seconds() /
+                                 static_cast<double>(record.trained_tokens()));
+  }
+  *out->mutable_source_paths() = record.source_paths();
+}
+
+}  // namespace
 
 void ToModel(const storage::ModelRecord& record, v1::Model* out) {
   out->set_model_id(record.model_id());
@@ -54,6 +93,7 @@ void ToModel(const storage::ModelRecord& record, v1::Model* out) {
   SetTime(record.update_us(), out->mutable_update_time());
   out->set_active_job_id(record.active_job_id());
   out->set_folder(record.model_id());
+  if (record.has_corpus()) ToCorpus(record, out->mutable_corpus());
 }
 
 void ToCheckpoint(const storage::CheckpointRecord& record, v1::Checkpoint* out) {

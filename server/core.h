@@ -16,6 +16,7 @@
 #include "server/identity/principal.h"
 #include "server/metrics.h"
 #include "server/model_index.h"
+#include "server/open_corpora.h"
 #include "server/page_token.h"
 #include "server/rpc/call_gate.h"
 #include "server/rpc/unary_call.h"
@@ -36,6 +37,7 @@ struct Core {
   storage::Vault* vault = nullptr;
   ModelIndex* models = nullptr;
   TokenizerCache* tokenizers = nullptr;
+  OpenCorpora* corpora = nullptr;
   TicketHub* hub = nullptr;
   AuditHub* audits = nullptr;
   const PageTokens* pages = nullptr;

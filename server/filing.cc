@@ -22,6 +22,7 @@ struct Prepared {
   TicketTimes times;
   CheckedTicket ticket;
   std::shared_ptr<const ModelInfo> model;
+  std::shared_ptr<const Corpus> corpus;  // null: it has none
 };
 
 absl::Status AtIndex(const absl::Status& status, size_t index, size_t count) {
@@ -43,9 +44,14 @@ absl::StatusOr<Prepared> Prepare(Core* core, const v1::CreateTicketRequest& requ
   if (NeedsTokenizer(request.targets())) {
     LETHE_ASSIGN_OR_RETURN(tokenizer, core->tokenizers->Get(model));
   }
+  LETHE_RETURN_IF_ERROR(CheckCorpusSettled(model));
+  if (model.corpus().state() == v1::CORPUS_STATE_READY) {
+    LETHE_ASSIGN_OR_RETURN(prepared.corpus, core->corpora->Get(model));
+  }
+  const TargetSources sources = {tokenizer.has_value() ? &*tokenizer : nullptr,
+                                 prepared.corpus.get()};
   LETHE_ASSIGN_OR_RETURN(prepared.ticket,
-                         Resolve(request.targets(), model,
-                                 tokenizer.has_value() ? &*tokenizer : nullptr, *core->config));
+                         Resolve(request.targets(), model, sources, *core->config));
   return prepared;
 }
 
@@ -68,7 +74,9 @@ absl::StatusOr<NewTicket> Seal(Core* core, const v1::CreateTicketRequest& reques
                    .request_time = prepared.times.asked,
                    .due_time = prepared.times.due,
                    .sequences = prepared.ticket.payload.sequences_size(),
-                   .tokens = prepared.ticket.tokens};
+                   .tokens = prepared.ticket.tokens,
+                   .corpus_sequences = prepared.ticket.payload.corpus_sequences_size(),
+                   .corpus_shards = prepared.ticket.corpus.Shards()};
   // The message has no maps, so the same request always gives the same bytes.
   std::string body = request.SerializeAsString();
   ticket.request_key = storage::RequestKey(request.request_id());
@@ -166,9 +174,13 @@ class Filing : public std::enable_shared_from_this<Filing> {
   bool sealed_again_ = false;
 };
 
-bool AnyText(const Requests& requests) {
-  return std::any_of(requests.begin(), requests.end(),
-                     [](const auto* request) { return NeedsTokenizer(request->targets()); });
+// Whether checking them reads files or tokenises.
+bool TakesTime(const Core& core, const Requests& requests) {
+  return std::any_of(requests.begin(), requests.end(), [&](const auto* request) {
+    if (NeedsTokenizer(request->targets())) return true;
+    const auto model = core.models->Find(ModelId{request->model_id()});
+    return model != nullptr && model->model.has_corpus();
+  });
 }
 
 absl::Status Busy() {
@@ -191,7 +203,9 @@ absl::StatusOr<v1::Ticket> Preview(Core* core, const v1::CreateTicketRequest& re
   ToTimestamp(prepared.times.due, ticket.mutable_original_due_time());
   ticket.set_sequences(prepared.ticket.payload.sequences_size());
   ticket.set_tokens(prepared.ticket.tokens);
-  *ticket.mutable_preview() = PreviewTicket(*core, prepared.model->model, prepared.ticket);
+  LETHE_ASSIGN_OR_RETURN(
+      *ticket.mutable_preview(),
+      PreviewTicket(*core, prepared.model->model, prepared.ticket, prepared.corpus.get()));
   return ticket;
 }
 
@@ -199,9 +213,9 @@ absl::StatusOr<v1::Ticket> Preview(Core* core, const v1::CreateTicketRequest& re
 
 void FileTickets(Core* core, const std::string& actor, Requests requests,
                  std::function<void(FiledTickets)> done) {
-  const bool text = AnyText(requests);
+  const bool slow = TakesTime(*core, requests);
   auto filing = std::make_shared<Filing>(core, actor, std::move(requests), done);
-  if (!text) {
+  if (!slow) {
     filing->Run();
   } else if (!core->background->Run([filing] { filing->Run(); })) {
     done(Busy());

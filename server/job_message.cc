@@ -1,9 +1,11 @@
 #include "server/job_message.h"
 
+#include <algorithm>
 #include <set>
 
 #include "base/model_layout.h"
 #include "server/convert.h"
+#include "storage/state/corpus_state.h"
 
 namespace lethe {
 namespace {
@@ -102,6 +104,90 @@ absl::Status FillVerify(const Core& core, const storage::Snapshot& snapshot,
   return absl::OkStatus();
 }
 
+// A model's corpus, as a job needs it.
+struct CorpusParts {
+  v1::CorpusPlace place;
+  std::string teachers_folder, tokenizer_folder;
+  v1::CorpusOptions options;
+  v1::TeacherOptions teachers;
+};
+
+absl::StatusOr<CorpusParts> PartsOf(const Core& core, const storage::Snapshot& snapshot,
+                                    const storage::ModelRecord& model) {
+  const ModelId id{model.model_id()};
+  const JobId ingest{model.corpus().job_id()};
+  LETHE_ASSIGN_OR_RETURN(const auto current,
+                         snapshot.GetCheckpoint(CheckpointId{model.current_checkpoint_id()}));
+  CorpusParts parts{.teachers_folder = TeachersFolder(id, ingest),
+                    .tokenizer_folder = current.folder()};
+  parts.place.set_folder(CorpusFolder(id, ingest));
+  parts.place.set_key(CorpusSecret(*core.vault, id, parts.place.folder()));
+  if (!parts.options.ParseFromString(model.corpus().options()) ||
+      !parts.teachers.ParseFromString(model.corpus().teachers())) {
+    return Error(absl::StatusCode::kDataLoss, "RECORD_CORRUPT",
+                 "the model's corpus cannot be read; run lethe admin check",
+                 {{"model", model.model_id()}});
+  }
+  return parts;
+}
+
+absl::Status FillIngest(const Core& core, const storage::Snapshot& snapshot,
+                        const storage::ModelRecord& model, v1::IngestWork* work) {
+  LETHE_ASSIGN_OR_RETURN(CorpusParts parts, PartsOf(core, snapshot, model));
+  v1::ModelFacts facts;
+  facts.ParseFromString(model.facts());
+  *work->mutable_source_paths() = model.corpus().source_paths();
+  *work->mutable_options() = parts.options;
+  *work->mutable_corpus() = parts.place;
+  work->set_tokenizer_folder(parts.tokenizer_folder);
+  work->set_vocab_size(facts.vocab_size());
+  // Student and teachers must both be able to read it.
+  work->set_max_tokens(std::min(facts.context_length(), parts.teachers.context_length()));
+  return absl::OkStatus();
+}
+
+absl::Status FillTrain(const Core& core, const storage::Snapshot& snapshot, const JobRecord& record,
+                       const storage::ModelRecord& model, v1::TrainWork* work) {
+  LETHE_ASSIGN_OR_RETURN(CorpusParts parts, PartsOf(core, snapshot, model));
+  *work->mutable_corpus() = parts.place;
+  work->set_teachers_folder(parts.teachers_folder);
+  *work->mutable_teachers() = parts.teachers;
+  work->set_tokenizer_folder(parts.tokenizer_folder);
+  work->set_shard(record.shards(0));
+  return absl::OkStatus();
+}
+
+absl::Status FillRetrain(const Core& core, const storage::Snapshot& snapshot,
+                         const JobRecord& record, const storage::ModelRecord& model,
+                         v1::RetrainWork* work) {
+  LETHE_ASSIGN_OR_RETURN(CorpusParts parts, PartsOf(core, snapshot, model));
+  LETHE_RETURN_IF_ERROR(AddPayloads(core, snapshot, record, work));
+  // Numbers are all that it takes to erase.
+  for (v1::TicketPayload& ticket : *work->mutable_tickets()) ticket.clear_sequences();
+  *work->mutable_corpus() = parts.place;
+  work->set_teachers_folder(parts.teachers_folder);
+  *work->mutable_teachers() = parts.teachers;
+  work->set_tokenizer_folder(parts.tokenizer_folder);
+  *work->mutable_shards() = record.shards();
+  return absl::OkStatus();
+}
+
+absl::Status AddTeachers(const Core& core, const storage::Snapshot& snapshot,
+                         const storage::ModelRecord& model, v1::UnlearnWork* work) {
+  if (model.corpus().state() != static_cast<int32_t>(storage::CorpusState::kReady)) {
+    return absl::OkStatus();
+  }
+  LETHE_ASSIGN_OR_RETURN(CorpusParts parts, PartsOf(core, snapshot, model));
+  v1::TeachersWork* teachers = work->mutable_teachers();
+  *teachers->mutable_corpus() = parts.place;
+  teachers->set_folder(parts.teachers_folder);
+  for (int shard = 0; shard < model.corpus().shards_size(); ++shard) {
+    const auto state = static_cast<storage::TeacherState>(model.corpus().shards(shard).state());
+    if (state == storage::TeacherState::kReady) teachers->add_shards(shard);
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 void SetCheckpoints(const storage::CheckpointRecord& candidate,
@@ -148,9 +234,19 @@ absl::StatusOr<v1::Job> BuildJob(const Core& core, const JobRecord& record) {
       break;
     case JobKind::kUnlearn:
       LETHE_RETURN_IF_ERROR(FillUnlearn(core, *snapshot, record, model, job.mutable_unlearn()));
+      LETHE_RETURN_IF_ERROR(AddTeachers(core, *snapshot, model, job.mutable_unlearn()));
       break;
     case JobKind::kVerify:
       LETHE_RETURN_IF_ERROR(FillVerify(core, *snapshot, record, policy, job.mutable_verify()));
+      break;
+    case JobKind::kIngest:
+      LETHE_RETURN_IF_ERROR(FillIngest(core, *snapshot, model, job.mutable_ingest()));
+      break;
+    case JobKind::kTrain:
+      LETHE_RETURN_IF_ERROR(FillTrain(core, *snapshot, record, model, job.mutable_train()));
+      break;
+    case JobKind::kRetrain:
+      LETHE_RETURN_IF_ERROR(FillRetrain(core, *snapshot, record, model, job.mutable_retrain()));
       break;
   }
   return job;

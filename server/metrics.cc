@@ -79,6 +79,10 @@ Metrics::Metrics(const std::vector<std::string>& attacks)
                  .Help("Audits that ended, by the verdict's outcome or by what came before it.")
                  .Register(r);
   tickets_ = &BuildGauge().Name("lethe_tickets").Help("Tickets by state.").Register(r);
+  teachers_ = &BuildGauge()
+                   .Name("lethe_teachers")
+                   .Help("Teachers of all corpora, one a shard, by state.")
+                   .Register(r);
   oldest_waiting_age_seconds =
       OneGauge(r, "lethe_oldest_waiting_ticket_age_seconds",
                "Age of the oldest ticket that waits for a worker; 0 when none does.");
@@ -169,6 +173,10 @@ void Metrics::AuditEnded(std::string_view outcome) {
 
 void Metrics::TicketsInState(const std::string& state, double count) {
   tickets_->Add({{"state", state}}).Set(count);
+}
+
+void Metrics::TeachersInState(const std::string& state, double count) {
+  teachers_->Add({{"state", state}}).Set(count);
 }
 
 std::string EnumLabel(const std::string& name, std::string_view prefix) {

@@ -60,6 +60,7 @@ class Metrics {
   // `outcome`: that of the verdict, or failed, cancelled, drained.
   void AuditEnded(std::string_view outcome);
   void TicketsInState(const std::string& state, double count);
+  void TeachersInState(const std::string& state, double count);
 
   // Set by maintenance and by the store's observer.
   prometheus::Gauge* oldest_waiting_age_seconds;
@@ -89,6 +90,7 @@ class Metrics {
   prometheus::Family<prometheus::Counter>* verdicts_;
   prometheus::Family<prometheus::Counter>* audits_;
   prometheus::Family<prometheus::Gauge>* tickets_;
+  prometheus::Family<prometheus::Gauge>* teachers_;
   std::vector<std::string> attacks_;
   absl::Mutex mu_;
   std::vector<std::unique_ptr<MethodMetrics>> methods_ ABSL_GUARDED_BY(mu_);

@@ -45,6 +45,15 @@ absl::StatusOr<std::shared_ptr<const ModelInfo>> ModelIndex::GetReady(const Mode
   return info;
 }
 
+std::map<int, int> ModelIndex::TeachersByState() const {
+  std::map<int, int> count;
+  absl::MutexLock lock(&mu_);
+  for (const auto& [id, info] : models_) {
+    for (const v1::TeacherStatus& teacher : info->model.corpus().shards()) ++count[teacher.state()];
+  }
+  return count;
+}
+
 QueuePolicies ModelIndex::Policies() const {
   QueuePolicies policies;
   absl::MutexLock lock(&mu_);

@@ -39,6 +39,8 @@ class ModelIndex {
   // NOT_FOUND/MODEL_NOT_FOUND, FAILED_PRECONDITION/MODEL_NOT_READY.
   absl::StatusOr<std::shared_ptr<const ModelInfo>> GetReady(const ModelId& id) const;
   QueuePolicies Policies() const;
+  // Of all corpora: how many teachers are in each state, by lethe.v1.TeacherState's number.
+  std::map<int, int> TeachersByState() const;
 
  private:
   mutable absl::Mutex mu_;

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/convert.h"
 #include "server/core.h"
+#include "server/corpus_registration.h"
 #include "server/registration.h"
 #include "server/rpc/watch_call.h"
 
@@ -20,10 +21,11 @@ using Context = grpc::CallbackServerContext;
 using Unary = grpc::ServerUnaryReactor;
 using S = v1::ModelService;
 
-using Raw = S::WithRawCallbackMethod_RegisterModel<S::WithRawCallbackMethod_GetModel<
-    S::WithRawCallbackMethod_ListModels<S::WithRawCallbackMethod_ListCheckpoints<
-        S::WithRawCallbackMethod_PromoteCheckpoint<S::WithRawCallbackMethod_RollbackModel<
-            S::WithRawCallbackMethod_WatchPromotions<S::Service>>>>>>>;
+using Raw = S::WithRawCallbackMethod_RegisterModel<
+    S::WithRawCallbackMethod_RegisterCorpus<S::WithRawCallbackMethod_GetModel<
+        S::WithRawCallbackMethod_ListModels<S::WithRawCallbackMethod_ListCheckpoints<
+            S::WithRawCallbackMethod_PromoteCheckpoint<S::WithRawCallbackMethod_RollbackModel<
+                S::WithRawCallbackMethod_WatchPromotions<S::Service>>>>>>>>;
 
 // A malformed name may be anything: it is not repeated.
 absl::StatusOr<ModelId> ParseModelId(const std::string& text) {
@@ -55,6 +57,12 @@ class ModelServiceImpl final : public Raw {
           core_->RunFor(call, core_->digests, [this, call] { Register(call); });
         });
   }
+  Unary* RegisterCorpus(Context* c, const Bytes* in, Bytes* out) override {
+    return StartUnary<v1::RegisterCorpusRequest, v1::Model>(
+        register_corpus_, c, in, out, [this](auto* call) {
+          core_->RunFor(call, core_->digests, [this, call] { AddCorpus(call); });
+        });
+  }
   Unary* GetModel(Context* c, const Bytes* in, Bytes* out) override {
     return StartUnary<v1::GetModelRequest, v1::Model>(get_, c, in, out, [this](auto* call) {
       call->Finish(Get(call->request, &call->response));
@@ -77,7 +85,10 @@ class ModelServiceImpl final : public Raw {
   }
   Unary* PromoteCheckpoint(Context* c, const Bytes* in, Bytes* out) override {
     return StartUnary<v1::PromoteCheckpointRequest, v1::Model>(
-        promote_, c, in, out, [this](auto* call) { Move(call, storage::PromoteCheckpoint()); });
+        promote_, c, in, out, [this](auto* call) {
+          const JobId retrain{NewId(core_->random, 'j')};
+          Move(call, storage::PromoteCheckpoint{.retrain_job = retrain});
+        });
   }
   Unary* RollbackModel(Context* c, const Bytes* in, Bytes* out) override {
     return StartUnary<v1::RollbackModelRequest, v1::Model>(
@@ -141,10 +152,78 @@ class ModelServiceImpl final : public Raw {
     return absl::OkStatus();
   }
 
+  template <typename Call>
+  void AddCorpus(Call* call) {
+    absl::StatusOr<storage::RegisterCorpus> command = CheckCorpus(call->request);
+    if (!command.ok()) {
+      call->Finish(command.status());
+      return;
+    }
+    if (call->request.validate_only()) {
+      const auto model = core_->store->Snapshot()->GetModel(command->model);
+      if (model.ok()) {
+        ToModel(*model, &call->response);
+        v1::Corpus* corpus = call->response.mutable_corpus();
+        corpus->Clear();
+        corpus->set_state(v1::CORPUS_STATE_READING);
+        corpus->mutable_options()->ParseFromString(command->options);
+        corpus->mutable_teachers()->ParseFromString(command->teachers);
+      }
+      call->Finish(model.status());
+      return;
+    }
+    command->actor = call->principal().name;
+    command->job = JobId{NewId(core_->random, 'j')};
+    core_->Post(*std::move(command), [call](absl::StatusOr<storage::Receipt> receipt) {
+      if (receipt.ok()) ToModel(*receipt->model, &call->response);
+      call->Finish(receipt.status());
+    });
+  }
+
+  absl::StatusOr<storage::RegisterCorpus> CheckCorpus(
+      const v1::RegisterCorpusRequest& request) const {
+    LETHE_ASSIGN_OR_RETURN(const ModelId id, ParseModelId(request.model_id()));
+    LETHE_ASSIGN_OR_RETURN(const auto info, core_->models->GetReady(id));
+    LETHE_ASSIGN_OR_RETURN(storage::RegisterCorpus command,
+                           CheckCorpusRegistration(request, info->model, core_->random));
+    const v1::CorpusState state = info->model.corpus().state();
+    if (state != v1::CORPUS_STATE_UNSPECIFIED && state != v1::CORPUS_STATE_FAILED) {
+      return Error(absl::StatusCode::kAlreadyExists, "CORPUS_EXISTS",
+                   "the model has a corpus; a model has one", {{"model", id.value}});
+    }
+    LETHE_RETURN_IF_ERROR(CheckNoOpenTickets(id));
+    return command;
+  }
+
+  // What an open ticket touches was looked up when it was filed, without the corpus. One that is
+  // filed while this looks is not seen; it would end without erasing anything.
+  absl::Status CheckNoOpenTickets(const ModelId& model) const {
+    using storage::TicketState;
+    storage::TicketQuery query{.model = model, .limit = 1};
+    for (const TicketState state : storage::kTicketStates) {
+      if (state != TicketState::kNone && !storage::IsFinal(state)) query.states.push_back(state);
+    }
+    LETHE_ASSIGN_OR_RETURN(const auto open, core_->store->Snapshot()->ListTickets(query));
+    if (open.tickets.empty()) return absl::OkStatus();
+    return Error(absl::StatusCode::kFailedPrecondition, "TICKETS_OPEN",
+                 "tickets of this model have not ended: what they touch of the corpus would not be "
+                 "erased. Wait for them, or cancel them and file them again",
+                 {{"model", model.value}});
+  }
+
   absl::Status Get(const v1::GetModelRequest& request, v1::Model* out) const {
     LETHE_ASSIGN_OR_RETURN(const ModelId id, ParseModelId(request.model_id()));
     LETHE_ASSIGN_OR_RETURN(const auto record, core_->store->Snapshot()->GetModel(id));
     ToModel(record, out);
+    if (!out->has_corpus()) return absl::OkStatus();
+    if (const auto progress = core_->hub->ProgressOf(record.corpus().job_id())) {
+      *out->mutable_corpus()->mutable_progress() = *progress;
+    }
+    for (v1::TeacherStatus& teacher : *out->mutable_corpus()->mutable_shards()) {
+      if (const auto progress = core_->hub->ProgressOf(teacher.job_id())) {
+        *teacher.mutable_progress() = *progress;
+      }
+    }
     return absl::OkStatus();
   }
 
@@ -207,6 +286,7 @@ class ModelServiceImpl final : public Raw {
 
   Core* const core_;
   const RpcMethod register_ = Method("RegisterModel");
+  const RpcMethod register_corpus_ = Method("RegisterCorpus");
   const RpcMethod get_ = Method("GetModel");
   const RpcMethod list_ = Method("ListModels");
   const RpcMethod checkpoints_ = Method("ListCheckpoints");

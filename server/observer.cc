@@ -7,6 +7,7 @@
 #include "absl/strings/str_split.h"
 #include "base/log.h"
 #include "server/convert.h"
+#include "storage/state/corpus_state.h"
 
 namespace lethe {
 namespace {
@@ -64,6 +65,10 @@ void ServerObserver::OnCommit(const storage::CommitEvent& event) {
   for (const auto& model : event.models) {
     core_->models->Update(model.after);
     work = true;
+    // Nothing is kept of a corpus that could not be read.
+    if (model.after.corpus().state() == static_cast<int>(storage::CorpusState::kFailed)) {
+      keeper_->Schedule(ModelId{model.after.model_id()});
+    }
   }
   for (const auto& job : event.jobs) {
     OnJob(job);

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "server/convert.h"
 #include "server/policy/ladder.h"
 #include "server/policy/ticket_estimate.h"
@@ -48,7 +49,9 @@ class Reader {
     }
     for (const auto* jobs : {&work.ready, &work.leased}) {
       for (const storage::JobRecord& job : *jobs) {
-        if (job.model_id() == model_.model_id()) backlog.active = Active(job);
+        if (job.model_id() != model_.model_id()) continue;
+        if (!storage::HoldsModel(static_cast<storage::JobKind>(job.kind()))) continue;
+        backlog.active = Active(job);
       }
     }
     return backlog;
@@ -114,18 +117,69 @@ class Reader {
   const std::unique_ptr<const storage::Snapshot> snapshot_;
 };
 
+std::vector<Sequence> TextsOf(const v1::TicketPayload& payload) {
+  std::vector<Sequence> texts;
+  for (const v1::TokenSequence& sequence : payload.sequences()) {
+    texts.push_back({.ids = {sequence.ids().begin(), sequence.ids().end()}});
+  }
+  return texts;
+}
+
+void AddNotice(const char* reason, std::string sentence, v1::TicketPreview* preview) {
+  v1::PreviewNotice* notice = preview->add_notices();
+  notice->set_reason(reason);
+  notice->set_sentence(std::move(sentence));
+}
+
+// What of the corpus would go, and what the caller should know of it.
+absl::Status AddCorpus(const v1::Model& model, const CheckedTicket& ticket, const Corpus& corpus,
+                       v1::TicketPreview* preview) {
+  LETHE_ASSIGN_OR_RETURN(v1::CorpusPreview touched,
+                         PreviewErasure(corpus, model, TextsOf(ticket.payload), ticket.corpus));
+  if (touched.sequences() == 0) {
+    AddNotice("NOT_IN_CORPUS",
+              "The model's corpus does not hold this text as it is written here: nothing of it "
+              "will be erased, and no teacher is trained again. Name the person or the document "
+              "if it should be there.",
+              preview);
+  }
+  if (touched.near_copies() > 0) {
+    AddNotice("COPIES_OF_OTHERS",
+              absl::StrCat(touched.near_copies(),
+                           " more sequences of the corpus share much of this text. They stay, and "
+                           "may teach the model again when it is next trained: name them too if "
+                           "they are meant."),
+              preview);
+  }
+  if (touched.teachers_left() == 0) {
+    AddNotice("NO_TEACHER_LEFT",
+              "Every teacher has seen some of it, or is not ready: leave-one-out distillation is "
+              "passed over, and the next rung tried.",
+              preview);
+  }
+  if (touched.sequences() > 0 || touched.near_copies() > 0) {
+    *preview->mutable_corpus() = std::move(touched);
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
-v1::TicketPreview PreviewTicket(const Core& core, const v1::Model& model,
-                                const CheckedTicket& ticket) {
-  const v1::Rung rung = RungOf(model.policy(), 0);
+absl::StatusOr<v1::TicketPreview> PreviewTicket(const Core& core, const v1::Model& model,
+                                                const CheckedTicket& ticket, const Corpus* corpus) {
+  v1::TicketPreview preview;
+  if (corpus != nullptr) {
+    LETHE_RETURN_IF_ERROR(AddCorpus(model, ticket, *corpus, &preview));
+  }
+  const int first_rung = FirstRung(model.policy(), preview.corpus().teachers_left() > 0);
+  const v1::Rung rung = RungOf(model.policy(), first_rung);
   const TextSize forget = SizeOfPayload(ticket.payload);
   const Reader reader(core, model, forget);
   ForecastInput input{.model = model,
                       .forget = forget,
+                      .rung = first_rung,
                       .backlog = reader.ReadBacklog(),
                       .history = reader.ReadHistory(rung)};
-  v1::TicketPreview preview;
   for (const int32_t tokens : ticket.target_tokens) preview.add_target_tokens(tokens);
   preview.set_tickets_ahead(input.backlog.waiting_in_all);
   ToLimits(*core.config, preview.mutable_limits());

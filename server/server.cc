@@ -177,6 +177,8 @@ class Server::Parts {
     core_.vault = vault_.get();
     core_.models = &models_;
     core_.tokenizers = &tokenizers_;
+    corpora_ = std::make_unique<OpenCorpora>(config_.model_folder, vault_.get());
+    core_.corpora = corpora_.get();
     audits_ = std::make_unique<AuditHub>(&config_, world_.clock, &metrics_);
     core_.hub = &hub_;
     core_.audits = audits_.get();
@@ -281,6 +283,7 @@ class Server::Parts {
   TicketHub hub_;
   ModelIndex models_;
   TokenizerCache tokenizers_;
+  std::unique_ptr<OpenCorpora> corpora_;
   CallGate calls_, polls_, watches_, audit_calls_;
   std::unique_ptr<AuditHub> audits_;
   std::unique_ptr<storage::Vault> vault_;

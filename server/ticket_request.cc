@@ -99,10 +99,6 @@ absl::StatusOr<Sequence> ToSequence(const Target& target, const Tokenizer* token
     case Target::kPromptAnswer:
       return SequenceFromPrompt(*tokenizer, target.prompt_answer().prompt(),
                                 target.prompt_answer().answer(), spans, limits);
-    case Target::kSubject:
-    case Target::kDocument:
-      return Error(absl::StatusCode::kFailedPrecondition, "NO_CORPUS",
-                   "the model has no corpus: register it with RegisterCorpus, or name the text");
     default:
       break;
   }
@@ -111,6 +107,27 @@ absl::StatusOr<Sequence> ToSequence(const Target& target, const Tokenizer* token
   sequence.sensitive = std::move(spans);
   LETHE_RETURN_IF_ERROR(CheckSequence(sequence, limits));
   return sequence;
+}
+
+// One, or all that the corpus has of a person or document.
+absl::StatusOr<std::vector<Sequence>> ToSequences(const Target& target,
+                                                  const TargetSources& sources,
+                                                  const SequenceLimits& limits,
+                                                  CorpusFinds* finds) {
+  if (target.has_subject() || target.has_document()) {
+    if (sources.corpus == nullptr) {
+      return Error(absl::StatusCode::kFailedPrecondition, "NO_CORPUS",
+                   "the model has no corpus: register one with RegisterCorpus, or name the text");
+    }
+    LETHE_ASSIGN_OR_RETURN(std::vector<Sequence> found, FindKeyed(*sources.corpus, target, finds));
+    for (const Sequence& sequence : found) LETHE_RETURN_IF_ERROR(CheckSequence(sequence, limits));
+    return found;
+  }
+  LETHE_ASSIGN_OR_RETURN(Sequence sequence, ToSequence(target, sources.tokenizer, limits));
+  if (sources.corpus != nullptr) {
+    LETHE_RETURN_IF_ERROR(FindText(*sources.corpus, sequence, finds));
+  }
+  return std::vector<Sequence>{std::move(sequence)};
 }
 
 }  // namespace
@@ -197,8 +214,29 @@ bool NeedsTokenizer(const Targets& targets) {
   });
 }
 
+bool NamesCorpus(const Targets& targets) {
+  return std::any_of(targets.begin(), targets.end(), [](const Target& target) {
+    return target.has_subject() || target.has_document();
+  });
+}
+
+namespace {
+
+void AddTo(v1::TicketPayload* payload, const Sequence& sequence) {
+  v1::TokenSequence* out = payload->add_sequences();
+  out->mutable_ids()->Add(sequence.ids.begin(), sequence.ids.end());
+  out->set_prompt_tokens(sequence.prompt_tokens);
+  for (const Span& span : sequence.sensitive) {
+    v1::Span* added = out->add_sensitive();
+    added->set_begin(span.begin);
+    added->set_end(span.end);
+  }
+}
+
+}  // namespace
+
 absl::StatusOr<CheckedTicket> Resolve(const Targets& targets, const v1::Model& model,
-                                      const Tokenizer* tokenizer, const ServerConfig& config) {
+                                      const TargetSources& sources, const ServerConfig& config) {
   SequenceLimits limits;
   limits.vocab_size = model.facts().vocab_size();
   limits.max_tokens = static_cast<int32_t>(std::min<int64_t>(config.max_target_tokens, 1 << 20));
@@ -208,29 +246,30 @@ absl::StatusOr<CheckedTicket> Resolve(const Targets& targets, const v1::Model& m
   CheckedTicket ticket;
   FieldViolations wrong;
   for (int i = 0; i < targets.size() && !wrong.Enough(); ++i) {
-    absl::StatusOr<Sequence> sequence = ToSequence(targets[i], tokenizer, limits);
-    if (!sequence.ok()) {
-      wrong.Add(AboutTarget(sequence.status(), i));
+    const absl::StatusOr<std::vector<Sequence>> sequences =
+        ToSequences(targets[i], sources, limits, &ticket.corpus);
+    if (!sequences.ok()) {
+      wrong.Add(AboutTarget(sequences.status(), i));
       continue;
     }
-    ticket.tokens += static_cast<int64_t>(sequence->ids.size());
-    ticket.target_tokens.push_back(static_cast<int32_t>(sequence->ids.size()));
+    int64_t tokens = 0;
+    for (const Sequence& sequence : *sequences) {
+      tokens += static_cast<int64_t>(sequence.ids.size());
+      AddTo(&ticket.payload, sequence);
+    }
+    ticket.tokens += tokens;
+    ticket.target_tokens.push_back(static_cast<int32_t>(tokens));
     if (ticket.tokens > config.max_ticket_tokens) {
       wrong.Add(FieldError("TICKET_TOO_LARGE", "targets",
                            absl::StrCat("at most ", config.max_ticket_tokens, " tokens a ticket"),
                            {{"limit", absl::StrCat(config.max_ticket_tokens)}}));
       break;
     }
-    v1::TokenSequence* out = ticket.payload.add_sequences();
-    out->mutable_ids()->Add(sequence->ids.begin(), sequence->ids.end());
-    out->set_prompt_tokens(sequence->prompt_tokens);
-    for (const Span& span : sequence->sensitive) {
-      v1::Span* added = out->add_sensitive();
-      added->set_begin(span.begin);
-      added->set_end(span.end);
-    }
   }
   LETHE_RETURN_IF_ERROR(wrong.status());
+  for (const auto& [id, place] : ticket.corpus.sequences) {
+    ticket.payload.add_corpus_sequences(id.value);
+  }
   return ticket;
 }
 

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "base/log.h"
+#include "storage/state/corpus_state.h"
 
 namespace lethe {
 
@@ -69,6 +70,11 @@ void Upkeep::SetGauges(absl::Time now) {
     const auto it = totals.tickets.find(state);
     metrics.TicketsInState(std::string(storage::Name(state)),
                            it == totals.tickets.end() ? 0 : it->second);
+  }
+  std::map<int, int> teachers = core_->models->TeachersByState();
+  for (const storage::TeacherState state : storage::kTeacherStates) {
+    if (state == storage::TeacherState::kNone) continue;
+    metrics.TeachersInState(std::string(storage::Name(state)), teachers[static_cast<int>(state)]);
   }
   const absl::Duration age =
       totals.oldest_waiting.has_value() ? now - *totals.oldest_waiting : absl::ZeroDuration();

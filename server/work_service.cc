@@ -50,7 +50,8 @@ absl::StatusOr<OfferedKinds> ParseKinds(const v1::AcquireJobRequest& request) {
   OfferedKinds kinds;
   for (const int kind : request.kinds()) {
     // A kind of a newer worker that this server does not know is simply never offered.
-    if (kind >= v1::JOB_KIND_PREPARE && kind <= v1::JOB_KIND_VERIFY) {
+    const bool stored = kind >= v1::JOB_KIND_PREPARE && kind <= v1::JOB_KIND_RETRAIN;
+    if (stored && kind != v1::JOB_KIND_AUDIT) {
       kinds.jobs.insert(static_cast<storage::JobKind>(kind));
     }
     kinds.audits = kinds.audits || kind == v1::JOB_KIND_AUDIT;
@@ -84,6 +85,9 @@ absl::Status CheckFailure(const v1::FailJobRequest& request) {
   }
   if (!IsReason(request.reason())) {
     wrong.Add(FieldError("RESULT_MALFORMED", "reason", "UPPER_SNAKE, at most 63 characters"));
+  }
+  if (request.line() < 0 || request.source() < 0) {
+    wrong.Add(FieldError("RESULT_MALFORMED", "line", "lines are counted from 1, files from 0"));
   }
   return wrong.status();
 }
@@ -214,6 +218,12 @@ class WorkServiceImpl final : public Raw {
       core_->RunFor(call, core_->digests, [this, call, job = *job] { CompleteUnlearn(call, job); });
     } else if (request.has_prepare() && kind == storage::JobKind::kPrepare) {
       core_->RunFor(call, core_->digests, [this, call, job = *job] { CompletePrepare(call, job); });
+    } else if (request.has_ingest() && kind == storage::JobKind::kIngest) {
+      CompleteIngest(call, *job);
+    } else if (request.has_train() && kind == storage::JobKind::kTrain) {
+      core_->RunFor(call, core_->digests, [this, call, job = *job] { CompleteTrain(call, job); });
+    } else if (request.has_retrain() && kind == storage::JobKind::kRetrain) {
+      core_->RunFor(call, core_->digests, [this, call, job = *job] { CompleteRetrain(call, job); });
     } else {
       FinishWork(call, Mismatch("the result must be that of the job's kind"));
     }
@@ -267,8 +277,8 @@ class WorkServiceImpl final : public Raw {
       FinishWork(call, status);
       return;
     }
-    PostResult(call,
-               storage::CompleteVerify{.measurements = call->request.verify().measurements()});
+    PostResult(call, storage::CompleteVerify{.measurements = call->request.verify().measurements(),
+                                             .retrain_job = JobId{NewId(core_->random, 'j')}});
   }
 
   template <typename Call>
@@ -317,6 +327,70 @@ class WorkServiceImpl final : public Raw {
                                               .digest = result.facts().folder_digest()});
   }
 
+  template <typename Call>
+  void CompleteIngest(Call* call, const storage::JobRecord& job) {
+    const v1::IngestResult& result = call->request.ingest();
+    storage::CompleteIngest done{.sequences = result.sequences(), .tokens = result.tokens()};
+    const auto model = core_->models->Find(ModelId{job.model_id()});
+    const int shards = model == nullptr ? 0 : model->model.corpus().options().shards();
+    for (int i = 0; i < shards; ++i) {
+      done.train_jobs.push_back(JobId{NewId(core_->random, 'j')});
+    }
+    PostResult(call, std::move(done));
+  }
+
+  // The teacher's folder must be there and be what the worker says.
+  absl::StatusOr<storage::TrainedTeacher> CheckTeacher(const storage::JobRecord& job,
+                                                       const v1::TeacherResult& result) const {
+    LETHE_ASSIGN_OR_RETURN(const storage::ModelRecord model,
+                           core_->store->Snapshot()->GetModel(ModelId{job.model_id()}));
+    const std::filesystem::path folder =
+        std::filesystem::path(core_->config->model_folder) /
+        TeacherModelFolder(ModelId{job.model_id()}, JobId{model.corpus().job_id()}, result.shard());
+    storage::TrainedTeacher teacher{.shard = result.shard(),
+                                    .state_key = result.state_key(),
+                                    .model_digest = result.model_digest()};
+    // Nothing is left to be trained on; or it is a repeat, and the folder may be newer by now.
+    const bool done = job.state() != static_cast<int>(storage::JobState::kLeased);
+    if (done || result.model_digest().empty()) return teacher;
+    const absl::StatusOr<std::string> found = FolderDigest(folder);
+    if (found.ok() && *found == result.model_digest()) return teacher;
+    return Error(absl::StatusCode::kFailedPrecondition, "ARTEFACT_MISMATCH",
+                 found.ok() ? "the teacher's digest is not the one handed in"
+                            : "the teacher's folder is not there or cannot be read by this server",
+                 {{"job", job.job_id()}, {"shard", absl::StrCat(result.shard())}});
+  }
+
+  template <typename Call>
+  void CompleteTrain(Call* call, const storage::JobRecord& job) {
+    const v1::TrainResult& result = call->request.train();
+    auto teacher = CheckTeacher(job, result.teacher());
+    if (!teacher.ok()) {
+      FinishWork(call, teacher.status());
+      return;
+    }
+    PostResult(call, storage::CompleteTrain{.teacher = *std::move(teacher),
+                                            .trained_tokens = result.teacher().trained_tokens(),
+                                            .run = DeterministicBytes(result.run())});
+  }
+
+  template <typename Call>
+  void CompleteRetrain(Call* call, const storage::JobRecord& job) {
+    const v1::RetrainResult& result = call->request.retrain();
+    storage::CompleteRetrain done{.erased = result.erased(),
+                                  .run = DeterministicBytes(result.run())};
+    for (const v1::TeacherResult& trained : result.teachers()) {
+      auto teacher = CheckTeacher(job, trained);
+      if (!teacher.ok()) {
+        FinishWork(call, teacher.status());
+        return;
+      }
+      done.teachers.push_back(*std::move(teacher));
+      done.trained_tokens += trained.trained_tokens();
+    }
+    PostResult(call, std::move(done));
+  }
+
   template <typename Call, typename Command>
   void PostResult(Call* call, Command command) {
     command.actor = call->principal().name;
@@ -352,7 +426,9 @@ class WorkServiceImpl final : public Raw {
     } else {
       PostResult(call,
                  storage::FailJob{.cause = static_cast<storage::FailureCause>(request.cause()),
-                                  .reason = request.reason()});
+                                  .reason = request.reason(),
+                                  .line = request.line(),
+                                  .source = request.source()});
     }
   }
 

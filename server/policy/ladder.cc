@@ -29,11 +29,6 @@ absl::Status CheckRung(const v1::Rung& rung, int index) {
   const std::string field = absl::StrCat("policy.ladder[", index, "]");
   const MethodEntry* method = FindMethod(rung.method());
   if (method == nullptr) return Invalid(field + ".method", "the catalogue has no such method");
-  if (method->needs_teachers) {
-    return FieldError("METHOD_NEEDS_TEACHERS", field + ".method",
-                      "the method learns from teachers, which cannot be registered yet: take "
-                      "another for this rung, or run `lethe-engine unlearn --teacher`");
-  }
   if (FindPreset(*method, rung.preset()) == nullptr) {
     return Invalid(field + ".preset", "the method has no such preset");
   }
@@ -73,6 +68,14 @@ void CheckAttacks(const AttackSpecs& attacks, const std::string& plan, const std
 v1::Rung RungOf(const v1::ModelPolicy& policy, int rung) {
   if (policy.ladder().empty()) return v1::Rung();
   return policy.ladder(std::clamp(rung, 0, policy.ladder_size() - 1));
+}
+
+int FirstRung(const v1::ModelPolicy& policy, bool teachers) {
+  for (int rung = 0; rung < policy.ladder_size(); ++rung) {
+    const MethodEntry* method = FindMethod(policy.ladder(rung).method());
+    if (teachers || method == nullptr || !method->needs_teachers) return rung;
+  }
+  return std::max(0, policy.ladder_size() - 1);
 }
 
 std::string RungName(const v1::Rung& rung) {

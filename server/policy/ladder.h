@@ -5,8 +5,7 @@
 //   LETHE_ASSIGN_OR_RETURN(v1::ModelPolicy policy, ResolvePolicy(request.policy(), config));
 //
 // Errors     INVALID_ARGUMENT/POLICY_INVALID: names that the catalogue does not know, parameters
-//            out of range, and what evidence/policy.h refuses; METHOD_NEEDS_TEACHERS: a rung whose
-//            method learns from models that a job cannot bring along yet.
+//            out of range, and what evidence/policy.h refuses.
 // Threads    pure.
 #ifndef LETHE_SERVER_POLICY_LADDER_H_
 #define LETHE_SERVER_POLICY_LADDER_H_
@@ -25,6 +24,10 @@ using AttackSpecs = google::protobuf::RepeatedPtrField<v1::AttackSpec>;
 
 // Rungs past the end are the last one.
 v1::Rung RungOf(const v1::ModelPolicy& policy, int rung);
+
+// The first rung that can be tried: one whose method needs teachers is passed over where none may
+// teach. The last one when none can.
+int FirstRung(const v1::ModelPolicy& policy, bool teachers);
 
 // "gradient_ascent/calibrated".
 std::string RungName(const v1::Rung& rung);

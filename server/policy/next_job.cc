@@ -13,12 +13,18 @@ int Rank(JobKind kind) {
   switch (kind) {
     case JobKind::kVerify:
       return 0;
-    case JobKind::kUnlearn:
+    case JobKind::kRetrain:
       return 1;
-    case JobKind::kPrepare:
+    case JobKind::kUnlearn:
       return 2;
+    case JobKind::kPrepare:
+      return 3;
+    case JobKind::kIngest:
+      return 4;
+    case JobKind::kTrain:
+      return 5;
   }
-  return 3;
+  return 6;
 }
 
 std::optional<JobId> ChooseReady(const storage::WorkView& work, const std::set<JobKind>& kinds,

@@ -5,9 +5,10 @@
 //
 // Order      1 READY VERIFY jobs, the oldest first: a candidate that waits keeps its model from
 //              everything else
-//            2 READY UNLEARN jobs, the oldest first
-//            3 READY PREPARE jobs, the oldest first
-//            4 a new UNLEARN job for the idle model with the most urgent ticket (earliest due time)
+//            2 READY RETRAIN jobs: their tickets wait for nothing else, and the model for them
+//            3 READY UNLEARN jobs, the oldest first
+//            4 READY PREPARE jobs, then INGEST, then TRAIN jobs, the oldest first
+//            5 a new UNLEARN job for the idle model with the most urgent ticket (earliest due time)
 // Batching   a new job holds the most urgent waiting ticket and the next most urgent ones of its
 //            rung: at most the policy's max_tickets_per_job and at most the batch_cap of any of
 //            them. It is formed when it is full, or when one of its tickets has waited for

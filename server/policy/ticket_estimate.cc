@@ -56,7 +56,7 @@ class Forecast {
   explicit Forecast(const ForecastInput& input)
       : input_(input),
         policy_(input.model.policy()),
-        rung_(RungOf(policy_, 0)),
+        rung_(RungOf(policy_, input.rung)),
         method_(FindMethod(rung_.method())),
         preset_(method_ == nullptr ? nullptr : FindPreset(*method_, rung_.preset())),
         costs_(FromProto(input.model.facts().costs())) {}

@@ -5,7 +5,7 @@
 //   *preview->mutable_estimate() = forecast.estimate;     // absent without costs
 //   for (const auto& notice : forecast.notices) *preview->add_notices() = notice;
 //
-// Own run    with the tickets that wait now and will go into the same job: those behind the last
+// Own run    by the rung given, with the tickets that wait now and will go into the same job: those behind the last
 //            full one. The queue is taken to be served in its order, by the model's first rung.
 // Wait       what is left of the job that works on the model, and each full job before; then the
 //            policy's max_batch_wait, unless this ticket fills its job.
@@ -41,6 +41,7 @@ struct Backlog {
 struct ForecastInput {
   const v1::Model& model;
   TextSize forget;
+  int rung = 0;  // the first that can be tried
   Backlog backlog;
   std::vector<PastRun> history;  // of the first rung's method and preset
 };

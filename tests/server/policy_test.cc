@@ -70,6 +70,19 @@ TEST(NextJob, ReadyJobsGoByKindThenAge) {
   EXPECT_EQ(ChooseJob(work, {JobKind::kPrepare}, {}, {}, kNow).lease, JobId{"p"});
 }
 
+TEST(NextJob, ErasuresComeBeforeWorkThatCanWaitAndTrainingAfterIt) {
+  storage::WorkView work{
+      .ready = {Ready("t", JobKind::kTrain, 1), Ready("i", JobKind::kIngest, 2),
+                Ready("p", JobKind::kPrepare, 3), Ready("u", JobKind::kUnlearn, 4),
+                Ready("r", JobKind::kRetrain, 5), Ready("v", JobKind::kVerify, 6)}};
+  const std::set<JobKind> all = {JobKind::kTrain,   JobKind::kIngest,  JobKind::kPrepare,
+                                 JobKind::kUnlearn, JobKind::kRetrain, JobKind::kVerify};
+  for (const char* next : {"v", "r", "u", "p", "i", "t"}) {
+    EXPECT_EQ(ChooseJob(work, all, {}, {}, kNow).lease, JobId{next});
+    work.ready.pop_back();
+  }
+}
+
 TEST(NextJob, BackOffIsWaitedFor) {
   const absl::Time later = kNow + absl::Seconds(3);
   const storage::WorkView work{.ready = {Ready("u", JobKind::kUnlearn, 1, later)}};
@@ -210,9 +223,17 @@ TEST(Ladder, UnknownNamesAreRefused) {
   EXPECT_EQ(reason([](auto& p) { p.add_attacks()->set_attack("asking nicely"); }),
             "POLICY_INVALID");
   EXPECT_EQ(reason([](auto& p) { p.add_ladder()->set_method("gradient_ascent"); }), "");
-  // A worker would have none to give it.
-  EXPECT_EQ(reason([](auto& p) { p.add_ladder()->set_method("leave_one_out"); }),
-            "METHOD_NEEDS_TEACHERS");
+  EXPECT_EQ(reason([](auto& p) { p.add_ladder()->set_method("leave_one_out"); }), "");
+}
+
+TEST(Ladder, WithoutTeachersTheirRungIsPassedOver) {
+  v1::ModelPolicy policy;
+  policy.add_ladder()->set_method("leave_one_out");
+  EXPECT_EQ(FirstRung(policy, /*teachers=*/false), 0) << "there is no other";
+  policy.add_ladder()->set_method("gradient_ascent");
+  EXPECT_EQ(FirstRung(policy, /*teachers=*/true), 0);
+  EXPECT_EQ(FirstRung(policy, /*teachers=*/false), 1);
+  EXPECT_EQ(FirstRung({}, /*teachers=*/true), 0);
 }
 
 TEST(PageToken, ComesBackOnlyForItsList) {

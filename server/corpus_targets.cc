@@ -1,0 +1,119 @@
+#include "server/corpus_targets.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "base/status.h"
+#include "corpus/near.h"
+#include "server/convert.h"
+
+namespace lethe {
+namespace {
+
+// All runs of tokens, less what rounding may take from a quotient.
+constexpr double kWhole = 1 - 1e-9;
+
+absl::Status Unknown(const v1::Target& target) {
+  if (target.has_subject()) {
+    return Error(
+        absl::StatusCode::kInvalidArgument, "SUBJECT_UNKNOWN",
+        "the corpus has nothing of this person (any more); check the key, or name the text");
+  }
+  return Error(absl::StatusCode::kInvalidArgument, "DOCUMENT_UNKNOWN",
+               "the corpus has no such document (any more); check the key, or name the text");
+}
+
+// Of the touched shards: what each must be trained on again, stage by stage from the first touched
+// slice on (engine/train_slices.h: stage r trains on slices 0 to r for 2 epochs / (R + 1)).
+double TokensToRetrain(const Corpus& corpus, const v1::TeacherOptions& teachers,
+                       const std::map<uint32_t, uint32_t>& first_slices) {
+  const double epochs = 2 * teachers.epochs() / static_cast<double>(corpus.slices() + 1);
+  double tokens = 0;
+  for (const auto& [shard, first] : first_slices) {
+    double up_to = 0;
+    for (uint32_t r = 0; r < corpus.slices(); ++r) {
+      up_to += static_cast<double>(corpus.At({shard, r}).footer().tokens);
+      if (r >= first) tokens += epochs * up_to;
+    }
+  }
+  return tokens;
+}
+
+void SetRange(double seconds, v1::DurationRange* range) {
+  // Seen between runs of one machine that other work shares: half as fast again, or two thirds.
+  ToDuration(absl::Seconds(seconds / 1.5), range->mutable_low());
+  ToDuration(absl::Seconds(seconds), range->mutable_typical());
+  ToDuration(absl::Seconds(seconds * 2), range->mutable_high());
+}
+
+}  // namespace
+
+std::vector<int32_t> CorpusFinds::Shards() const {
+  std::set<int32_t> shards;
+  for (const auto& [id, place] : sequences) shards.insert(static_cast<int32_t>(place.shard));
+  return {shards.begin(), shards.end()};
+}
+
+absl::StatusOr<std::vector<Sequence>> FindKeyed(const Corpus& corpus, const v1::Target& target,
+                                                CorpusFinds* finds) {
+  LETHE_ASSIGN_OR_RETURN(const std::vector<SequenceId> ids,
+                         target.has_subject() ? corpus.FindSubject(target.subject())
+                                              : corpus.FindDocument(target.document()));
+  std::vector<Sequence> texts;
+  for (const SequenceId id : ids) {
+    LETHE_ASSIGN_OR_RETURN(std::optional<FoundSequence> found, corpus.Get(id));
+    if (!found.has_value()) continue;
+    finds->sequences.emplace(id, found->place);
+    texts.push_back(std::move(found->stored.sequence));
+  }
+  if (texts.empty()) return Unknown(target);
+  return texts;
+}
+
+absl::Status FindText(const Corpus& corpus, const Sequence& text, CorpusFinds* finds) {
+  LETHE_ASSIGN_OR_RETURN(const NearResult near,
+                         FindNear(corpus, text.ids, {.min_overlap = kWhole}));
+  for (const NearSequence& found : near.sequences) finds->sequences.emplace(found.id, found.place);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<v1::CorpusPreview> PreviewErasure(const Corpus& corpus, const v1::Model& model,
+                                                 std::span<const Sequence> texts,
+                                                 const CorpusFinds& finds) {
+  std::set<std::pair<uint32_t, uint32_t>> slices;
+  std::map<uint32_t, uint32_t> first_slices;
+  for (const auto& [id, place] : finds.sequences) {
+    slices.emplace(place.shard, place.slice);
+    const auto [first, fresh] = first_slices.emplace(place.shard, place.slice);
+    if (!fresh) first->second = std::min(first->second, place.slice);
+  }
+  std::set<SequenceId> copies;
+  std::set<uint32_t> saw;
+  for (const Sequence& text : texts) {
+    LETHE_ASSIGN_OR_RETURN(const NearResult near, FindNear(corpus, text.ids));
+    for (const NearSequence& found : near.sequences) {
+      saw.insert(found.place.shard);
+      if (!finds.sequences.contains(found.id)) copies.insert(found.id);
+    }
+  }
+  v1::CorpusPreview preview;
+  preview.set_sequences(static_cast<int32_t>(finds.sequences.size()));
+  for (const int32_t shard : finds.Shards()) preview.add_shards(shard);
+  preview.set_slices(static_cast<int32_t>(slices.size()));
+  preview.set_near_copies(static_cast<int32_t>(copies.size()));
+  for (const v1::TeacherStatus& teacher : model.corpus().shards()) {
+    const bool teaches = teacher.state() == v1::TEACHER_STATE_READY &&
+                         !saw.contains(static_cast<uint32_t>(teacher.shard()));
+    preview.set_teachers_left(preview.teachers_left() + (teaches ? 1 : 0));
+  }
+  preview.set_of_shards(model.corpus().shards_size());
+  const double tokens = TokensToRetrain(corpus, model.corpus().teachers(), first_slices);
+  preview.set_retrain_tokens(static_cast<int64_t>(std::llround(tokens)));
+  if (model.corpus().train_token_seconds() > 0 && tokens > 0) {
+    SetRange(tokens * model.corpus().train_token_seconds(), preview.mutable_retrain());
+  }
+  return preview;
+}
+
+}  // namespace lethe
