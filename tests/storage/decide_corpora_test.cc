@@ -92,7 +92,8 @@ TEST_F(Corpora, TicketsWaitUntilItIsKnownWhatTheyTouch) {
   EXPECT_EQ(Refusal(file()), "CORPUS_NOT_READY");
   world_->Must(world_->IngestCommand(world_->Lease(*registered.job), 2));
   EXPECT_EQ(Refusal(file()), "CORPUS_NOT_READY");
-  for (const TeacherRecord& teacher : Corpus(model).shards()) {
+  const CorpusRecord corpus = Corpus(model);
+  for (const TeacherRecord& teacher : corpus.shards()) {
     world_->Must(world_->TrainCommand(world_->Lease(world_->Job(teacher.job_id()))));
   }
   world_->Must(file());

@@ -126,7 +126,8 @@ CompleteRetrain World::RetrainCommand(const JobRecord& leased) {
 void World::ReadyCorpus(const ModelId& model, int shards) {
   const JobRecord ingest = Lease(Must(CorpusCommand(model, shards)).job.value_or(JobRecord()));
   Must(IngestCommand(ingest, shards));
-  for (const TeacherRecord& teacher : Model(model).corpus().shards()) {
+  const CorpusRecord corpus = Model(model).corpus();
+  for (const TeacherRecord& teacher : corpus.shards()) {
     Must(TrainCommand(Lease(Job(teacher.job_id()))));
   }
 }
