@@ -46,6 +46,11 @@ class FsckTest : public testing::Test {
       ready_job_ = verify.job_id();
       candidate_ = verify.candidate_checkpoint_id();
       report_ = world.Ticket(TicketId{completed_}).report_ids(0);
+      const ModelId read = world.ReadyModel("read"), taught = world.ReadyModel("taught");
+      ingest_job_ = world.Lease(*world.Must(world.CorpusCommand(read, 2)).job).job_id();
+      const Receipt corpus = world.Must(world.CorpusCommand(taught, 2));
+      world.Must(world.IngestCommand(world.Lease(*corpus.job), 2));
+      train_job_ = world.Model(taught).corpus().shards(1).job_id();
     }
     std::vector<rocksdb::ColumnFamilyDescriptor> families;
     for (const char* name : format::kFamilyNames) {
@@ -97,7 +102,8 @@ class FsckTest : public testing::Test {
   TempFolder temp_;
   FakeClock clock_;
   std::string completed_, queued_, cancelled_, unlearning_, verifying_;
-  std::string done_job_, leased_job_, ready_job_, promoted_, retired_, candidate_, report_;
+  std::string done_job_, leased_job_, ready_job_, ingest_job_, train_job_, promoted_, retired_,
+      candidate_, report_;
   std::unique_ptr<RocksFolder> folder_;
 };
 
@@ -106,7 +112,7 @@ TEST_F(FsckTest, ASoundStoreHasNoFindings) {
   ASSERT_TRUE(report.ok());
   EXPECT_TRUE(report->Clean()) << report->Text();
   EXPECT_EQ(report->tickets, 5);
-  EXPECT_EQ(report->models, 2);
+  EXPECT_EQ(report->models, 4);
   EXPECT_GT(report->leaves, 20);
 }
 
@@ -168,6 +174,29 @@ TEST_F(FsckTest, Jobs) {
   with("CANDIDATE_STRANDED", ready_job_, [&](auto& j) { j.set_candidate_checkpoint_id(retired_); });
   with("REPORT_DANGLING", done_job_, [](auto& j) { j.set_report_id("gone"); });
   ExpectWithout("TICKET_STRANDED", format::kJobs, leased_job_);
+}
+
+TEST_F(FsckTest, CorporaAndTeachers) {
+  const auto model = [&](const std::string& what, const std::string& id, auto change) {
+    Expect<ModelRecord>(what, format::kModels, id,
+                        [&](ModelRecord& m) { change(*m.mutable_corpus()); });
+  };
+  model("CORPUS_INCONSISTENT", "read", [](auto& c) { c.set_state(9); });
+  model("CORPUS_INCONSISTENT", "read", [](auto& c) { c.clear_job_id(); });
+  model("JOB_DANGLING", "read", [](auto& c) { c.set_job_id("j-gone"); });
+  model("CORPUS_JOB", "read", [](auto& c) { c.set_state(4); });  // FAILED, and a worker reads
+  model("CORPUS_INCONSISTENT", "taught", [](auto& c) { c.clear_shards(); });
+  model("CORPUS_INCONSISTENT", "taught", [](auto& c) { c.set_state(3); });  // READY, untaught
+  model("TEACHER_CORRUPT", "taught", [](auto& c) { c.mutable_shards(0)->set_state(7); });
+  model("TEACHER_INCONSISTENT", "taught", [](auto& c) { c.mutable_shards(0)->set_state(2); });
+  model("JOB_DANGLING", "taught", [](auto& c) { c.mutable_shards(0)->set_job_id("j-gone"); });
+  model("CORPUS_JOB", "taught", [](auto& c) { c.mutable_shards(1)->set_state(4); });
+  Expect<JobRecord>("CORPUS_JOB", format::kJobs, ingest_job_, [](auto& j) { j.set_state(3); });
+  Expect<JobRecord>("JOB_INCONSISTENT", format::kJobs, train_job_,
+                    [](auto& j) { j.clear_shards(); });
+  ExpectWithout("JOB_DANGLING", format::kJobs, train_job_);
+  Expect<TicketRecord>("TICKET_INCONSISTENT", format::kTickets, queued_,
+                       [](auto& t) { t.set_corpus_sequences(2); });
 }
 
 TEST_F(FsckTest, ModelsAndCheckpoints) {

@@ -15,7 +15,7 @@
 namespace lethe::storage {
 namespace {
 
-constexpr int kSequences = 40, kSteps = 300;
+constexpr int kSequences = 40, kSteps = 300, kShards = 3;
 
 std::string Show(const absl::StatusOr<Receipt>& receipt) {
   if (!receipt.ok()) {
@@ -65,7 +65,7 @@ class Player {
   TicketId AnyTicket(std::optional<TicketState> state = std::nullopt) {
     std::vector<TicketId> ids;
     TicketQuery query{.limit = 40};
-    if (Pick(3) == 0) query.states = {static_cast<TicketState>(1 + Pick(8))};
+    if (Pick(3) == 0) query.states = {static_cast<TicketState>(1 + Pick(9))};
     if (state.has_value() && Pick(2) == 0) query.states = {*state};
     const auto page = memory_->Snapshot()->ListTickets(query);
     for (const TicketRecord& t : page->tickets) ids.push_back(TicketId{t.ticket_id()});
@@ -115,6 +115,7 @@ class Player {
         for (size_t i = 0; i <= Pick(3); ++i) {
           c.tickets.push_back(
               world_.Draft(model, std::to_string(Pick(400)), Pick(10) == 0 ? "other" : "text"));
+          TouchCorpus(model, &c.tickets.back());
         }
         return c;
       }
@@ -130,10 +131,21 @@ class Player {
         return DrawJob();
     }
   }
+  // Of a model that has one: often something of it, and now and then of a shard that it lacks.
+  void TouchCorpus(const ModelId& model, NewTicket* ticket) {
+    const int shards = world_.Model(model).corpus().shards_size();
+    if (shards == 0 || Pick(3) == 0) return;
+    for (int shard = 0; shard < shards; ++shard) {
+      if (Pick(2) == 0) ticket->corpus_shards.push_back(shard);
+    }
+    if (Pick(20) == 0) ticket->corpus_shards.push_back(shards);
+    ticket->corpus_sequences = static_cast<int32_t>(ticket->corpus_shards.size());
+  }
+
   Command DrawModel() {
     const ModelId model = AnyModel();
     const Generation seen{world_.Model(model).generation()};
-    switch (Pick(5)) {
+    switch (Pick(6)) {
       case 0:
       case 1: {
         lethe::v1::ModelPolicy policy = World::Policy(1 + Pick(3), 1 + Pick(6));
@@ -145,8 +157,14 @@ class Player {
         return RollbackModel{"a",  model,    AnyCheckpoint(model, CheckpointState::kRetired),
                              seen, "reason", Pick(2) == 0};
       case 3:
-        return PromoteCheckpoint{"a", model, AnyCheckpoint(model, CheckpointState::kCandidate),
-                                 seen, "reason"};
+        return PromoteCheckpoint{.actor = "a",
+                                 .model = model,
+                                 .checkpoint = AnyCheckpoint(model, CheckpointState::kCandidate),
+                                 .expected_generation = seen,
+                                 .reason = "reason",
+                                 .retrain_job = NewJob()};
+      case 4:
+        return world_.CorpusCommand(model, kShards);
       default:
         return MarkFolderRemoved{"a", AnyCheckpoint(model, CheckpointState::kRejected)};
     }
@@ -207,6 +225,12 @@ class Player {
         }
         return world_.VerifyCommand(job, finds);
       }
+      case JobKind::kIngest:
+        return world_.IngestCommand(job, kShards);
+      case JobKind::kTrain:
+        return world_.TrainCommand(job);
+      case JobKind::kRetrain:
+        return world_.RetrainCommand(job);
       default:
         return CompletePrepare{.actor = "w", .job = id, .fence = fence, .digest = "digest"};
     }
