@@ -121,7 +121,7 @@ absl::StatusOr<CorpusParts> PartsOf(const Core& core, const storage::Snapshot& s
   CorpusParts parts{.teachers_folder = TeachersFolder(id, ingest),
                     .tokenizer_folder = current.folder()};
   parts.place.set_folder(CorpusFolder(id, ingest));
-  parts.place.set_key(CorpusSecret(*core.vault, id, parts.place.folder()));
+  parts.place.set_key(storage::CorpusSecret(*core.vault, id, parts.place.folder()));
   if (!parts.options.ParseFromString(model.corpus().options()) ||
       !parts.teachers.ParseFromString(model.corpus().teachers())) {
     return Error(absl::StatusCode::kDataLoss, "RECORD_CORRUPT",

@@ -18,11 +18,6 @@ absl::Status Unavailable(const v1::Model& model, std::string_view why) {
 
 }  // namespace
 
-std::string CorpusSecret(const storage::Vault& vault, const ModelId& model,
-                         const std::string& corpus_folder) {
-  return vault.BodyDigest(absl::StrCat("lethe corpus key\n", model.value, "\n", corpus_folder));
-}
-
 absl::Status CheckCorpusSettled(const v1::Model& model) {
   const v1::CorpusState state = model.corpus().state();
   if (state != v1::CORPUS_STATE_READING && state != v1::CORPUS_STATE_TRAINING) {
@@ -50,7 +45,7 @@ absl::StatusOr<std::shared_ptr<const Corpus>> OpenCorpora::Get(const v1::Model& 
   absl::MutexLock lock(&mu_);
   Entry& entry = open_[folder];
   if (entry.corpus != nullptr && entry.version == version) return entry.corpus;
-  LETHE_ASSIGN_OR_RETURN(const CorpusKey key, CorpusKey::FromBytes(CorpusSecret(
+  LETHE_ASSIGN_OR_RETURN(const CorpusKey key, CorpusKey::FromBytes(storage::CorpusSecret(
                                                   *vault_, ModelId{model.model_id()}, folder)));
   absl::StatusOr<Corpus> opened = Corpus::Open(model_folder_ / folder, key);
   if (!opened.ok()) {

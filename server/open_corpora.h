@@ -27,10 +27,6 @@
 
 namespace lethe {
 
-// The secret of a corpus key, for CorpusKey::FromBytes.
-std::string CorpusSecret(const storage::Vault& vault, const ModelId& model,
-                         const std::string& corpus_folder);
-
 // Whether tickets may be filed as far as the model's corpus goes: it has none, or one that is READY.
 // FAILED_PRECONDITION/CORPUS_NOT_READY.
 absl::Status CheckCorpusSettled(const v1::Model& model);

@@ -122,6 +122,11 @@ bool IsInside(const fs::path& file, const fs::path& folder) {
 
 }  // namespace
 
+std::string CorpusSecret(const Vault& vault, const ModelId& model,
+                         const std::string& corpus_folder) {
+  return vault.BodyDigest("lethe corpus key\n" + model.value + "\n" + corpus_folder);
+}
+
 void Cleanse(std::string* secret) {
   OPENSSL_cleanse(secret->data(), secret->size());
   secret->clear();

@@ -96,6 +96,11 @@ class Vault {
   Keys epochs_ ABSL_GUARDED_BY(mu_);
 };
 
+// The secret of the key of a corpus (CorpusKey::FromBytes of corpus/corpus_key.h): of one model's
+// corpus in one folder, derived from the digest key, so that it stands in no file beside the corpus.
+std::string CorpusSecret(const Vault& vault, const ModelId& model,
+                         const std::string& corpus_folder);
+
 // Overwrites the bytes in a way that the compiler may not leave out, then empties the string.
 void Cleanse(std::string* secret);
 

@@ -25,6 +25,7 @@
 #include "client/call.h"
 #include "client/watch_ticket.h"
 #include "tests/fault/soak/checks.h"
+#include "tests/fault/soak/corpus_checks.h"
 #include "tests/fault/soak/filers.h"
 #include "tests/fault/soak/fleet.h"
 #include "tests/fault/soak/ledger.h"
@@ -87,6 +88,9 @@ class Soak {
     LETHE_RETURN_IF_ERROR(Register(kModels[0]));
     LETHE_RETURN_IF_ERROR(WaitUntil("the model to be prepared", absl::Minutes(1),
                                     [&] { return IsReady(kModels[0]); }));
+    LETHE_RETURN_IF_ERROR(RegisterCorpus(kModels[0]));
+    LETHE_RETURN_IF_ERROR(WaitUntil("its corpus to be read and taught", absl::Minutes(2),
+                                    [&] { return HasCorpus(kModels[0]); }));
     filers_->AddModel(kModels[0]);
     return Register(kModels[1]);  // the first round's strikes meet its preparation
   }
@@ -112,6 +116,20 @@ class Soak {
     request.set_model_id(model);
     const auto found = Ask(&v1::ModelService::StubInterface::GetModel, request);
     return found.ok() && found->state() == v1::MODEL_STATE_READY;
+  }
+
+  // Repeating it is refused once the first call got through.
+  absl::Status RegisterCorpus(const std::string& model) {
+    const absl::Status status =
+        Ask(&v1::ModelService::StubInterface::RegisterCorpus, world_.CorpusOf(model)).status();
+    return ErrorReason(status) == "CORPUS_EXISTS" ? absl::OkStatus() : status;
+  }
+
+  bool HasCorpus(const std::string& model) {
+    v1::GetModelRequest request;
+    request.set_model_id(model);
+    const auto found = Ask(&v1::ModelService::StubInterface::GetModel, request);
+    return found.ok() && found->corpus().state() == v1::CORPUS_STATE_READY;
   }
 
   absl::Status Round(int round) {
@@ -161,6 +179,9 @@ class Soak {
 
   void AddSecondModel() {
     if (second_model_ || !IsReady(kModels[1])) return;
+    // Strikes meet the reading of its lines, and the training of its teachers.
+    if (!second_corpus_) second_corpus_ = RegisterCorpus(kModels[1]).ok();
+    if (!HasCorpus(kModels[1])) return;
     second_model_ = true;
     filers_->AddModel(kModels[1]);
   }
@@ -233,6 +254,22 @@ class Soak {
     for (std::string& wrong : CheckEnd(fleet_.store(), fleet_.models(), ledger_, &sums)) {
       problems.push_back(std::move(wrong));
     }
+    std::string corpora;
+    for (const char* model : kModels) {
+      if (model == kModels[1] && !second_model_) continue;
+      int erased = 0;
+      const CorpusPlaces places{.store = fleet_.store(),
+                                .models = fleet_.models(),
+                                .key_file = fs::path(options_.folder) / "vault.key",
+                                .programs = options_.programs,
+                                .scratch = fs::path(options_.folder) / "scratch" / model,
+                                .model = model};
+      for (std::string& wrong : CheckCorpusEnd(places, world_, ledger_, &erased)) {
+        problems.push_back(std::move(wrong));
+      }
+      absl::StrAppend(&corpora, corpora.empty() ? "" : ", ", model, " ", erased, " of ",
+                      world_.people(), " erased");
+    }
     const auto text = [](const std::map<std::string, int>& counts) {
       return absl::StrJoin(counts, ", ", [](std::string* out, const auto& count) {
         absl::StrAppend(out, count.second, " ", count.first);
@@ -242,9 +279,13 @@ class Soak {
         "settled in ",
         absl::FormatDuration(absl::Trunc(absl::Now() - start, absl::Milliseconds(100))),
         "\n  tickets      ", text(sums.tickets), "\n  checkpoints  ", text(sums.checkpoints),
-        "\n  leases       ", text(sums.leases), "\n  gates failed ", text(sums.gates)));
+        "\n  leases       ", text(sums.leases), "\n  gates failed ", text(sums.gates),
+        "\n  corpora      ", corpora, "; ", ledger_.gone(), " asked for who was gone"));
     // A soak in which nothing was unlearned, or nothing lost, would prove nothing.
     if (sums.tickets["COMPLETED"] == 0) problems.push_back("no ticket was completed");
+    if (ledger_.people().size() > 10 && sums.states["ERASING"] == 0) {
+      problems.push_back("no ticket went through ERASING");
+    }
     if (sums.leases["READY"] == 0) problems.push_back("no lease was lost");
     return Judge(problems);
   }
@@ -254,7 +295,7 @@ class Soak {
   World world_;
   Ledger ledger_;
   Fleet fleet_;
-  bool second_model_ = false;
+  bool second_model_ = false, second_corpus_ = false;
   std::unique_ptr<Filers> filers_;  // goes first: its threads use the above
 };
 

@@ -77,7 +77,9 @@ absl::StatusOr<Contents> ReadStore(const fs::path& store) {
 void CheckTickets(const Contents& all, const Ledger& ledger, Sums* sums, Problems* out) {
   std::map<std::string, int> completed;  // by the audit log
   for (const AuditLeaf& leaf : all.leaves) {
-    if (!leaf.ticket_id().empty() && leaf.to() == "COMPLETED") ++completed[leaf.ticket_id()];
+    if (leaf.ticket_id().empty()) continue;
+    ++sums->states[leaf.to()];
+    if (leaf.to() == "COMPLETED") ++completed[leaf.ticket_id()];
   }
   std::set<std::string> acknowledged;
   for (const auto& [request, ticket] : ledger.tickets()) acknowledged.insert(ticket);

@@ -23,6 +23,7 @@ using Problems = std::vector<std::string>;
 
 struct Sums {
   std::map<std::string, int> tickets;      // by final state
+  std::map<std::string, int> states;       // how often a ticket came to it
   std::map<std::string, int> checkpoints;  // by state
   std::map<std::string, int> leases;       // by how they ended: what a job went to from LEASED
   std::map<std::string, int> gates;        // of the verdicts, those that did not hold, by name

@@ -25,20 +25,20 @@ class Filers::Thread {
 
   void Run() {
     while (const int tickets = filers_->Take(Chance(random_, 20) ? 3 : 1)) {
-      tickets == 1 ? FileOne() : FileBatch(tickets);
+      tickets > 1 ? FileBatch(tickets) : Chance(random_, 35) ? FilePerson() : FileOne();
       filers_->Done(tickets);
       filers_->stop_.WaitFor(absl::Milliseconds(Below(random_, 120)));
     }
   }
 
  private:
+  std::string AnyModel() {
+    absl::MutexLock lock(&filers_->mu_);
+    return filers_->models_[Below(random_, static_cast<int>(filers_->models_.size()))];
+  }
+  std::string NewId() { return absl::StrCat(name_, ".", ++requests_); }
   v1::CreateTicketRequest NewRequest() {
-    std::string model;
-    {
-      absl::MutexLock lock(&filers_->mu_);
-      model = filers_->models_[Below(random_, static_cast<int>(filers_->models_.size()))];
-    }
-    return filers_->world_->Ticket(random_, absl::StrCat(name_, ".", ++requests_), model);
+    return filers_->world_->Ticket(random_, NewId(), AnyModel());
   }
 
   // Until the server answers, through restarts and on whatever port it is.
@@ -80,6 +80,28 @@ class Filers::Thread {
     if (!ticket.ok()) return Refused("CreateTicket", request.request_id(), ticket.status());
     filers_->ledger_->Acknowledge(request.request_id(), ticket->ticket_id());
     Afterwards(request, ticket->ticket_id());
+  }
+
+  // Whoever was erased is not there any more: also when an earlier
+  // call of this very request got through and its ticket has ended, which a repeat would be told.
+  void FilePerson() {
+    const int person = Below(random_, filers_->world_->people());
+    const v1::CreateTicketRequest request =
+        filers_->world_->PersonTicket(random_, person, NewId(), AnyModel());
+    if (Chance(random_, 30)) CallAndHangUp(request);
+    const auto ticket = Insist(&Deletion::CreateTicket, request);
+    if (ticket.ok()) {
+      filers_->ledger_->Acknowledge(request.request_id(), ticket->ticket_id());
+      filers_->ledger_->NotePerson(ticket->ticket_id(), person);
+      Afterwards(request, ticket->ticket_id());
+      return;
+    }
+    const std::string reason = ErrorReason(ticket.status());
+    if (reason == "SUBJECT_UNKNOWN" || reason == "DOCUMENT_UNKNOWN") {
+      filers_->ledger_->CountGone();
+    } else {
+      Refused("CreateTicket", request.request_id(), ticket.status());
+    }
   }
 
   void FileBatch(int tickets) {

@@ -22,6 +22,26 @@ void Ledger::Broken(const std::string& what) {
   broken_.push_back(what);
 }
 
+void Ledger::NotePerson(const std::string& ticket_id, int person) {
+  absl::MutexLock lock(&mu_);
+  people_[ticket_id] = person;
+}
+
+std::map<std::string, int> Ledger::people() const {
+  absl::MutexLock lock(&mu_);
+  return people_;
+}
+
+void Ledger::CountGone() {
+  absl::MutexLock lock(&mu_);
+  ++gone_;
+}
+
+int Ledger::gone() const {
+  absl::MutexLock lock(&mu_);
+  return gone_;
+}
+
 void Ledger::CountRepeat() {
   absl::MutexLock lock(&mu_);
   ++repeats_;

@@ -23,6 +23,10 @@ class Ledger {
   // An answer of the server: `request_id` was filed as `ticket_id`.
   void Acknowledge(const std::string& request_id, const std::string& ticket_id);
   void AcknowledgeCancel(const std::string& ticket_id);
+  // The ticket is about this person of the world.
+  void NotePerson(const std::string& ticket_id, int person);
+  // The corpus had nothing of a person (any more).
+  void CountGone();
   // Anything that must not happen.
   void Broken(const std::string& what);
   void CountRepeat();
@@ -31,6 +35,8 @@ class Ledger {
   std::set<std::string> cancelled() const;
   std::vector<std::string> broken() const;
   int acknowledged() const;
+  std::map<std::string, int> people() const;  // ticket id -> person
+  int gone() const;
   int repeats() const;  // acknowledged calls that were made once more
   // Waits until more than `count` tickets are acknowledged; false when the time is over.
   bool WaitForMoreThan(int count, absl::Duration patience) const;
@@ -41,6 +47,8 @@ class Ledger {
   std::set<std::string> cancelled_ ABSL_GUARDED_BY(mu_);
   std::vector<std::string> broken_ ABSL_GUARDED_BY(mu_);
   int repeats_ ABSL_GUARDED_BY(mu_) = 0;
+  std::map<std::string, int> people_ ABSL_GUARDED_BY(mu_);
+  int gone_ ABSL_GUARDED_BY(mu_) = 0;
 };
 
 }  // namespace lethe::soak

@@ -33,6 +33,10 @@ const char* MomentName(Moment moment) {
       return "switching";
     case Moment::kSwept:
       return "sweeping";
+    case Moment::kErasing:
+      return "erasing";
+    case Moment::kTraining:
+      return "training";
   }
   return "";
 }
@@ -49,8 +53,15 @@ void Moments::Watch(const fs::path& folder, Place place) {
     if (place == Place::kModels) Watch(entry.path(), Place::kModel);
     if (place == Place::kModel && name == "incoming") Watch(entry.path(), Place::kIncoming);
     if (place == Place::kModel && name == "checkpoints") Watch(entry.path(), Place::kCheckpoints);
+    if (place == Place::kModel && name == "corpora") Watch(entry.path(), Place::kCorpora);
     if (place == Place::kIncoming) Watch(entry.path(), Place::kLease);
     if (place == Place::kCheckpoints) Watch(entry.path(), Place::kCheckpoint);
+    // One level more: corpora/<job>/corpus and corpora/<job>/teachers/shard-N.
+    if (place == Place::kCorpora) {
+      Watch(entry.path() / "corpus", Place::kCorpus);
+      Watch(entry.path() / "teachers", Place::kTeachers);
+    }
+    if (place == Place::kTeachers) Watch(entry.path(), Place::kTeacher);
   }
 }
 
@@ -80,6 +91,10 @@ bool Moments::See(Moment moment, int watch, uint32_t mask, const std::string& na
       return place == Place::kModel && created && absl::StartsWith(name, ".current.tmp-");
     case Moment::kSwept:
       return place == Place::kCheckpoint && (mask & IN_DELETE) != 0;
+    case Moment::kErasing:
+      return place == Place::kCorpus;
+    case Moment::kTraining:
+      return place == Place::kTeacher;
     case Moment::kAnyTime:
     case Moment::kFiled:
       return false;

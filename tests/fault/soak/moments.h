@@ -25,6 +25,8 @@ enum class Moment {
   kJudging,    // a little later: the verifier works on it
   kSwitching,  // the server is about to move `current`: the promotion is decided
   kSwept,      // the server has begun to remove a checkpoint folder
+  kErasing,    // a worker writes slices of a corpus again, or is about to name the new ones
+  kTraining,   // a worker writes or removes a teacher's state
 };
 const char* MomentName(Moment moment);
 
@@ -35,7 +37,18 @@ class Moments {
   bool Wait(Moment moment, absl::Duration patience);
 
  private:
-  enum class Place { kModels, kModel, kIncoming, kLease, kCheckpoints, kCheckpoint };
+  enum class Place {
+    kModels,
+    kModel,
+    kIncoming,
+    kLease,
+    kCheckpoints,
+    kCheckpoint,
+    kCorpora,
+    kCorpus,
+    kTeachers,
+    kTeacher
+  };
   void Watch(const std::filesystem::path& folder, Place place);
   // Whether the event is the moment; follows new folders.
   bool See(Moment moment, int watch, uint32_t mask, const std::string& name);

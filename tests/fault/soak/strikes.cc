@@ -24,6 +24,8 @@ const std::vector<Nasty>& NastyMoments() {
       {Moment::kJudging, {{V}, {S}, {S, V}}},
       {Moment::kSwitching, {{S}, {S}, {S, V}}},
       {Moment::kSwept, {{S}}},
+      {Moment::kErasing, {{W1, W2}, {W1, W2}, {S, W1, W2}}},
+      {Moment::kTraining, {{W1, W2}, {W1, W2}, {S}}},
   };
   return *table;
 }

@@ -39,6 +39,17 @@ absl::Status WriteLines(const std::filesystem::path& file, const std::vector<std
   return WriteFileAtomically(file, lines);
 }
 
+absl::Status WritePeople(const std::filesystem::path& file, const std::vector<std::string>& texts) {
+  std::string lines;
+  for (size_t i = 0; i < texts.size(); ++i) {
+    const nlohmann::json line = {{"text", texts[i]},
+                                 {"subject", World::PersonName(static_cast<int>(i))},
+                                 {"document", absl::StrCat("mail-", i)}};
+    absl::StrAppend(&lines, line.dump(), "\n");
+  }
+  return WriteFileAtomically(file, lines);
+}
+
 void Append(const std::vector<std::string>& texts, int times, std::vector<std::string>* out) {
   for (int i = 0; i < times; ++i) out->insert(out->end(), texts.begin(), texts.end());
 }
@@ -67,6 +78,7 @@ absl::StatusOr<World> World::Make(const std::filesystem::path& folder,
   Append(world.memorised_, 6, &corpus);
   Append(world.kept_, 12, &corpus);
   Append(world.kept_, 3, &retain);
+  LETHE_RETURN_IF_ERROR(WritePeople(folder / "people.jsonl", world.memorised_));
   LETHE_RETURN_IF_ERROR(WriteLines(folder / "retain.jsonl", retain));
   LETHE_RETURN_IF_ERROR(WriteLines(folder / "holdout.jsonl", Phrases(random, 32)));
   LETHE_RETURN_IF_ERROR(WriteLines(folder / "corpus.jsonl", corpus));
@@ -114,7 +126,12 @@ v1::RegisterModelRequest World::Registration(const std::string& model) const {
   request.set_retain_path(folder_ / "retain.jsonl");
   request.set_holdout_path(folder_ / "holdout.jsonl");
   v1::ModelPolicy* policy = request.mutable_policy();
-  // A first rung that gives up too early for some, so that rungs and rejected candidates happen.
+  // Where teachers are left, from them; of a model without a corpus the rung fails at once.
+  v1::Rung* teachers = policy->add_ladder();
+  teachers->set_method("leave_one_out");
+  teachers->set_preset("ensemble");
+  (*teachers->mutable_overrides())["max_steps"] = 6;
+  // A rung that gives up too early for some, so that rungs and rejected candidates happen.
   for (const int steps : {3, 40}) {
     v1::Rung* rung = policy->add_ladder();
     rung->set_method("gradient_ascent");
@@ -133,6 +150,41 @@ v1::RegisterModelRequest World::Registration(const std::string& model) const {
   AddAttack("greedy_extraction", {{"max_suffix_tokens", 12}}, policy);
   AddAttack("memorisation_accuracy", {}, policy);
   AddAttack("loss", {}, policy);
+  return request;
+}
+
+std::string World::PersonName(int i) { return absl::StrCat("person-", i); }
+
+std::vector<int32_t> World::PhraseOf(int i) const {
+  const auto ids = tokenizer_->Encode(memorised_[static_cast<size_t>(i)], /*add_special=*/false);
+  return ids.ok() ? std::vector<int32_t>(ids->begin(), ids->end()) : std::vector<int32_t>();
+}
+
+v1::RegisterCorpusRequest World::CorpusOf(const std::string& model) const {
+  v1::RegisterCorpusRequest request;
+  request.set_model_id(model);
+  request.add_source_paths(folder_ / "people.jsonl");
+  request.mutable_options()->set_shards(3);
+  request.mutable_options()->set_slices(2);
+  v1::TeacherOptions* teachers = request.mutable_teachers();
+  teachers->set_hidden_size(32);
+  teachers->set_layers(1);
+  teachers->set_epochs(2);
+  teachers->set_batch_tokens(256);
+  teachers->set_seed(11);
+  return request;
+}
+
+v1::CreateTicketRequest World::PersonTicket(Rng& random, int i, const std::string& request_id,
+                                            const std::string& model) const {
+  v1::CreateTicketRequest request;
+  request.set_request_id(request_id);
+  request.set_model_id(model);
+  if (Chance(random, 50)) {
+    request.add_targets()->set_subject(PersonName(i));
+  } else {
+    request.add_targets()->set_document(absl::StrCat("mail-", i));
+  }
   return request;
 }
 

@@ -41,6 +41,16 @@ class World {
                                     const std::filesystem::path& programs, uint64_t seed);
 
   v1::RegisterModelRequest Registration(const std::string& model) const;
+  // What the model was trained on, by person: each memorised phrase is somebody's.
+  v1::RegisterCorpusRequest CorpusOf(const std::string& model) const;
+  // A ticket of person `i` of the corpus, by person or by document.
+  v1::CreateTicketRequest PersonTicket(Rng& random, int i, const std::string& request_id,
+                                       const std::string& model) const;
+  // Token ids of the phrase of person `i`, of so many.
+  std::vector<int32_t> PhraseOf(int i) const;
+  int people() const { return static_cast<int>(memorised_.size()); }
+  static std::string PersonName(int i);
+  std::filesystem::path folder() const { return folder_; }
   v1::CreateTicketRequest Ticket(Rng& random, const std::string& request_id,
                                  const std::string& model) const;
 
