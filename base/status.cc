@@ -15,10 +15,7 @@ absl::Status Error(absl::StatusCode code, std::string_view reason, std::string_v
                    const ErrorMetadata& metadata) {
   absl::Status status(code, absl::string_view(message.data(), message.size()));
   status.SetPayload(kReasonUrl, absl::Cord(absl::string_view(reason.data(), reason.size())));
-  for (const auto& [key, value] : metadata) {
-    status.SetPayload(absl::StrCat(kMetadataPrefix, key), absl::Cord(value));
-  }
-  return status;
+  return WithDetails(std::move(status), metadata);
 }
 
 std::string ErrorReason(const absl::Status& status) {
@@ -44,6 +41,13 @@ absl::Status Annotate(const absl::Status& status, std::string_view context) {
   status.ForEachPayload(
       [&](absl::string_view url, const absl::Cord& value) { out.SetPayload(url, value); });
   return out;
+}
+
+absl::Status WithDetails(absl::Status status, const ErrorMetadata& metadata) {
+  for (const auto& [key, value] : metadata) {
+    status.SetPayload(absl::StrCat(kMetadataPrefix, key), absl::Cord(value));
+  }
+  return status;
 }
 
 }  // namespace lethe

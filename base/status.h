@@ -41,6 +41,9 @@ ErrorMetadata ErrorDetails(const absl::Status& status);
 // The same status with `context` and ": " before its message; reason and metadata are kept.
 absl::Status Annotate(const absl::Status& status, std::string_view context);
 
+// The same status with more metadata; what has a name of `metadata` already is replaced.
+absl::Status WithDetails(absl::Status status, const ErrorMetadata& metadata);
+
 }  // namespace lethe
 
 #define LETHE_RETURN_IF_ERROR(expr)                                                    \

@@ -3,6 +3,7 @@
 #include <google/protobuf/util/json_util.h>
 
 #include <cerrno>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <vector>
 
@@ -42,6 +43,7 @@ Cli::Cli(const CliIo& io)
   AddTicketCreate(*this, ticket);
   AddTicketCommands(*this, ticket);
   AddModelCommands(*this, AddGroup("model", "Registers models and moves their checkpoints"));
+  AddCorpusCommands(*this, AddGroup("corpus", "Registers what models were trained on"));
   AddReportCommands(*this, AddGroup("report", "Shows and checks the verifier's reports"));
   AddAudit(*this);
   AddUp(*this);
@@ -143,6 +145,10 @@ Caller Cli::MakeCaller() const {
                            .max_attempts = 4},
                  .stop = io_.stop,
                  .random = io_.random});
+}
+
+std::string AbsolutePath(const std::string& path) {
+  return path.empty() ? path : std::filesystem::absolute(path).lexically_normal().string();
 }
 
 void Cli::PrintJson(const google::protobuf::Message& message, bool compact) {

@@ -89,10 +89,17 @@ class Cli {
   std::unique_ptr<v1::VerifierService::StubInterface> verifier_;
 };
 
+// A path of this process as a server is told it, which runs in another folder; empty stays empty.
+std::string AbsolutePath(const std::string& path);
+
+// All of a model: fields in a column and the teachers of its corpus, or JSON.
+void PrintModel(Cli& cli, const v1::Model& model);
+
 // The commands, a file each.
 void AddTicketCreate(Cli& cli, CLI::App* ticket);
 void AddTicketCommands(Cli& cli, CLI::App* ticket);
 void AddModelCommands(Cli& cli, CLI::App* model);
+void AddCorpusCommands(Cli& cli, CLI::App* corpus);
 void AddReportCommands(Cli& cli, CLI::App* report);
 void AddAudit(Cli& cli);
 void AddUp(Cli& cli);

@@ -32,10 +32,6 @@ int64_t Rounded(double count) {
   return std::max<int64_t>(1, std::llround(count));
 }
 
-std::string CountOf(int64_t count, const char* unit) {
-  return absl::StrCat(count, " ", unit, count == 1 ? "" : "s");
-}
-
 std::string SpanOf(const v1::DurationRange& range) {
   return SpanText(Seconds(range.low()), Seconds(range.high()));
 }

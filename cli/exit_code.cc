@@ -35,6 +35,16 @@ constexpr Hint kHints[] = {
     {"MODEL_NOT_FOUND", "`lethe model list` shows the models; `lethe model register` adds one"},
     {"MODEL_NOT_READY", "`lethe model get NAME` says how far it is; repeat when it is READY"},
     {"MODEL_EXISTS", "choose another name; `lethe model get NAME` shows the one that is there"},
+    {"NO_CORPUS",
+     "`lethe corpus register` registers what the model was trained on; or name the text itself"},
+    {"CORPUS_NOT_READY", "`lethe model get NAME` says how far its corpus is"},
+    {"CORPUS_EXISTS", "`lethe model get NAME` shows the corpus that is there"},
+    {"SUBJECT_UNKNOWN",
+     "keys are compared byte by byte with those of the registered lines; of a person whose data is "
+     "erased nothing is found either"},
+    {"DOCUMENT_UNKNOWN",
+     "keys are compared byte by byte with those of the registered lines; what is erased is not "
+     "found either"},
     {"REPORT_NOT_FOUND",
      "a report exists once a candidate was verified: `lethe ticket get ID` lists them"},
     {"WRONG_STATE",

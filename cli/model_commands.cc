@@ -1,12 +1,12 @@
 // lethe model register, get, list, checkpoints, promote, rollback
 #include <algorithm>
-#include <filesystem>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "cli/command.h"
+#include "cli/corpus_view.h"
 #include "cli/estimate_view.h"
 #include "cli/exit_code.h"
 #include "cli/text_table.h"
@@ -61,6 +61,8 @@ std::string LadderText(const v1::ModelPolicy& policy) {
   return text;
 }
 
+}  // namespace
+
 void PrintModel(Cli& cli, const v1::Model& model) {
   if (cli.json()) return cli.PrintJson(model);
   std::string what;
@@ -72,21 +74,28 @@ void PrintModel(Cli& cli, const v1::Model& model) {
   }
   std::string state = ModelStateName(model.state());
   if (!model.failure_reason().empty()) absl::StrAppend(&state, ", ", model.failure_reason());
-  PrintFields(cli.out(),
-              {{"model", model.model_id()},
-               {"state", state},
-               {"what", what},
-               {"generation", absl::StrCat(model.generation())},
-               {"checkpoint", model.current_checkpoint_id()},
-               {"folder", model.folder()},
-               {"unseen text", model.has_thresholds() ? ThresholdsText(model.thresholds()) : ""},
-               {"costs", model.facts().has_costs() ? CostsText(model.facts().costs()) : ""},
-               {"ladder", LadderText(model.policy())},
-               {"approval", model.policy().approval_required() ? "required" : ""},
-               {"job", model.active_job_id()},
-               {"registered", TimeText(model.create_time())},
-               {"changed", TimeText(model.update_time())}});
+  std::vector<std::pair<std::string, std::string>> fields = {
+      {"model", model.model_id()},
+      {"state", state},
+      {"what", what},
+      {"generation", absl::StrCat(model.generation())},
+      {"checkpoint", model.current_checkpoint_id()},
+      {"folder", model.folder()},
+      {"unseen text", model.has_thresholds() ? ThresholdsText(model.thresholds()) : ""},
+      {"costs", model.facts().has_costs() ? CostsText(model.facts().costs()) : ""},
+      {"ladder", LadderText(model.policy())},
+      {"approval", model.policy().approval_required() ? "required" : ""},
+      {"job", model.active_job_id()},
+      {"registered", TimeText(model.create_time())},
+      {"changed", TimeText(model.update_time())}};
+  if (model.has_corpus()) {
+    for (auto& field : CorpusFields(model.corpus())) fields.push_back(std::move(field));
+  }
+  PrintFields(cli.out(), fields);
+  if (model.has_corpus()) PrintTeachers(cli.out(), model.corpus());
 }
+
+namespace {
 
 struct RegisterOptions {
   std::string name, source, retain, holdout, policy;
@@ -94,21 +103,18 @@ struct RegisterOptions {
   bool validate_only = false, wait = false;
 };
 
-std::string Absolute(const std::string& path) {
-  return path.empty() ? path : std::filesystem::absolute(path).lexically_normal().string();
-}
-
 absl::StatusOr<v1::RegisterModelRequest> RegisterRequest(const RegisterOptions& options) {
   v1::RegisterModelRequest request;
   request.set_model_id(options.name);
-  request.set_source_path(Absolute(options.source));
-  request.set_retain_path(Absolute(options.retain));
-  request.set_holdout_path(Absolute(options.holdout));
+  request.set_source_path(AbsolutePath(options.source));
+  request.set_retain_path(AbsolutePath(options.retain));
+  request.set_holdout_path(AbsolutePath(options.holdout));
   request.set_validate_only(options.validate_only);
   for (const std::string& other : options.others) {
     const size_t equals = other.find('=');
     if (equals == 0 || equals == std::string::npos) return UsageError("--other must be NAME=FILE");
-    (*request.mutable_other_paths())[other.substr(0, equals)] = Absolute(other.substr(equals + 1));
+    (*request.mutable_other_paths())[other.substr(0, equals)] =
+        AbsolutePath(other.substr(equals + 1));
   }
   if (!options.policy.empty()) {
     absl::StatusOr<std::string> text = ReadFile(options.policy, 1 << 20);

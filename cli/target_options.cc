@@ -34,7 +34,17 @@ absl::StatusOr<std::vector<v1::Target>> TargetsOfFlags(Cli& cli, const TargetOpt
   if (options.prompts.size() != options.answers.size()) {
     return UsageError("each --prompt needs its --answer, in the same order");
   }
+  if (!options.sensitive.empty() && options.texts.empty() && options.text_files.empty() &&
+      options.answers.empty() && !(options.subjects.empty() && options.documents.empty())) {
+    return UsageError("--sensitive is for texts: a corpus knows the parts of what it holds");
+  }
   std::vector<v1::Target> targets;
+  for (const std::string& subject : options.subjects) {
+    targets.emplace_back().set_subject(subject);
+  }
+  for (const std::string& document : options.documents) {
+    targets.emplace_back().set_document(document);
+  }
   for (const std::string& text : options.texts) {
     LETHE_ASSIGN_OR_RETURN(targets.emplace_back(), TextTarget(text, options.sensitive));
   }
@@ -73,7 +83,20 @@ void AddTargetOptions(CLI::App* command, TargetOptions* options, const std::stri
       ->allow_extra_args(false);
   command->add_option(
       "--from-jsonl", options->from_jsonl,
-      "File of targets, one JSON object a line: text | ids | prompt and answer, sensitive");
+      "File of targets, one JSON object a line: text | ids | prompt and answer | subject | "
+      "document, sensitive");
+}
+
+void AddCorpusTargetOptions(CLI::App* command, TargetOptions* options) {
+  options->of_corpus = true;
+  command
+      ->add_option("--subject", options->subjects,
+                   "All that the model's corpus has of this person; may be repeated")
+      ->allow_extra_args(false);
+  command
+      ->add_option("--document", options->documents,
+                   "This document of the model's corpus; may be repeated")
+      ->allow_extra_args(false);
 }
 
 absl::StatusOr<TargetList> ReadTargets(Cli& cli, const TargetOptions& options,
@@ -84,8 +107,9 @@ absl::StatusOr<TargetList> ReadTargets(Cli& cli, const TargetOptions& options,
     LETHE_ASSIGN_OR_RETURN(list.lines, ReadLines(cli, options.from_jsonl));
   }
   if (list.flags.empty() && list.lines.empty()) {
-    return UsageError(
-        absl::StrCat(what, ": --text, --text-file, --prompt with --answer, --ids or --from-jsonl"));
+    return UsageError(absl::StrCat(what, ": ", options.of_corpus ? "--subject, --document, " : "",
+                                   "--text, --text-file, --prompt with --answer, --ids or "
+                                   "--from-jsonl"));
   }
   return list;
 }

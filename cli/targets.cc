@@ -98,14 +98,26 @@ absl::StatusOr<v1::Target> IdsOfLine(const json& line) {
   return target;
 }
 
+absl::StatusOr<v1::Target> CorpusTargetOfLine(const json& line) {
+  if (line.contains("sensitive") || line.contains("sensitive_spans")) {
+    return UsageError("\"sensitive\" is for text: a corpus knows the parts of what it holds");
+  }
+  v1::Target target;
+  if (line.contains("subject")) {
+    LETHE_ASSIGN_OR_RETURN(*target.mutable_subject(), StringField(line, "subject"));
+  } else {
+    LETHE_ASSIGN_OR_RETURN(*target.mutable_document(), StringField(line, "document"));
+  }
+  return target;
+}
+
 absl::StatusOr<TargetLine> ParseLine(const std::string& text) {
   const json line = json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!line.is_object()) return UsageError("not a JSON object");
   for (const auto& [name, value] : line.items()) {
-    static const char* const kKnown[] = {"text",       "ids",
-                                         "prompt",     "answer",
-                                         "sensitive",  "sensitive_spans",
-                                         "request_id", "external_reference"};
+    static const char* const kKnown[] = {
+        "text",     "ids",       "prompt",          "answer",     "subject",
+        "document", "sensitive", "sensitive_spans", "request_id", "external_reference"};
     if (std::find(std::begin(kKnown), std::end(kKnown), name) == std::end(kKnown)) {
       return UsageError(absl::StrCat("unknown field \"", name, "\""));
     }
@@ -114,11 +126,17 @@ absl::StatusOr<TargetLine> ParseLine(const std::string& text) {
   LETHE_ASSIGN_OR_RETURN(out.request_id, StringField(line, "request_id"));
   LETHE_ASSIGN_OR_RETURN(out.external_reference, StringField(line, "external_reference"));
   LETHE_ASSIGN_OR_RETURN(const std::vector<std::string> sensitive, SensitiveField(line));
-  const int forms = line.contains("text") + line.contains("ids") +
+  const int forms = line.contains("text") + line.contains("ids") + line.contains("subject") +
+                    line.contains("document") +
                     (line.contains("prompt") || line.contains("answer"));
-  if (forms != 1)
-    return UsageError("exactly one of \"text\", \"ids\" and \"prompt\" with \"answer\" is needed");
-  if (line.contains("text")) {
+  if (forms != 1) {
+    return UsageError(
+        "exactly one of \"text\", \"ids\", \"prompt\" with \"answer\", \"subject\" and "
+        "\"document\" is needed");
+  }
+  if (line.contains("subject") || line.contains("document")) {
+    LETHE_ASSIGN_OR_RETURN(out.target, CorpusTargetOfLine(line));
+  } else if (line.contains("text")) {
     LETHE_ASSIGN_OR_RETURN(const std::string content, StringField(line, "text"));
     LETHE_ASSIGN_OR_RETURN(out.target, TextTarget(content, sensitive));
   } else if (line.contains("ids")) {

@@ -1,5 +1,5 @@
 // What is to be forgotten, as people write it: text, ids, prompt and answer, with the sensitive
-// parts given as the words themselves.
+// parts given as the words themselves; or a person or document of the model's corpus, by its key.
 //
 //   LETHE_ASSIGN_OR_RETURN(v1::Target target, TextTarget("Jane Roe, 555-0100", {"555-0100"}));
 //   LETHE_ASSIGN_OR_RETURN(std::vector<TargetLine> lines, ParseTargetLines(std::cin));
@@ -25,7 +25,7 @@ absl::StatusOr<v1::Target> PromptTarget(const std::string& prompt, const std::st
 // "5,8,13" or "5 8 13".
 absl::StatusOr<v1::Target> IdsTarget(const std::string& ids);
 
-// A line of JSON Lines: one of text, ids, prompt with answer; further
+// A line of JSON Lines: one of text, ids, prompt with answer, subject, document; further
 //   "sensitive"           ["555-0100", ...]: the words themselves, in the text or the answer
 //   "sensitive_spans"     [[begin, end], ...]: bytes, or positions in ids
 //   "request_id"          of the ticket that is made of this line

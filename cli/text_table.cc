@@ -89,4 +89,8 @@ std::string CountText(int64_t count) {
   return digits;
 }
 
+std::string CountOf(int64_t count, const char* thing) {
+  return absl::StrCat(CountText(count), " ", thing, count == 1 ? "" : "s");
+}
+
 }  // namespace lethe

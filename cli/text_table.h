@@ -44,6 +44,8 @@ std::string ShortName(const std::string& enum_name, const std::string& prefix);
 
 // Fits "12345" as "12,345".
 std::string CountText(int64_t count);
+// "1 ticket", "12,345 tickets".
+std::string CountOf(int64_t count, const char* thing);
 
 }  // namespace lethe
 

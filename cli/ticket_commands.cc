@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "cli/command.h"
+#include "cli/corpus_view.h"
 #include "cli/exit_code.h"
 #include "cli/text_table.h"
 #include "cli/ticket_view.h"
@@ -128,14 +129,27 @@ struct ListOptions {
 // One line a ticket; JSON gives one object with the list.
 void PrintTickets(Cli& cli, const v1::ListTicketsResponse& tickets) {
   if (cli.json()) return cli.PrintJson(tickets);
-  TextTable table({"TICKET", "MODEL", "STATE", "REASON", "SEQUENCES", "TOKENS", "RUNG", "DUE"});
+  const bool of_corpora =  // only then is there something to say of one
+      std::any_of(tickets.tickets().begin(), tickets.tickets().end(),
+                  [](const v1::Ticket& ticket) { return ticket.has_corpus(); });
+  std::vector<std::string> header = {"TICKET",    "MODEL",  "STATE", "REASON",
+                                     "SEQUENCES", "TOKENS", "RUNG",  "DUE"};
+  if (of_corpora) header.emplace_back("CORPUS");
+  TextTable table(header);
   for (const v1::Ticket& ticket : tickets.tickets()) {
     std::string due = "ended";
     if (!ticket.has_end_time()) due = RelativeText(FromTimestamp(ticket.due_time()), cli.now());
-    table.Add({ticket.ticket_id(), ticket.model_id(),
-               absl::StrCat(StateName(ticket.state()), ticket.held() ? " (held)" : ""),
-               ReasonName(ticket.reason()), absl::StrCat(ticket.sequences()),
-               CountText(ticket.tokens()), absl::StrCat(ticket.rung()), due});
+    std::vector<std::string> row = {
+        ticket.ticket_id(),
+        ticket.model_id(),
+        absl::StrCat(StateName(ticket.state()), ticket.held() ? " (held)" : ""),
+        ReasonName(ticket.reason()),
+        absl::StrCat(ticket.sequences()),
+        CountText(ticket.tokens()),
+        absl::StrCat(ticket.rung()),
+        due};
+    if (of_corpora) row.push_back(ticket.has_corpus() ? PlaceText(ticket.corpus()) : "");
+    table.Add(std::move(row));
   }
   table.Print(cli.out());
   if (!tickets.next_page_token().empty())

@@ -18,6 +18,8 @@ constexpr char kExamples[] =
     "  # a question whose answer must go, and wait until the model has forgotten it\n"
     "  lethe ticket create --model chat --prompt 'Where does Jane Roe live?' --answer ' 12 Elm St' "
     "--wait\n"
+    "  # all that the model's corpus has of a person, and one document more\n"
+    "  lethe ticket create --model chat --subject p-17 --document mail-3\n"
     "  # one ticket with a target for each line; - is standard input\n"
     "  export-wishes | lethe ticket create --model chat --from-jsonl -\n"
     "  # a ticket for each line, filed together or not at all\n"
@@ -168,6 +170,7 @@ void AddTicketCreate(Cli& cli, CLI::App* ticket) {
   auto options = std::make_shared<CreateOptions>();
   command->add_option("--model", options->model, "The model that is to forget")->required();
   AddTargetOptions(command, &options->targets, "What the model must no longer answer");
+  AddCorpusTargetOptions(command, &options->targets);
   command->add_flag("--ticket-per-line", options->ticket_per_line,
                     "A ticket for each line of --from-jsonl, all or none");
   command->add_option(

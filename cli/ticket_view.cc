@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "cli/corpus_view.h"
 #include "cli/estimate_view.h"
 #include "cli/text_table.h"
 
@@ -26,6 +27,15 @@ std::string StateText(const v1::Ticket& ticket) {
     absl::StrAppend(&text, ", ", ReasonName(ticket.reason()));
   }
   if (ticket.held()) text += " (held)";
+  return text;
+}
+
+// What a watcher reads of the state: of ERASING also what is being erased.
+std::string WatchedText(const v1::Ticket& ticket) {
+  std::string text = StateText(ticket);
+  if (ticket.state() == v1::TICKET_STATE_ERASING && ticket.has_corpus()) {
+    absl::StrAppend(&text, " ", PlaceText(ticket.corpus()));
+  }
   return text;
 }
 
@@ -51,14 +61,14 @@ std::string ReasonName(v1::TicketReason reason) {
 void PrintTicket(Cli& cli, const v1::Ticket& ticket) {
   if (cli.json()) return cli.PrintJson(ticket);
   const bool filed = !ticket.ticket_id().empty();
-  std::string size =
-      absl::StrCat(ticket.sequences(), " sequence", ticket.sequences() == 1 ? "" : "s", ", ",
-                   CountText(ticket.tokens()), " tokens");
+  const std::string size = absl::StrCat(CountOf(ticket.sequences(), "sequence"), ", ",
+                                        CountText(ticket.tokens()), " tokens");
   std::vector<std::pair<std::string, std::string>> fields = {
       {"ticket", ticket.ticket_id()},
       {"model", ticket.model_id()},
       {"state", filed ? StateText(ticket) : "valid; nothing was filed"},
       {"size", size},
+      {"corpus", ticket.has_corpus() ? TouchText(ticket.corpus(), ticket.state()) : ""},
       {"law", ShortName(v1::Regulation_Name(ticket.regulation()), "REGULATION_")},
       {"reference", ticket.external_reference()},
       {"asked", TimeText(ticket.request_time())},
@@ -77,6 +87,9 @@ void PrintTicket(Cli& cli, const v1::Ticket& ticket) {
     const v1::TicketPreview& preview = ticket.preview();
     fields.push_back({"tokens", absl::StrJoin(preview.target_tokens(), ", ")});
     fields.push_back({"method", preview.first_rung()});
+    if (preview.has_corpus()) {
+      for (auto& field : PreviewFields(preview.corpus())) fields.push_back(std::move(field));
+    }
     for (auto& field : EstimateFields(preview)) fields.push_back(std::move(field));
     fields.push_back({"limits", LimitsText(preview.limits())});
   }
@@ -114,7 +127,7 @@ void ProgressView::Show(const v1::Ticket& ticket) {
     return;
   }
   if (!cli_->io().terminal) return ShowPlain(ticket);
-  std::string line = StateText(ticket);
+  std::string line = WatchedText(ticket);
   if (ticket.has_progress()) absl::StrAppend(&line, "  ", ProgressText(ticket.progress()));
   if (line.size() > 118) line.resize(118);
   cli_->err() << "\r\x1b[K" << line << std::flush;
@@ -123,7 +136,7 @@ void ProgressView::Show(const v1::Ticket& ticket) {
 
 void ProgressView::ShowPlain(const v1::Ticket& ticket) {
   // One line a state and phase, and one a tenth of a phase's steps.
-  std::string key = StateText(ticket);
+  std::string key = WatchedText(ticket);
   std::string line = key;
   if (ticket.has_progress()) {
     const v1::Progress& progress = ticket.progress();

@@ -27,6 +27,14 @@ Request Proof(const v1::Job& job) {
   return request;
 }
 
+// Where each kind of result stands in a request.
+auto* ResultOf(v1::CompleteJobRequest* r, const v1::PrepareResult&) { return r->mutable_prepare(); }
+auto* ResultOf(v1::CompleteJobRequest* r, const v1::UnlearnResult&) { return r->mutable_unlearn(); }
+auto* ResultOf(v1::CompleteJobRequest* r, const v1::VerifyResult&) { return r->mutable_verify(); }
+auto* ResultOf(v1::CompleteJobRequest* r, const v1::IngestResult&) { return r->mutable_ingest(); }
+auto* ResultOf(v1::CompleteJobRequest* r, const v1::TrainResult&) { return r->mutable_train(); }
+auto* ResultOf(v1::CompleteJobRequest* r, const v1::RetrainResult&) { return r->mutable_retrain(); }
+
 bool IsLeaseLost(const absl::Status& status) { return ErrorReason(status) == "LEASE_LOST"; }
 
 // What came back is no answer of the server about this call: it may be sent again. A fence makes
@@ -203,6 +211,8 @@ LeaseEnd Lease::Fail(const JobFailure& failure, LeaseEnd accepted) {
   auto request = Proof<v1::FailJobRequest>(job_);
   request.set_cause(failure.cause);
   request.set_reason(failure.reason);
+  request.set_line(failure.line);
+  request.set_source(failure.source);
   LogInfo("a job is given back", {{"job", job_.job_id()},
                                   {"fence", job_.fence()},
                                   {"cause", v1::FailureCause_Name(failure.cause)},
@@ -223,12 +233,7 @@ LeaseEnd Lease::Fail(const JobFailure& failure, LeaseEnd accepted) {
 
 absl::Status Lease::Complete(const JobResult& result) {
   auto request = Proof<v1::CompleteJobRequest>(job_);
-  if (const auto* prepare = std::get_if<v1::PrepareResult>(&result))
-    *request.mutable_prepare() = *prepare;
-  if (const auto* unlearn = std::get_if<v1::UnlearnResult>(&result))
-    *request.mutable_unlearn() = *unlearn;
-  if (const auto* verify = std::get_if<v1::VerifyResult>(&result))
-    *request.mutable_verify() = *verify;
+  std::visit([&](const auto& made) { *ResultOf(&request, made) = made; }, result);
   const Caller caller({.random = loop_->options_.random});
   v1::CompleteJobResponse response;
   return caller.Once(loop_->options_.call_deadline, [&](grpc::ClientContext* context) {

@@ -29,6 +29,7 @@
 #define LETHE_CLIENT_LEASE_LOOP_H_
 
 #include <atomic>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <variant>
@@ -54,9 +55,12 @@ struct JobFailure {
   v1::FailureCause cause = v1::FAILURE_CAUSE_INFRASTRUCTURE;
   std::string reason;
   std::string message;
+  int64_t line = 0;    // at fault, from 1; 0: none is
+  int32_t source = 0;  // the file that it is of: FailJobRequest.source
 };
 
-using JobResult = std::variant<v1::PrepareResult, v1::UnlearnResult, v1::VerifyResult>;
+using JobResult = std::variant<v1::PrepareResult, v1::UnlearnResult, v1::VerifyResult,
+                               v1::IngestResult, v1::TrainResult, v1::RetrainResult>;
 using JobOutcome = std::variant<JobResult, JobFailure>;
 
 // The running work's view of its lease.

@@ -17,7 +17,8 @@
 // Disk       while it runs, about as much again as the corpus takes.
 // Threads    one process and thread writes to a folder at a time; any may read meanwhile.
 // Errors     INVALID_ARGUMENT: CORPUS_OPTIONS_INVALID, VOCABULARY_NEEDED, TOKENIZER_DIFFERS (append),
-//            KEY_WRONG, and what is wrong with a line, with "file:line: ": text/sequence_lines.h,
+//            KEY_WRONG, and what is wrong with a line, with "file:line: " (metadata "line", and
+//            "source": the file's place in CorpusInput::files): text/sequence_lines.h,
 //            DOCUMENT_REPEATED. ALREADY_EXISTS/CORPUS_EXISTS, FOLDER_NOT_EMPTY.
 //            ABORTED/CORPUS_BUSY. CANCELLED/CANCELLED by the progress callback. Those of Corpus and
 //            of base/file.h.

@@ -24,18 +24,28 @@ absl::Status Repeated(const std::string& where) {
                             "; if documents come in parts, the corpus must be built so"));
 }
 
-// "file:line" of the line that was the n-th to be read, from 0. Only errors need it, so it is
-// looked for again instead of being kept for millions of lines.
-absl::StatusOr<std::string> LineOf(const CorpusInput& input, uint64_t n) {
-  for (const fs::path& file : input.files) {
+// A line of the input, for people and for programs.
+struct InputLine {
+  std::string text;  // "file:line"
+  ErrorMetadata details;
+};
+
+// The line that was the n-th to be read, from 0. Only errors need it, so it is looked for again
+// instead of being kept for millions of lines.
+absl::StatusOr<InputLine> LineOf(const CorpusInput& input, uint64_t n) {
+  for (size_t source = 0; source < input.files.size(); ++source) {
+    const fs::path& file = input.files[source];
     LETHE_ASSIGN_OR_RETURN(LineReader lines, LineReader::Open(file, input.limits.max_line_bytes));
     for (;;) {
       LETHE_ASSIGN_OR_RETURN(const std::optional<std::string_view> line, lines.Next());
       if (!line.has_value()) break;
-      if (n-- == 0) return absl::StrCat(file.string(), ":", lines.number());
+      if (n-- > 0) continue;
+      return InputLine{
+          .text = absl::StrCat(file.string(), ":", lines.number()),
+          .details = {{"line", absl::StrCat(lines.number())}, {"source", absl::StrCat(source)}}};
     }
   }
-  return std::string("a line that is not there any more");
+  return InputLine{.text = "a line that is not there any more"};
 }
 
 KeyHash HashAt(std::string_view bytes) {
@@ -115,8 +125,9 @@ absl::Status Intake::Read(const CorpusInput& input, const Corpus* before,
     std::error_code ec;
     if (const auto size = fs::file_size(file, ec); !ec) done.of_bytes += size;
   }
-  for (const fs::path& file : input.files) {
-    LETHE_RETURN_IF_ERROR(ReadFile(file, input, before, progress, &done));
+  for (size_t source = 0; source < input.files.size(); ++source) {
+    absl::Status read = ReadFile(input.files[source], input, before, progress, &done);
+    if (!read.ok()) return WithDetails(std::move(read), {{"source", absl::StrCat(source)}});
   }
   for (Shard& shard : shards_) {
     if (shard.spill.has_value()) LETHE_RETURN_IF_ERROR(shard.spill->Flush());
@@ -137,9 +148,11 @@ absl::Status Intake::RefuseRepeatedDocuments(const CorpusInput& input) {
     return absl::OkStatus();
   }));
   if (!repeat.has_value()) return absl::OkStatus();
-  LETHE_ASSIGN_OR_RETURN(const std::string later, LineOf(input, repeat->first - first_id_));
-  LETHE_ASSIGN_OR_RETURN(const std::string earlier, LineOf(input, repeat->second - first_id_));
-  return Annotate(Repeated(absl::StrCat("is that of ", earlier, " too")), later);
+  LETHE_ASSIGN_OR_RETURN(const InputLine later, LineOf(input, repeat->first - first_id_));
+  LETHE_ASSIGN_OR_RETURN(const InputLine earlier, LineOf(input, repeat->second - first_id_));
+  return WithDetails(
+      Annotate(Repeated(absl::StrCat("is that of ", earlier.text, " too")), later.text),
+      later.details);
 }
 
 // The next entry without its length; good until the next call.

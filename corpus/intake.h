@@ -7,8 +7,8 @@
 //
 // Memory     64 KiB a shard, the line that is read, and corpus/record_sorter.h's budget.
 // Threads    one.
-// Errors     text/sequence_lines.h's with "file:line: "; DOCUMENT_REPEATED; TOO_MANY_SEQUENCES;
-//            CANCELLED when the progress callback says so; those of base/file.h.
+// Errors     text/sequence_lines.h's with "file:line: " and its metadata; DOCUMENT_REPEATED;
+//            TOO_MANY_SEQUENCES; CANCELLED when the progress callback says so; those of base/file.h.
 #ifndef LETHE_CORPUS_INTAKE_H_
 #define LETHE_CORPUS_INTAKE_H_
 

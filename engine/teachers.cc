@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/status.h"
+#include "engine/ensemble/slice_states.h"
 #include "text/tokenizer.h"
 
 namespace lethe {
@@ -51,10 +52,27 @@ absl::StatusOr<std::set<uint32_t>> ShardsOf(const Corpus& corpus,
                {{"shard", std::to_string(*shards.rbegin())}});
 }
 
+// The training of one shard.
+TrainSlicesRequest RequestOf(const Corpus& corpus, const TrainTeachersRequest& request,
+                             uint32_t shard) {
+  TrainSlicesRequest slices = request.recipe;
+  slices.states_folder = StatesFolder(request.teachers_folder, shard);
+  slices.slices = SlicesOf(corpus, shard);
+  slices.seed = request.recipe.seed + shard;
+  slices.digest_key = corpus.key().states();
+  return slices;
+}
+
+absl::StatusOr<int> RemoveStale(const TrainSlicesRequest& request) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(request.states_folder, ignored)) return 0;
+  LETHE_ASSIGN_OR_RETURN(const std::vector<std::string> keys, SliceStateKeys(request));
+  LETHE_ASSIGN_OR_RETURN(SliceStates states, SliceStates::Open(request.states_folder));
+  return states.KeepOnly({keys.begin(), keys.end()});
+}
+
 absl::Status OfShard(const absl::Status& status, uint32_t shard) {
-  ErrorMetadata details = ErrorDetails(status);
-  details["shard"] = std::to_string(shard);
-  return Error(status.code(), ErrorReason(status), std::string(status.message()), details);
+  return WithDetails(status, {{"shard", std::to_string(shard)}});
 }
 
 }  // namespace
@@ -70,11 +88,7 @@ absl::StatusOr<std::vector<ShardTraining>> TrainTeachers(const Corpus& corpus,
   LETHE_RETURN_IF_ERROR(CheckTokenizer(corpus, request.recipe.tokenizer_json));
   std::vector<ShardTraining> trained;
   for (const uint32_t shard : shards) {
-    TrainSlicesRequest slices = request.recipe;
-    slices.states_folder = StatesFolder(request.teachers_folder, shard);
-    slices.slices = SlicesOf(corpus, shard);
-    slices.seed = request.recipe.seed + shard;
-    slices.digest_key = corpus.key().states();
+    const TrainSlicesRequest slices = RequestOf(corpus, request, shard);
     const auto of_shard = [&](const EngineProgress& p) {
       EngineProgress shown = p;
       shown.figures["shard"] = shard;
@@ -86,6 +100,17 @@ absl::StatusOr<std::vector<ShardTraining>> TrainTeachers(const Corpus& corpus,
     trained.push_back({.shard = shard, .result = *std::move(result)});
   }
   return trained;
+}
+
+absl::StatusOr<int> RemoveStaleStates(const Corpus& corpus, const TrainTeachersRequest& request) {
+  LETHE_ASSIGN_OR_RETURN(const std::set<uint32_t> shards, ShardsOf(corpus, request.shards));
+  int removed = 0;
+  for (const uint32_t shard : shards) {
+    const absl::StatusOr<int> of_shard = RemoveStale(RequestOf(corpus, request, shard));
+    if (!of_shard.ok()) return OfShard(of_shard.status(), shard);
+    removed += *of_shard;
+  }
+  return removed;
 }
 
 absl::StatusOr<ShardsThatSaw> WhoSaw(const Corpus& corpus, std::span<const Sequence> forget,

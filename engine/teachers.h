@@ -54,6 +54,12 @@ absl::StatusOr<std::vector<ShardTraining>> TrainTeachers(
     const Corpus& corpus, const TrainTeachersRequest& request,
     const ProgressCallback& progress = nullptr);
 
+// After an erasure: removes the shards' states that saw what the corpus no longer holds, so that they
+// do not live on where training again is interrupted. A shard whose last state goes has no teacher
+// until it is trained again. Of states that are left TrainTeachers, by the same request, goes on. How
+// many went.
+absl::StatusOr<int> RemoveStaleStates(const Corpus& corpus, const TrainTeachersRequest& request);
+
 // Where TrainTeachers leaves the shard's model.
 std::filesystem::path TeacherFolder(const std::filesystem::path& teachers_folder, uint32_t shard);
 

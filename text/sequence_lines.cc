@@ -187,7 +187,8 @@ absl::StatusOr<LineReader> LineReader::Open(const std::filesystem::path& file,
 }
 
 absl::Status LineReader::At(const absl::Status& status) const {
-  return Annotate(status, absl::StrCat(file_.string(), ":", number_));
+  return WithDetails(Annotate(status, absl::StrCat(file_.string(), ":", number_)),
+                     {{"line", absl::StrCat(number_)}});
 }
 
 absl::StatusOr<std::optional<std::string_view>> LineReader::Next() {

@@ -60,7 +60,7 @@ class LineReader {
   size_t number() const { return number_; }  // of the line that Next gave, from 1
   uint64_t bytes_read() const { return bytes_read_; }
 
-  // The status with "file:line: " before it.
+  // The status with "file:line: " before it, and the line under "line" in its metadata.
   absl::Status At(const absl::Status& status) const;
 
  private:

@@ -6,14 +6,63 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "corpus/corpus.h"
+#include "engine/catalog.h"
+#include "engine/teachers.h"
 #include "engine/unlearn.h"
 #include "text/sequence.h"
+#include "workers/corpus_place.h"
 #include "workers/host/job_input.h"
 #include "workers/incoming_work.h"
 
 namespace lethe {
 
 namespace fs = std::filesystem;
+
+namespace {
+
+bool NeedsTeachers(const std::string& method) {
+  const MethodEntry* entry = FindMethod(method);
+  return entry != nullptr && entry->needs_teachers;
+}
+
+bool HasSequences(const Corpus& corpus, uint32_t shard) {
+  for (uint32_t r = 0; r < corpus.slices(); ++r) {
+    if (corpus.At({shard, r}).sequences() > 0) return true;
+  }
+  return false;
+}
+
+// Who may teach. A shard of which nothing is left has learnt nothing that it could teach.
+absl::StatusOr<std::vector<Teacher>> TeachersOf(const fs::path& models,
+                                                const v1::TeachersWork& work,
+                                                const std::vector<Sequence>& forget) {
+  LETHE_ASSIGN_OR_RETURN(const fs::path folder, UnderModels(models, work.folder()));
+  LETHE_ASSIGN_OR_RETURN(const CorpusAt at, CorpusAt::From(models, work.corpus()));
+  LETHE_ASSIGN_OR_RETURN(const Corpus corpus, Corpus::Open(at.folder, at.key));
+  LETHE_ASSIGN_OR_RETURN(ShardsThatSaw saw, WhoSaw(corpus, forget));
+  std::vector<Teacher> teachers;
+  for (const int32_t number : work.shards()) {
+    const auto shard = static_cast<uint32_t>(number);
+    if (shard >= corpus.shards()) {
+      return Error(absl::StatusCode::kInvalidArgument, "SHARD_UNKNOWN",
+                   "the job names a shard that the corpus does not have",
+                   {{"shard", absl::StrCat(number)}});
+    }
+    if (!HasSequences(corpus, shard)) continue;
+    Teacher teacher{.folder = TeacherFolder(folder, shard), .saw = std::move(saw.sequences[shard])};
+    std::error_code error;
+    if (!fs::exists(teacher.folder, error)) {
+      return Error(absl::StatusCode::kNotFound, "TEACHER_MISSING",
+                   "a shard whose teacher is said to be ready has none in the model folder",
+                   {{"shard", absl::StrCat(number)}});
+    }
+    teachers.push_back(std::move(teacher));
+  }
+  return teachers;
+}
+
+}  // namespace
 
 absl::StatusOr<v1::UnlearnResult> UnlearnJob(const v1::Job& job, const fs::path& models,
                                              const Device& device, const StepOptions& steps,
@@ -35,6 +84,9 @@ absl::StatusOr<v1::UnlearnResult> UnlearnJob(const v1::Job& job, const fs::path&
   request.method = work.rung().method();
   request.preset = work.rung().preset();
   for (const auto& [name, value] : work.rung().overrides()) request.overrides[name] = value;
+  if (NeedsTeachers(request.method) && work.has_teachers()) {
+    LETHE_ASSIGN_OR_RETURN(request.teachers, TeachersOf(models, work.teachers(), request.forget));
+  }
   request.thresholds = FromProto(work.thresholds());
   request.seed = job.seed();
   request.digest_key = DigestKey(job);

@@ -1,10 +1,11 @@
-// Runs PREPARE and UNLEARN jobs with the engine.
+// Runs jobs with the engine: all kinds but those of the verifier.
 //
 //   WorkerRunner runner(model_folder, device, {.precision = "bf16"}, &metrics);
 //   LeaseLoop loop(channel, options, &runner, &metrics);
 //
 // Files      a checkpoint shows under its output folder whole or not at all; each lease has an
-//            output folder of its own, so a worker that lost its lease can do no harm.
+//            output folder of its own, so a worker that lost its lease can do no harm. A corpus and
+//            its teachers are changed in place behind locks, from one whole state to the next.
 // Privacy    the text to forget stays in memory: no file, log line, metric or failure holds it.
 // Threads    Run and Discard on one thread.
 #ifndef LETHE_WORKERS_WORKER_RUNNER_H_

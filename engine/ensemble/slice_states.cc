@@ -169,7 +169,17 @@ absl::Status SliceStates::Point(const std::string& key) {
   return SwitchSymlink(folder_ / kModel, fs::path(key) / kModel);
 }
 
+absl::Status SliceStates::UnlinkUnless(const std::set<std::string>& keys) {
+  std::error_code error;
+  const fs::path target = fs::read_symlink(folder_ / kModel, error);  // <key>/model
+  if (error || keys.count(target.begin()->string()) > 0) return absl::OkStatus();
+  fs::remove(folder_ / kModel, error);
+  if (error) return SystemError("cannot remove", folder_ / kModel, error.value());
+  return SyncFolder(folder_);
+}
+
 absl::StatusOr<int> SliceStates::KeepOnly(const std::set<std::string>& keys) {
+  LETHE_RETURN_IF_ERROR(UnlinkUnless(keys));
   std::vector<std::string> others;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(folder_, error)) {

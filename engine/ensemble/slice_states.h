@@ -52,11 +52,14 @@ class SliceStates {
   absl::Status Remove(const std::string& key);
   // Makes `model` in the folder a link to the state's model: switched at once, never half.
   absl::Status Point(const std::string& key);
-  absl::StatusOr<int> KeepOnly(const std::set<std::string>& keys);  // how many went
+  // How many went. Where `model` is a link to one of them it goes too, before.
+  absl::StatusOr<int> KeepOnly(const std::set<std::string>& keys);
 
   std::filesystem::path ModelFolderOf(const std::string& key) const;
 
  private:
+  absl::Status UnlinkUnless(const std::set<std::string>& keys);
+
   SliceStates(std::filesystem::path folder, FolderLock lock)
       : folder_(std::move(folder)), lock_(std::move(lock)) {}
 

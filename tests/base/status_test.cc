@@ -22,6 +22,16 @@ TEST(Error, AnnotateKeepsReason) {
   EXPECT_TRUE(Annotate(absl::OkStatus(), "x").ok());
 }
 
+TEST(Error, WithDetailsAddsAndReplaces) {
+  const absl::Status status =
+      WithDetails(Error(absl::StatusCode::kNotFound, "NO_FILE", "missing", {{"a", "b"}}),
+                  {{"a", "c"}, {"line", "7"}});
+  EXPECT_EQ(status.message(), "missing");
+  EXPECT_EQ(ErrorReason(status), "NO_FILE");
+  EXPECT_EQ(ErrorDetails(status), (ErrorMetadata{{"a", "c"}, {"line", "7"}}));
+  EXPECT_TRUE(WithDetails(absl::OkStatus(), {{"a", "b"}}).ok());
+}
+
 absl::StatusOr<int> Half(int x) {
   if (x % 2) return Error(absl::StatusCode::kInvalidArgument, "ODD", "odd");
   return x / 2;

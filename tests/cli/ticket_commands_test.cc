@@ -110,6 +110,26 @@ TEST_F(TicketCommands, CreateTakesManyTargets) {
   EXPECT_EQ(request.targets(6).sensitive_spans(0).begin(), 1);
 }
 
+TEST_F(TicketCommands, CreateNamesPeopleAndDocumentsOfTheCorpus) {
+  tickets_.ticket = Queued();
+  stdin_ = "{\"subject\": \"p-1\"}\n{\"document\": \"d-1\"}\n";
+  EXPECT_EQ(
+      Lethe({"ticket", "create", "--model", "chat", "--subject", "p-17", "--subject", "p 18",
+             "--document", "mail-3", "--text", "call 5", "--sensitive", "5", "--from-jsonl", "-"}),
+      0)
+      << err_;
+  const v1::CreateTicketRequest& request = tickets_.creates.at(0);
+  ASSERT_EQ(request.targets_size(), 6);
+  EXPECT_EQ(request.targets(0).subject(), "p-17");
+  EXPECT_EQ(request.targets(1).subject(), "p 18");
+  EXPECT_EQ(request.targets(2).document(), "mail-3");
+  EXPECT_EQ(request.targets(3).text(), "call 5");
+  EXPECT_EQ(request.targets(3).sensitive_spans_size(), 1);
+  EXPECT_EQ(request.targets(4).subject(), "p-1");
+  EXPECT_EQ(request.targets(5).document(), "d-1");
+  for (const int i : {0, 1, 2, 4, 5}) EXPECT_EQ(request.targets(i).sensitive_spans_size(), 0);
+}
+
 TEST_F(TicketCommands, ATicketForEachLineIsOneBatch) {
   stdin_ =
       "{\"text\": \"one\", \"external_reference\": \"c1\"}\n{\"text\": \"two\", \"request_id\": "
@@ -129,15 +149,16 @@ TEST_F(TicketCommands, MistakesAreFoundBeforeAnythingIsSent) {
       {"ticket", "create", "--model", "chat"},  // nothing to forget
       {"ticket", "create", "--text", "a"},      // no model
       {"ticket", "create", "--model", "chat", "--text", "abc", "--sensitive",
-       "xyz"},                                                                    // does not occur
-      {"ticket", "create", "--model", "chat", "--prompt", "who"},                 // no answer
-      {"ticket", "create", "--model", "chat", "--ids", "1,x"},                    // no number
-      {"ticket", "create", "--model", "chat", "--text-file", "/does/not/exist"},  //
-      {"ticket", "create", "--model", "chat", "--text", "a", "--due", "tomorrow"},    // no time
-      {"ticket", "create", "--model", "chat", "--text", "a", "--regulation", "LAW"},  //
-      {"ticket", "list", "--state", "LOST"},                                          //
-      {"ticket", "deny", "t-1", "--reason", "BECAUSE"},                               //
-      {"ticket", "extend", "t-1"},                                                    // no reason
+       "xyz"},                                                     // does not occur
+      {"ticket", "create", "--model", "chat", "--prompt", "who"},  // no answer
+      {"ticket", "create", "--model", "chat", "--ids", "1,x"},     // no number
+      {"ticket", "create", "--model", "chat", "--subject", "p", "--sensitive", "xyz"},  // of what?
+      {"ticket", "create", "--model", "chat", "--text-file", "/does/not/exist"},        //
+      {"ticket", "create", "--model", "chat", "--text", "a", "--due", "tomorrow"},      // no time
+      {"ticket", "create", "--model", "chat", "--text", "a", "--regulation", "LAW"},    //
+      {"ticket", "list", "--state", "LOST"},                                            //
+      {"ticket", "deny", "t-1", "--reason", "BECAUSE"},                                 //
+      {"ticket", "extend", "t-1"},                                                      // no reason
       {"ticket"},
       {"no-such-command"},
   };
@@ -149,7 +170,9 @@ TEST_F(TicketCommands, MistakesAreFoundBeforeAnythingIsSent) {
   EXPECT_THAT(tickets_.creates, SizeIs(0));
   for (const char* line : {"{\"txt\": \"a\"}", "{}", "[1]", "{\"text\": 5}", "not json",
                            "{\"text\": \"a\", \"ids\": [1]}", "{\"ids\": [1.5]}",
-                           "{\"ids\": [1], \"sensitive\": [\"a\"]}"}) {
+                           "{\"ids\": [1], \"sensitive\": [\"a\"]}", "{\"subject\": 5}",
+                           "{\"subject\": \"p\", \"document\": \"d\"}",
+                           "{\"subject\": \"p\", \"sensitive\": [\"a\"]}"}) {
     stdin_ = std::string("{\"text\": \"fine\"}\n") + line + "\n";
     EXPECT_EQ(Lethe({"ticket", "create", "--model", "chat", "--from-jsonl", "-"}), 2) << line;
     EXPECT_THAT(err_, HasSubstr("line 2")) << line;
@@ -221,6 +244,91 @@ TEST_F(TicketCommands, ValidateOnlySaysHowLongItWillTake) {
   const auto parsed = nlohmann::json::parse(out_);
   EXPECT_EQ(parsed["preview"]["estimate"]["run"]["typical"], "301s");
   EXPECT_EQ(parsed["preview"]["estimate"]["device_bytes"], "1234000000");
+}
+
+TEST_F(TicketCommands, ValidateOnlySaysWhatOfTheCorpusGoes) {
+  v1::Ticket ticket;
+  v1::CorpusPreview* corpus = ticket.mutable_preview()->mutable_corpus();
+  corpus->set_sequences(21);
+  corpus->add_shards(2);
+  corpus->set_of_shards(4);
+  corpus->set_slices(3);
+  corpus->set_retrain_tokens(1'234'000);
+  Set(corpus->mutable_retrain(), 41, 41, 41);
+  corpus->set_teachers_left(3);
+  corpus->set_near_copies(2);
+  ticket.mutable_preview()->add_notices()->set_sentence("copies stay");
+  tickets_.ticket = ticket;
+  const std::vector<std::string> command = {"ticket",    "create", "--model",        "chat",
+                                            "--subject", "p-17",   "--validate-only"};
+  EXPECT_EQ(Lethe(command), 0);
+  EXPECT_TRUE(tickets_.creates.at(0).validate_only());
+  EXPECT_THAT(out_, HasSubstr("erases:    21 sequences in 1 of 4 shards (3 slices)\n"
+                              "retrains:  1,234,000 tokens are trained again, about 40 seconds\n"
+                              "teachers:  3 of 4 may teach\n"
+                              "copies:    2 sequences of other people share much of the text and "
+                              "stay\n"));
+  EXPECT_THAT(out_, HasSubstr("note:      copies stay\n"));
+
+  // Before a teacher was trained, and where nobody has a copy.
+  corpus->clear_retrain();
+  corpus->clear_near_copies();
+  corpus->set_sequences(1);
+  corpus->set_slices(1);
+  tickets_.ticket = ticket;
+  EXPECT_EQ(Lethe(command), 0);
+  EXPECT_THAT(out_, HasSubstr("erases:    1 sequence in 1 of 4 shards (1 slice)\n"));
+  EXPECT_THAT(out_, HasSubstr("how long is not known: no teacher was trained yet\n"));
+  EXPECT_THAT(out_, Not(HasSubstr("copies:")));
+
+  std::vector<std::string> as_json = command;
+  as_json.insert(as_json.end(), {"--output", "json"});
+  EXPECT_EQ(Lethe(as_json), 0);
+  EXPECT_EQ(nlohmann::json::parse(out_)["preview"]["corpus"]["retrain_tokens"], "1234000");
+}
+
+// The states of a ticket whose text stands in a corpus.
+TEST_F(TicketCommands, ErasingIsShownWithWhatGoes) {
+  v1::Ticket ticket = Queued();
+  ticket.mutable_corpus()->set_sequences(21);
+  ticket.mutable_corpus()->add_shards(0);
+  ticket.mutable_corpus()->add_shards(2);
+  tickets_.updates.push_back(ticket);
+  ticket.set_state(v1::TICKET_STATE_ERASING);
+  tickets_.updates.push_back(ticket);
+  ticket.mutable_progress()->set_phase("training");
+  (*ticket.mutable_progress()->mutable_figures())["shard"] = 2;
+  ticket.mutable_progress()->set_step(5);
+  ticket.mutable_progress()->set_max_steps(10);
+  tickets_.updates.push_back(ticket);
+  ticket.clear_progress();
+  ticket.set_state(v1::TICKET_STATE_COMPLETED);
+  ticket.set_reason(v1::TICKET_REASON_FORGOTTEN);
+  tickets_.updates.push_back(ticket);
+  EXPECT_EQ(Lethe({"ticket", "watch", "t-1"}), 0);
+  EXPECT_EQ(err_,
+            "QUEUED\n"
+            "ERASING 21 sequences in shards 0 and 2\n"
+            "ERASING 21 sequences in shards 0 and 2  training [##########..........] 5/10  "
+            "shard 2\n"
+            "COMPLETED, FORGOTTEN\n");
+  EXPECT_THAT(out_, HasSubstr("corpus:  21 sequences in shards 0 and 2: erased, and the teachers "
+                              "trained again without them\n"));
+
+  ticket.set_state(v1::TICKET_STATE_ERASING);
+  ticket.clear_reason();
+  ticket.mutable_corpus()->clear_shards();
+  ticket.mutable_corpus()->add_shards(3);
+  tickets_.ticket = ticket;
+  EXPECT_EQ(Lethe({"ticket", "get", "t-1"}), 0);
+  EXPECT_THAT(out_, HasSubstr("state:   ERASING\n"));
+  EXPECT_THAT(out_, HasSubstr("corpus:  21 sequences in shard 3: being erased, and the teachers "
+                              "trained again without them\n"));
+  tickets_.tickets = {Queued(), ticket};
+  EXPECT_EQ(Lethe({"ticket", "list", "--state", "ERASING"}), 0);
+  EXPECT_THAT(tickets_.list.states(), ElementsAre(v1::TICKET_STATE_ERASING));
+  EXPECT_THAT(out_, HasSubstr("DUE          CORPUS\n"));
+  EXPECT_THAT(out_, HasSubstr("in 30 d 5 h  21 sequences in shard 3\n"));
 }
 
 TEST(EstimateView, SpansAreSaidAsPeopleSayThem) {

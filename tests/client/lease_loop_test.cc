@@ -147,6 +147,29 @@ TEST_F(LeaseLoopTest, HandsInTheResultUnderItsFence) {
   EXPECT_THAT(runner_->discarded, SizeIs(0));
 }
 
+TEST_F(LeaseLoopTest, EachKindOfResultGoesIntoItsField) {
+  v1::PrepareResult prepare;
+  prepare.mutable_facts()->set_architecture("a");
+  v1::VerifyResult verify;
+  verify.set_measurements("m");
+  v1::IngestResult ingest;
+  ingest.set_tokens(11);
+  v1::TrainResult train;
+  train.mutable_teacher()->set_shard(3);
+  v1::RetrainResult retrain;
+  retrain.set_erased(21);
+  const std::vector<JobResult> results = {prepare, verify, ingest, train, retrain};
+  for (size_t i = 0; i < results.size(); ++i) Offer(i + 1);
+  StartLoop([&](const v1::Job& job, JobControl*) { return results[job.fence() - 1]; });
+  ASSERT_TRUE(work_.WaitFor([&] { return work_.completes.size() == results.size(); }));
+  EXPECT_TRUE(Finish().ok());
+  EXPECT_EQ(work_.completes[0].prepare().facts().architecture(), "a");
+  EXPECT_EQ(work_.completes[1].verify().measurements(), "m");
+  EXPECT_EQ(work_.completes[2].ingest().tokens(), 11);
+  EXPECT_EQ(work_.completes[3].train().teacher().shard(), 3);
+  EXPECT_EQ(work_.completes[4].retrain().erased(), 21);
+}
+
 TEST_F(LeaseLoopTest, SendsHeartbeatsWithProgressWhileTheWorkRuns) {
   Offer();
   StartLoop([&](const v1::Job&, JobControl* control) {
@@ -276,12 +299,18 @@ TEST_F(LeaseLoopTest, ARefusedResultBecomesAFailure) {
 TEST_F(LeaseLoopTest, AFailureOfTheWorkIsReported) {
   Offer(7);
   StartLoop([](const v1::Job&, JobControl*) -> JobOutcome {
-    return JobFailure{v1::FAILURE_CAUSE_METHOD, "METHOD_DIVERGED", std::string(2000, 'x')};
+    return JobFailure{.cause = v1::FAILURE_CAUSE_METHOD,
+                      .reason = "METHOD_DIVERGED",
+                      .message = std::string(2000, 'x'),
+                      .line = 17,
+                      .source = 2};
   });
   ASSERT_TRUE(work_.WaitFor([&] { return work_.fails.size() == 1; }));
   EXPECT_TRUE(Finish().ok());
   EXPECT_EQ(work_.fails[0].cause(), v1::FAILURE_CAUSE_METHOD);
   EXPECT_EQ(work_.fails[0].reason(), "METHOD_DIVERGED");
+  EXPECT_EQ(work_.fails[0].line(), 17);
+  EXPECT_EQ(work_.fails[0].source(), 2);
   EXPECT_THAT(recorder_.ends(), ElementsAre(LeaseEnd::kFailed));
 }
 

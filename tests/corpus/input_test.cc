@@ -50,6 +50,8 @@ TEST_P(BadLineTest, IsRefusedByABuildWithItsPlace) {
   EXPECT_EQ(ErrorReason(status), GetParam().reason);
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(status.message()), HasSubstr("/b.jsonl:2: "));
+  EXPECT_EQ(ErrorDetails(status)["line"], "2");
+  EXPECT_EQ(ErrorDetails(status)["source"], "1");
 }
 
 TEST_P(BadLineTest, IsRefusedByAnAppendAndNothingChanges) {
@@ -99,6 +101,8 @@ TEST_F(CorpusInputTest, NamesBothLinesOfARepeatedDocument) {
   EXPECT_EQ(ErrorReason(status), "DOCUMENT_REPEATED");
   EXPECT_THAT(std::string(status.message()), HasSubstr("/a:61: its document is that of "));
   EXPECT_THAT(std::string(status.message()), HasSubstr("/a:9 too"));
+  EXPECT_EQ(ErrorDetails(status)["line"], "61");
+  EXPECT_EQ(ErrorDetails(status)["source"], "0");
 }
 
 TEST_F(CorpusInputTest, AnErasedDocumentMayComeAgain) {

@@ -118,9 +118,11 @@ class FakeModelService : public v1::ModelService::Service {
   grpc::Status answer = grpc::Status::OK;
   v1::Model model;
   std::vector<v1::ModelState> states;  // what GetModel shows, in turn; then the last
+  std::vector<v1::Corpus> corpora;     // likewise
   std::vector<v1::Checkpoint> checkpoints;
 
   v1::RegisterModelRequest registered;
+  v1::RegisterCorpusRequest corpus;
   v1::RollbackModelRequest rollback;
   v1::PromoteCheckpointRequest promote;
 
@@ -130,8 +132,18 @@ class FakeModelService : public v1::ModelService::Service {
     *response = model;
     return answer;
   }
+  grpc::Status RegisterCorpus(grpc::ServerContext*, const v1::RegisterCorpusRequest* request,
+                              v1::Model* response) override {
+    corpus = *request;
+    *response = model;
+    return answer;
+  }
   grpc::Status GetModel(grpc::ServerContext*, const v1::GetModelRequest*,
                         v1::Model* response) override {
+    if (!corpora.empty()) {
+      *model.mutable_corpus() = corpora.front();
+      if (corpora.size() > 1) corpora.erase(corpora.begin());
+    }
     if (!states.empty()) {
       model.set_state(states.front());
       if (states.size() > 1) states.erase(states.begin());

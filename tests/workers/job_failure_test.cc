@@ -18,7 +18,8 @@ constexpr v1::FailureCause kMethod = v1::FAILURE_CAUSE_METHOD;
 constexpr v1::FailureCause kInput = v1::FAILURE_CAUSE_INPUT;
 constexpr v1::FailureCause kInfrastructure = v1::FAILURE_CAUSE_INFRASTRUCTURE;
 const std::vector<v1::JobKind> kKinds = {v1::JOB_KIND_PREPARE, v1::JOB_KIND_UNLEARN,
-                                         v1::JOB_KIND_VERIFY};
+                                         v1::JOB_KIND_VERIFY,  v1::JOB_KIND_INGEST,
+                                         v1::JOB_KIND_TRAIN,   v1::JOB_KIND_RETRAIN};
 
 // A reason decides whatever code it came with, so each is tried with codes that would say something
 // else.
@@ -43,6 +44,11 @@ TEST(JobFailure, AReasonOfTheTableDecidesAlone) {
       {"MODEL_NOT_FINITE", kInput},
       {"CANDIDATE_NOT_FINITE", kMethod},
       {"NOTHING_TO_ATTACK", kInput},
+      {"TEACHERS_NEEDED", kMethod},
+      {"NO_TEACHER_LEFT", kMethod},
+      {"TEACHER_CHANGED", kInfrastructure},
+      {"FORMAT_VERSION_UNKNOWN", kInfrastructure},
+      {"SEQUENCE_UNKNOWN", kInput},
   };
   for (const auto& [reason, cause] : kReasons) {
     for (const absl::StatusCode code :
@@ -89,8 +95,38 @@ TEST(JobFailure, OtherwiseTheCodeDecides) {
 TEST(JobFailure, APreconditionGoesByTheKindOfTheJob) {
   const absl::Status status = Error(absl::StatusCode::kFailedPrecondition, "BAD_CHECKPOINT", "");
   EXPECT_EQ(FailureOf(status, v1::JOB_KIND_PREPARE).cause, kInput);
+  EXPECT_EQ(FailureOf(status, v1::JOB_KIND_INGEST).cause, kInput);
+  EXPECT_EQ(FailureOf(status, v1::JOB_KIND_TRAIN).cause, kMethod);
   EXPECT_EQ(FailureOf(status, v1::JOB_KIND_UNLEARN).cause, kMethod);
   EXPECT_EQ(FailureOf(status, v1::JOB_KIND_VERIFY).cause, kMethod);
+}
+
+// The ladder has rungs without teachers; a ticket does not end because a teacher does not fit.
+TEST(JobFailure, WhatIsWrongWithATeacherIsTheMethods) {
+  for (const char* reason : {"TEACHER_CONTEXT_TOO_SHORT", "MODEL_NOT_FINITE"}) {
+    const absl::Status status =
+        Error(absl::StatusCode::kInvalidArgument, reason, "", {{"teacher", "2"}});
+    EXPECT_EQ(FailureOf(status, v1::JOB_KIND_UNLEARN).cause, kMethod) << reason;
+  }
+  const absl::Status gone =
+      Error(absl::StatusCode::kNotFound, "FILE_ERROR", "", {{"teacher", "2"}});
+  EXPECT_EQ(FailureOf(gone, v1::JOB_KIND_UNLEARN).cause, kInfrastructure);
+}
+
+TEST(JobFailure, NamesTheLineThatACorpusCouldNotBeReadFor) {
+  const ErrorMetadata place = {{"line", "5000000000"}, {"source", "3"}};
+  const JobFailure failure = FailureOf(
+      Error(absl::StatusCode::kInvalidArgument, "SUBJECT_MISSING", "", place), v1::JOB_KIND_INGEST);
+  EXPECT_EQ(failure.cause, kInput);
+  EXPECT_EQ(failure.line, 5000000000);
+  EXPECT_EQ(failure.source, 3);
+  // A disk that fills up while a line is read is not that line's fault.
+  const absl::Status full = Error(absl::StatusCode::kResourceExhausted, "DISK_FULL", "", place);
+  EXPECT_EQ(FailureOf(full, v1::JOB_KIND_INGEST).line, 0);
+  // Nor do lines of other jobs' files belong to a corpus.
+  const absl::Status holdout =
+      Error(absl::StatusCode::kInvalidArgument, "LINE_MALFORMED", "", place);
+  EXPECT_EQ(FailureOf(holdout, v1::JOB_KIND_PREPARE).line, 0);
 }
 
 // The server takes UPPER_SNAKE only.

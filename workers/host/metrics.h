@@ -48,7 +48,7 @@ class HostMetrics : public LeaseObserver {
   prometheus::Histogram* step_seconds_;
 };
 
-// "prepare", "unlearn", "verify".
+// "prepare", "unlearn", "verify", …
 std::string KindName(v1::JobKind kind);
 
 }  // namespace lethe

@@ -110,6 +110,41 @@ TEST_F(TeachersTest, LateDataTrainsTheLastSliceAlone) {
   }
 }
 
+// What saw the erased is gone before anything is trained, and training goes on from what is left.
+TEST_F(TeachersTest, StaleStatesGoBeforeTraining) {
+  Train(Request("teachers"));
+  const Touched touched = *Open().Touches({.subjects = {"person-3"}});
+  const SlicePlace first = touched.slices.front();
+  ASSERT_TRUE(EraseFromCorpus(folder_ / "corpus", TestKey(), {.subjects = {"person-3"}}).ok());
+  const auto states = [&](uint32_t shard) {
+    int folders = 0;
+    const fs::path folder = TeacherFolder(folder_ / "teachers", shard).parent_path();
+    for (const auto& entry : fs::directory_iterator(folder)) {
+      folders += entry.is_directory() && !entry.is_symlink();
+    }
+    return folders;
+  };
+  const TrainTeachersRequest request = Request("teachers");
+  EXPECT_EQ(*RemoveStaleStates(Open(), request), 3 - static_cast<int>(first.slice));
+  EXPECT_EQ(*RemoveStaleStates(Open(), request), 0);  // again
+  EXPECT_EQ(states(first.shard), static_cast<int>(first.slice));
+  EXPECT_EQ(states(1 - first.shard), 3);
+  // No link that leads nowhere, and the other teacher is as it was.
+  EXPECT_FALSE(fs::exists(fs::symlink_status(TeacherFolder(folder_ / "teachers", first.shard))));
+  EXPECT_TRUE(fs::exists(TeacherFolder(folder_ / "teachers", 1 - first.shard)));
+
+  const std::vector<ShardTraining> after = Train(request);
+  for (uint32_t r = 0; r < 3; ++r) EXPECT_EQ(Trained(after[first.shard])[r], r >= first.slice);
+  Train(Request("never"));
+  EXPECT_EQ(ModelOf("teachers", first.shard), ModelOf("never", first.shard));
+}
+
+// A shard that nobody trained yet has no states to remove, and none are made for it.
+TEST_F(TeachersTest, WithoutStatesNothingIsStale) {
+  EXPECT_EQ(*RemoveStaleStates(Open(), Request("none")), 0);
+  EXPECT_FALSE(fs::exists(folder_ / "none"));
+}
+
 // A copy in another person's data, and one with a few tokens changed, make their shards ones that saw.
 TEST_F(TeachersTest, AShardWithACopySawToo) {
   std::mt19937_64 random(3);
