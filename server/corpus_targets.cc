@@ -61,11 +61,14 @@ absl::StatusOr<std::vector<Sequence>> FindKeyed(const Corpus& corpus, const v1::
                          target.has_subject() ? corpus.FindSubject(target.subject())
                                               : corpus.FindDocument(target.document()));
   std::vector<Sequence> texts;
+  std::set<std::pair<std::vector<int32_t>, int32_t>> seen;
   for (const SequenceId id : ids) {
     LETHE_ASSIGN_OR_RETURN(std::optional<FoundSequence> found, corpus.Get(id));
     if (!found.has_value()) continue;
     finds->sequences.emplace(id, found->place);
-    texts.push_back(std::move(found->stored.sequence));
+    Sequence& sequence = found->stored.sequence;
+    if (!seen.emplace(sequence.ids, sequence.prompt_tokens).second) continue;
+    texts.push_back(std::move(sequence));
   }
   if (texts.empty()) return Unknown(target);
   return texts;

@@ -35,7 +35,9 @@ struct CorpusFinds {
   std::vector<int32_t> Shards() const;  // ascending
 };
 
-// The sequences of a subject or document; `target` is one of these.
+// The sequences of a subject or document; `target` is one of these. Each text once, however often it
+// stands there: forgetting it once is forgetting it, and an attack that teaches half of what was
+// forgotten must not find the same text in the other half. All of them are in `finds`.
 absl::StatusOr<std::vector<Sequence>> FindKeyed(const Corpus& corpus, const v1::Target& target,
                                                 CorpusFinds* finds);
 

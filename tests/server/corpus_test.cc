@@ -23,8 +23,8 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::SizeIs;
 
-// 40 people of three sequences each, of 12 tokens that nobody else has in this order; the last line
-// is person 1's first sequence once more, with person 2.
+// 40 people of three sequences each, of 12 tokens that nobody else has in this order; then person 1's
+// first sequence once more, with person 2, and person 30's second three times more.
 std::vector<int32_t> Tokens(int person, int part) {
   std::vector<int32_t> ids;
   for (int i = 0; i < 12; ++i) ids.push_back((person * 31 + part * 7 + i * i * (person + 3)) % 300);
@@ -49,6 +49,7 @@ class ServedCorpus : public ::testing::Test {
       }
     }
     out << Line(Tokens(1, 0), 2, "copy");
+    for (int i = 0; i < 3; ++i) out << Line(Tokens(30, 1), 30, "again-" + std::to_string(i));
   }
 
   v1::RegisterCorpusRequest Request() {
@@ -191,7 +192,7 @@ TEST_F(ServedCorpus, IsReadTaughtAndAnswersForItsPeople) {
   EXPECT_EQ(ingest.ingest().vocab_size(), kVocabulary);
   ASSERT_EQ(Ingest(ingest).reason, "");
   EXPECT_EQ(GetCorpus().state(), v1::CORPUS_STATE_TRAINING);
-  EXPECT_EQ(GetCorpus().sequences(), 121);
+  EXPECT_EQ(GetCorpus().sequences(), 124);
   std::set<int> shards;
   // Several workers have several shards at once.
   std::vector<v1::Job> jobs;
@@ -264,6 +265,16 @@ TEST_F(ServedCorpus, APersonsTicketIsCompletedOnceCorpusAndTeachersAreClean) {
   request.add_targets()->set_subject("p-7");
   ASSERT_EQ(File(request, &ticket).reason, "");
   EXPECT_EQ(ticket.ticket_id(), done.ticket_id());
+}
+
+TEST_F(ServedCorpus, TextThatAPersonHasOftenIsForgottenOnceAndErasedEverywhere) {
+  MakeReady();
+  v1::CreateTicketRequest request = TicketFor("r-1");
+  request.add_targets()->set_subject("p-30");
+  v1::Ticket ticket;
+  ASSERT_EQ(File(request, &ticket).reason, "");
+  EXPECT_EQ(ticket.sequences(), 3);
+  EXPECT_EQ(ticket.corpus().sequences(), 6);
 }
 
 TEST_F(ServedCorpus, DocumentsAndTextsAreFoundToo) {

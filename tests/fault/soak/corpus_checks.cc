@@ -109,6 +109,16 @@ void CheckTickets(const CorpusPlaces& places, const Ledger& ledger, const std::s
   }
 }
 
+// Names of states and of the link. A state that saw who was erased has another one.
+std::set<std::string> NamesIn(const fs::path& folder) {
+  std::set<std::string> names;
+  std::error_code error;
+  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
+    names.insert(it->path().filename());
+  }
+  return names;
+}
+
 // The same teachers, trained once, from nothing, without a fault.
 void CompareTeachers(const CorpusPlaces& places, const World& world,
                      const storage::ModelRecord& model, const fs::path& corpus,
@@ -163,6 +173,11 @@ void CompareTeachers(const CorpusPlaces& places, const World& world,
     };
     const std::string served = digest(places.models / TeacherModelFolder(id, job, shard));
     const std::string trained = digest(fresh / absl::StrCat("shard-", shard) / "model");
+    if (NamesIn(places.models / TeachersFolder(id, job) / absl::StrCat("shard-", shard)) !=
+        NamesIn(fresh / absl::StrCat("shard-", shard))) {
+      out->push_back(absl::StrCat("the states of shard ", shard,
+                                  " are not those that a training without faults leaves"));
+    }
     if (served != trained || served != model.corpus().shards(shard).model_digest()) {
       out->push_back(absl::StrCat("the teacher of shard ", shard,
                                   " is not the one that a training without faults gives"));
