@@ -64,7 +64,7 @@ class CorpusWay(unittest.TestCase):
 
     def test_a_person_leaves_the_model_the_corpus_and_its_teacher(self):
         data = self.path("lethe")
-        with Up(BIN, data, "--lease", "10s") as up:
+        with Up(BIN, data, "--lease", "10s", "--workers", "2") as up:
             up.must("model", "register", "stories", "--source", MODEL, "--retain", self.retain, "--holdout", self.holdout,
                     "--policy", self.policy, "--wait")
             self.before_there_is_one(up)
