@@ -1,4 +1,5 @@
 // lethe audit
+#include <algorithm>
 #include <optional>
 
 #include "absl/strings/str_cat.h"
@@ -23,6 +24,8 @@ constexpr char kExamples[] =
     "  # an older checkpoint, a sequence for each line, the report kept\n"
     "  lethe audit --model chat --checkpoint c-… --from-jsonl wishes.jsonl --out report.pb\n"
     "  lethe report check report.pb\n"
+    "  # all that the model's corpus has of a person\n"
+    "  lethe audit --model chat --subject p-17\n"
     "  # only what the greedy attack sees, within a budget\n"
     "  lethe audit --model chat --ids 5,8,13,21 --attack greedy_extraction "
     "--max-forward-tokens 100000\n"
@@ -60,6 +63,11 @@ absl::StatusOr<v1::AuditCheckpointRequest> RequestOf(Cli& cli, const AuditOption
   request.set_base_checkpoint_id(options.base);
   for (const v1::Target& target : list.flags) *request.add_targets() = target;
   for (const TargetLine& line : list.lines) *request.add_targets() = line.target;
+  const auto of_corpus = [](const v1::Target& t) { return t.has_subject() || t.has_document(); };
+  if (options.reveal &&
+      std::any_of(request.targets().begin(), request.targets().end(), of_corpus)) {
+    return UsageError("--reveal shows text that you give; of a person or document it is not here");
+  }
   request.set_attack_plan(options.plan);
   for (const std::string& attack : options.attacks) *request.add_attacks() = AttackOf(attack);
   request.set_max_forward_tokens(options.max_forward_tokens);

@@ -64,15 +64,14 @@ bool IsUnderWay(const v1::Model& model) {
 }
 
 // Until workers have read it and trained its teachers. A line for each change.
-absl::StatusOr<int> WaitUntilReady(Cli& cli, Stub* stub, v1::Model model,
-                                   const std::vector<std::string>& sources) {
+absl::StatusOr<int> WaitUntilReady(Cli& cli, Stub* stub, v1::Model model) {
   const Stop never;
   const Stop* stop = cli.io().stop != nullptr ? cli.io().stop : &never;
   v1::GetModelRequest request;
   request.set_model_id(model.model_id());
   std::string last;
   for (;;) {
-    const std::string state = CorpusStateText(model.corpus(), sources);
+    const std::string state = CorpusStateText(model.corpus());
     if (!cli.json() && state != last) cli.err() << state << std::endl;
     last = state;
     if (!IsUnderWay(model)) break;
@@ -87,9 +86,7 @@ absl::StatusOr<int> Register(Cli& cli, const RegisterOptions& options) {
   LETHE_ASSIGN_OR_RETURN(Stub * stub, cli.Models());
   LETHE_ASSIGN_OR_RETURN(const v1::Model model, cli.Call(stub, &Stub::RegisterCorpus,
                                                          RequestOf(options), Repeat::kUnsafe));
-  if (options.wait && !options.validate_only) {
-    return WaitUntilReady(cli, stub, model, options.sources);
-  }
+  if (options.wait && !options.validate_only) return WaitUntilReady(cli, stub, model);
   PrintModel(cli, model);
   return kExitOk;
 }

@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "cli/estimate_view.h"
 #include "cli/text_table.h"
+#include "cli/ticket_view.h"
 
 namespace lethe {
 namespace {
@@ -25,15 +26,13 @@ std::string StateName(v1::TeacherState state) {
   return ShortName(v1::TeacherState_Name(state), "TEACHER_STATE_");
 }
 
-std::string FailureText(const v1::Corpus& corpus, const std::vector<std::string>& files) {
+std::string FailureText(const v1::Corpus& corpus) {
   std::string text = absl::StrCat(", ", corpus.failure_reason());
-  if (corpus.failure_line() == 0) return text;
-  const auto source = static_cast<size_t>(corpus.failure_source());
-  if (source < files.size()) {
-    return absl::StrCat(text, ": ", files[source], ":", corpus.failure_line());
+  if (corpus.failure_line() == 0 || corpus.failure_source() >= corpus.source_paths_size()) {
+    return text;
   }
-  // People count files as they count lines.
-  return absl::StrCat(text, ": line ", CountText(corpus.failure_line()), " of file ", source + 1);
+  return absl::StrCat(text, ": ", corpus.source_paths(corpus.failure_source()), ":",
+                      corpus.failure_line());
 }
 
 std::string SizeText(const v1::Corpus& corpus) {
@@ -69,9 +68,9 @@ std::string OfShards(const v1::CorpusPreview& preview) {
 
 }  // namespace
 
-std::string CorpusStateText(const v1::Corpus& corpus, const std::vector<std::string>& files) {
+std::string CorpusStateText(const v1::Corpus& corpus) {
   std::string text = ShortName(v1::CorpusState_Name(corpus.state()), "CORPUS_STATE_");
-  if (corpus.state() == v1::CORPUS_STATE_FAILED) return text + FailureText(corpus, files);
+  if (corpus.state() == v1::CORPUS_STATE_FAILED) return text + FailureText(corpus);
   if (corpus.state() != v1::CORPUS_STATE_TRAINING) return text;
   const auto ready = std::count_if(
       corpus.shards().begin(), corpus.shards().end(),
@@ -82,18 +81,20 @@ std::string CorpusStateText(const v1::Corpus& corpus, const std::vector<std::str
 
 Fields CorpusFields(const v1::Corpus& corpus) {
   return {{"corpus", CorpusStateText(corpus)},
+          {"read", corpus.has_progress() ? ProgressText(corpus.progress()) : ""},
           {"holds", SizeText(corpus)},
           {"teachers", RecipeText(corpus.teachers())}};
 }
 
 void PrintTeachers(std::ostream& out, const v1::Corpus& corpus) {
   if (corpus.shards().empty()) return;
-  TextTable table({"SHARD", "TEACHER", "JOB", "CHANGED"});
+  TextTable table({"SHARD", "TEACHER", "JOB", "CHANGED", "PROGRESS"});
   for (const v1::TeacherStatus& teacher : corpus.shards()) {
     std::string state = StateName(teacher.state());
     if (!teacher.failure_reason().empty()) absl::StrAppend(&state, ", ", teacher.failure_reason());
-    table.Add(
-        {absl::StrCat(teacher.shard()), state, teacher.job_id(), TimeText(teacher.update_time())});
+    table.Add({absl::StrCat(teacher.shard()), state, teacher.job_id(),
+               TimeText(teacher.update_time()),
+               teacher.has_progress() ? ProgressText(teacher.progress()) : ""});
   }
   out << "\n";
   table.Print(out);

@@ -15,9 +15,8 @@
 
 namespace lethe {
 
-// "READY", "TRAINING, 1 of 4 teachers are ready", "FAILED, SUBJECT_MISSING: line 3 of file 2". With
-// `files`, those that were registered, the line is named as "b.jsonl:3".
-std::string CorpusStateText(const v1::Corpus& corpus, const std::vector<std::string>& files = {});
+// "READY", "TRAINING, 1 of 4 teachers is ready", "FAILED, SUBJECT_MISSING: /data/b.jsonl:3".
+std::string CorpusStateText(const v1::Corpus& corpus);
 
 // Lines of a model that is shown.
 std::vector<std::pair<std::string, std::string>> CorpusFields(const v1::Corpus& corpus);

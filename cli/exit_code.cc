@@ -38,6 +38,12 @@ constexpr Hint kHints[] = {
     {"NO_CORPUS",
      "`lethe corpus register` registers what the model was trained on; or name the text itself"},
     {"CORPUS_NOT_READY", "`lethe model get NAME` says how far its corpus is"},
+    {"TICKETS_OPEN",
+     "`lethe ticket list --model NAME` shows them: wait for their end, or cancel them and file "
+     "them again afterwards"},
+    {"CORPUS_UNAVAILABLE",
+     "the server cannot read the corpus' folder now: see its log, then repeat the command"},
+    {"CORPUS_CHANGED", "something was erased meanwhile: repeat the command"},
     {"CORPUS_EXISTS", "`lethe model get NAME` shows the corpus that is there"},
     {"SUBJECT_UNKNOWN",
      "keys are compared byte by byte with those of the registered lines; of a person whose data is "

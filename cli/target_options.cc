@@ -81,14 +81,6 @@ void AddTargetOptions(CLI::App* command, TargetOptions* options, const std::stri
       ->add_option("--sensitive", options->sensitive,
                    "Words in the text (or the answer) that identify the person; may be repeated")
       ->allow_extra_args(false);
-  command->add_option(
-      "--from-jsonl", options->from_jsonl,
-      "File of targets, one JSON object a line: text | ids | prompt and answer | subject | "
-      "document, sensitive");
-}
-
-void AddCorpusTargetOptions(CLI::App* command, TargetOptions* options) {
-  options->of_corpus = true;
   command
       ->add_option("--subject", options->subjects,
                    "All that the model's corpus has of this person; may be repeated")
@@ -97,6 +89,10 @@ void AddCorpusTargetOptions(CLI::App* command, TargetOptions* options) {
       ->add_option("--document", options->documents,
                    "This document of the model's corpus; may be repeated")
       ->allow_extra_args(false);
+  command->add_option(
+      "--from-jsonl", options->from_jsonl,
+      "File of targets, one JSON object a line: text | ids | prompt and answer | subject | "
+      "document, sensitive");
 }
 
 absl::StatusOr<TargetList> ReadTargets(Cli& cli, const TargetOptions& options,
@@ -107,9 +103,9 @@ absl::StatusOr<TargetList> ReadTargets(Cli& cli, const TargetOptions& options,
     LETHE_ASSIGN_OR_RETURN(list.lines, ReadLines(cli, options.from_jsonl));
   }
   if (list.flags.empty() && list.lines.empty()) {
-    return UsageError(absl::StrCat(what, ": ", options.of_corpus ? "--subject, --document, " : "",
-                                   "--text, --text-file, --prompt with --answer, --ids or "
-                                   "--from-jsonl"));
+    return UsageError(absl::StrCat(what,
+                                   ": --subject, --document, --text, --text-file, --prompt with "
+                                   "--answer, --ids or --from-jsonl"));
   }
   return list;
 }

@@ -1,6 +1,5 @@
 // The flags that say which text is meant: --text, --text-file, --ids, --prompt with --answer,
-// --sensitive and --from-jsonl. The same for every command that takes targets; for what stands in a
-// model's corpus also --subject and --document.
+// --sensitive, --subject, --document and --from-jsonl. The same for every command that takes targets.
 //
 //   AddTargetOptions(command, options.get());                                 // at start
 //   LETHE_ASSIGN_OR_RETURN(TargetList list, ReadTargets(cli, *options));      // when it runs
@@ -19,16 +18,12 @@ namespace lethe {
 
 struct TargetOptions {
   std::vector<std::string> texts, text_files, ids, prompts, answers, sensitive;
+  std::vector<std::string> subjects, documents;  // keys of the model's corpus
   std::string from_jsonl;
-  std::vector<std::string> subjects, documents;
-  bool of_corpus = false;  // the command has --subject and --document
 };
 
 // `answer_help`: what --answer is in this command.
 void AddTargetOptions(CLI::App* command, TargetOptions* options, const std::string& answer_help);
-
-// --subject and --document, of commands that a corpus helps.
-void AddCorpusTargetOptions(CLI::App* command, TargetOptions* options);
 
 struct TargetList {
   std::vector<v1::Target> flags;  // of all flags but --from-jsonl

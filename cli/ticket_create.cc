@@ -170,7 +170,6 @@ void AddTicketCreate(Cli& cli, CLI::App* ticket) {
   auto options = std::make_shared<CreateOptions>();
   command->add_option("--model", options->model, "The model that is to forget")->required();
   AddTargetOptions(command, &options->targets, "What the model must no longer answer");
-  AddCorpusTargetOptions(command, &options->targets);
   command->add_flag("--ticket-per-line", options->ticket_per_line,
                     "A ticket for each line of --from-jsonl, all or none");
   command->add_option(

@@ -86,6 +86,13 @@ TEST_F(AuditCommand, AsksForWhatTheFlagsSay) {
   EXPECT_EQ(request.seed(), ~uint64_t{0});
 }
 
+TEST_F(AuditCommand, LooksForAPersonOfTheCorpus) {
+  EXPECT_EQ(Lethe({"audit", "--model", "chat", "--subject", "p-17", "--document", "d"}), 0) << err_;
+  ASSERT_EQ(verifier_.audit.targets_size(), 2);
+  EXPECT_EQ(verifier_.audit.targets(0).subject(), "p-17");
+  EXPECT_EQ(verifier_.audit.targets(1).document(), "d");
+}
+
 TEST_F(AuditCommand, ShowsTheReportAsReportShowDoes) {
   EXPECT_EQ(Lethe({"audit", "--model", "chat", "--ids", "1,2"}), 0) << err_;
   const std::string shown = out_;
@@ -162,9 +169,10 @@ TEST_F(AuditCommand, ARefusalSaysWhatToDo) {
 
 TEST_F(AuditCommand, WrongUsageSendsNothing) {
   for (const std::vector<std::string>& flags : std::vector<std::vector<std::string>>{
-           {},                                        // what to look for?
-           {"--prompt", "Who?"},                      // no answer
-           {"--text", "a", "--sensitive", "SECRET"},  // does not occur
+           {},                                                     // what to look for?
+           {"--prompt", "Who?"},                                   // no answer
+           {"--text", "a", "--sensitive", "SECRET"},               // does not occur
+           {"--subject", "p", "--html", "page.html", "--reveal"},  // there is no text to show
            {"--ids", "1,2", "--max-forward-tokens", "-1"},
            {"--ids", "1,two"}}) {
     std::vector<std::string> command = {"audit", "--model", "chat"};

@@ -140,14 +140,15 @@ TEST_F(CorpusCommands, AFailureNamesFileAndLine) {
   failed.set_failure_reason("SUBJECT_MISSING");
   failed.set_failure_line(1700);
   failed.set_failure_source(1);
+  failed.add_source_paths("/data/a.jsonl");
+  failed.add_source_paths("/b.jsonl");
   models_.corpora = {failed};
   std::vector<std::string> command = register_;
   command.push_back("--wait");
   EXPECT_EQ(Lethe(command), 1);
   EXPECT_THAT(err_, HasSubstr("FAILED, SUBJECT_MISSING: /b.jsonl:1700\n"));
-  // Who did not register it does not know the files' names; nor does the server keep them.
   EXPECT_EQ(Lethe({"model", "get", "chat"}), 0);
-  EXPECT_THAT(out_, HasSubstr("corpus:      FAILED, SUBJECT_MISSING: line 1,700 of file 2\n"));
+  EXPECT_THAT(out_, HasSubstr("corpus:      FAILED, SUBJECT_MISSING: /b.jsonl:1700\n"));
   EXPECT_EQ(Lethe({"model", "get", "chat", "--output", "json"}), 0);
   const auto corpus = nlohmann::json::parse(out_)["corpus"];
   EXPECT_EQ(corpus["failure_line"], "1700");
@@ -163,16 +164,23 @@ TEST_F(CorpusCommands, AModelShowsEachTeacher) {
   corpus.set_state(v1::CORPUS_STATE_READY);
   corpus.mutable_shards(2)->set_state(v1::TEACHER_STATE_STALE);
   corpus.mutable_shards(2)->set_job_id("j-7");
+  v1::Progress& progress = *corpus.mutable_shards(2)->mutable_progress();
+  progress.set_phase("training");
+  progress.set_step(5);
+  progress.set_max_steps(10);
+  (*progress.mutable_figures())["slice"] = 2;
   corpus.mutable_shards(3)->set_state(v1::TEACHER_STATE_FAILED);
   corpus.mutable_shards(3)->set_failure_reason("METHOD_DIVERGED");
   models_.corpora = {corpus};
   EXPECT_EQ(Lethe({"model", "get", "chat"}), 0);
-  EXPECT_THAT(out_, HasSubstr("\n"
-                              "SHARD  TEACHER                  JOB  CHANGED\n"
-                              "0      READY                         2026-09-21 14:13:20 UTC\n"
-                              "1      READY                         2026-09-21 14:13:20 UTC\n"
-                              "2      STALE                    j-7  2026-09-21 14:13:20 UTC\n"
-                              "3      FAILED, METHOD_DIVERGED       2026-09-21 14:13:20 UTC\n"));
+  EXPECT_THAT(out_,
+              HasSubstr("\n"
+                        "SHARD  TEACHER                  JOB  CHANGED                  PROGRESS\n"
+                        "0      READY                         2026-09-21 14:13:20 UTC\n"
+                        "1      READY                         2026-09-21 14:13:20 UTC\n"
+                        "2      STALE                    j-7  2026-09-21 14:13:20 UTC  training "
+                        "[##########..........] 5/10  slice 2\n"
+                        "3      FAILED, METHOD_DIVERGED       2026-09-21 14:13:20 UTC\n"));
   models_.corpora.clear();
   models_.model.clear_corpus();
   EXPECT_EQ(Lethe({"model", "get", "chat"}), 0);
