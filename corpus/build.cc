@@ -152,8 +152,6 @@ absl::StatusOr<BuildResult> WriteLastSlices(const Corpus& before,
 absl::StatusOr<BuildResult> Build(const fs::path& folder, const CorpusKey& key, Manifest next,
                                   const CorpusInput& input,
                                   const CorpusProgressCallback& progress) {
-  LETHE_ASSIGN_OR_RETURN(const FolderLock lock, LockCorpus(folder));
-  LETHE_RETURN_IF_ERROR(CheckFolder(folder));
   LETHE_RETURN_IF_ERROR(Sweep(folder, nullptr));
   Intake intake(folder, key, next);
   LETHE_RETURN_IF_ERROR(intake.Read(input, nullptr, progress));
@@ -207,8 +205,11 @@ absl::StatusOr<BuildResult> BuildCorpus(const fs::path& folder, const CorpusKey&
                       .slices = options.slices,
                       .grams = options.grams,
                       .document_parts = options.document_parts};
+  // Held until all is cleaned up: whoever builds next must not lose what it has written by then.
+  LETHE_ASSIGN_OR_RETURN(const FolderLock lock, LockCorpus(folder));
+  LETHE_RETURN_IF_ERROR(CheckFolder(folder));
   absl::StatusOr<BuildResult> result = Build(folder, key, next, input, progress);
-  if (!result.ok() && ErrorReason(result.status()) != "CORPUS_BUSY") CleanUp(folder, made);
+  if (!result.ok()) CleanUp(folder, made);
   return result;
 }
 

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "text/tokenizer.h"
 
 namespace lethe {
 namespace {
@@ -110,6 +111,15 @@ absl::StatusOr<Touched> Corpus::Touches(const ErasureTargets& targets) const {
   SortOnce(&touched.slices);
   SortOnce(&touched.shards);
   return touched;
+}
+
+absl::Status Corpus::CheckTokenizer(const std::string& tokenizer_json) const {
+  if (manifest_.tokenizer_digest.empty() || tokenizer_json.empty()) return absl::OkStatus();
+  LETHE_ASSIGN_OR_RETURN(const Tokenizer tokenizer, Tokenizer::FromJson(tokenizer_json));
+  if (tokenizer.Digest() == manifest_.tokenizer_digest) return absl::OkStatus();
+  return Error(absl::StatusCode::kInvalidArgument, "TOKENIZER_DIFFERS",
+               "the corpus was made with another tokenizer; give the one that it was built with",
+               {{"expected", manifest_.tokenizer_digest}, {"found", tokenizer.Digest()}});
 }
 
 }  // namespace lethe

@@ -90,6 +90,9 @@ class Corpus {
 
   absl::StatusOr<Touched> Touches(const ErasureTargets& targets) const;
 
+  // INVALID_ARGUMENT/TOKENIZER_DIFFERS unless it was built with this tokenizer.json, or of ids.
+  absl::Status CheckTokenizer(const std::string& tokenizer_json) const;
+
  private:
   Corpus(std::filesystem::path folder, const CorpusKey& key, Manifest manifest)
       : folder_(std::move(folder)), key_(key), manifest_(std::move(manifest)) {}

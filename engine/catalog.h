@@ -55,6 +55,7 @@ struct MethodEntry {
                       // is above 0
   bool needs_thresholds;  // measured by PrepareModel
   bool needs_teachers;  // models that did not see what is to be forgotten: UnlearnRequest.teachers
+  bool retrains;        // trained again on a registered corpus: not by Unlearn, see retrain.h
   std::span<const ParameterEntry> parameters;
   std::span<const PresetEntry> presets;  // the first is the default
 };
@@ -183,17 +184,36 @@ inline constexpr PresetEntry kLeaveOneOutPresets[] = {
      {60, 300, 800, 0.3}},
 };
 
+// How it is trained stands in the corpus' registration: it must be the same every time.
+inline constexpr PresetEntry kRetrainPresets[] = {
+    {"exact",
+     "equals, bit for bit on one kind of CPU, a model that never saw them",
+     {},
+     {0, 0, 0, 0}},
+};
+
 inline constexpr MethodEntry kMethods[] = {
     {"gradient_ascent",
      "raises the negative log-likelihood of the forgotten sequences until EL_n and MA are those of "
      "unseen text",
-     "Jang et al., Knowledge Unlearning, ACL 2023", true, true, false, kAscentParameters,
+     "Jang et al., Knowledge Unlearning, ACL 2023", true, true, false, false, kAscentParameters,
      kAscentPresets},
     {"leave_one_out",
      "distils the model, on the forgotten sequences, towards the mean of teachers that never saw "
      "them",
-     "Liu & Kalinli, Leave-One-Out Ensemble, ICASSP 2024", true, false, true,
+     "Liu & Kalinli, Leave-One-Out Ensemble, ICASSP 2024", true, false, true, false,
      kLeaveOneOutParameters, kLeaveOneOutPresets},
+    {"retrain",
+     "trains the model again on its corpus without the forgotten sequences, from the state before "
+     "it "
+     "first read one",
+     "Bourtoule et al., Machine Unlearning (SISA), IEEE S&P 2021",
+     false,
+     false,
+     false,
+     true,
+     {},
+     kRetrainPresets},
 };
 
 }  // namespace catalog

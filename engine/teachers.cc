@@ -7,7 +7,6 @@
 
 #include "base/status.h"
 #include "engine/ensemble/slice_states.h"
-#include "text/tokenizer.h"
 
 namespace lethe {
 namespace {
@@ -28,16 +27,6 @@ std::vector<TrainingSlice> SlicesOf(const Corpus& corpus, uint32_t shard) {
                                     }}});
   }
   return slices;
-}
-
-absl::Status CheckTokenizer(const Corpus& corpus, const std::string& tokenizer_json) {
-  const std::string& made_with = corpus.manifest().tokenizer_digest;
-  if (made_with.empty() || tokenizer_json.empty()) return absl::OkStatus();
-  LETHE_ASSIGN_OR_RETURN(const Tokenizer tokenizer, Tokenizer::FromJson(tokenizer_json));
-  if (tokenizer.Digest() == made_with) return absl::OkStatus();
-  return Error(absl::StatusCode::kInvalidArgument, "TOKENIZER_DIFFERS",
-               "the corpus was made with another tokenizer; give the one that it was built with",
-               {{"expected", made_with}, {"found", tokenizer.Digest()}});
 }
 
 absl::StatusOr<std::set<uint32_t>> ShardsOf(const Corpus& corpus,
@@ -85,7 +74,7 @@ absl::StatusOr<std::vector<ShardTraining>> TrainTeachers(const Corpus& corpus,
                                                          const TrainTeachersRequest& request,
                                                          const ProgressCallback& progress) {
   LETHE_ASSIGN_OR_RETURN(const std::set<uint32_t> shards, ShardsOf(corpus, request.shards));
-  LETHE_RETURN_IF_ERROR(CheckTokenizer(corpus, request.recipe.tokenizer_json));
+  LETHE_RETURN_IF_ERROR(corpus.CheckTokenizer(request.recipe.tokenizer_json));
   std::vector<ShardTraining> trained;
   for (const uint32_t shard : shards) {
     const TrainSlicesRequest slices = RequestOf(corpus, request, shard);

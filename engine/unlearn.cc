@@ -27,6 +27,11 @@ struct Plan {
 absl::StatusOr<Plan> MakePlan(const UnlearnRequest& request) {
   Plan plan{.method = FindMethod(request.method)};
   if (plan.method == nullptr) return Refused("UNKNOWN_METHOD", "there is no such method");
+  if (plan.method->retrains) {
+    return Refused("CORPUS_NEEDED",
+                   "retraining works on a registered corpus and its states: make it a rung of the "
+                   "model's policy, or call RetrainWithout (engine/retrain.h)");
+  }
   plan.preset = FindPreset(*plan.method, request.preset);
   if (plan.preset == nullptr) return Refused("UNKNOWN_PRESET", "the method has no such preset");
   if (const auto wrong = CheckParameters(plan.method->parameters, request.overrides)) {

@@ -56,6 +56,7 @@ void ToCorpus(const storage::ModelRecord& model, v1::Corpus* out) {
   out->set_failure_source(record.failure_source());
   out->mutable_options()->ParseFromString(record.options());
   out->mutable_teachers()->ParseFromString(record.teachers());
+  if (!record.base().empty()) out->mutable_base()->ParseFromString(record.base());
   out->set_sequences(record.sequences());
   out->set_tokens(record.tokens());
   for (int shard = 0; shard < record.shards_size(); ++shard) {

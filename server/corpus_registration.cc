@@ -76,6 +76,34 @@ v1::CorpusOptions CheckOptions(const v1::CorpusOptions& asked, FieldViolations* 
   return options;
 }
 
+// What teachers and the model's own training have in common.
+template <typename Options>
+void FillTraining(Options* options, Random* random) {
+  if (options->epochs() == 0) options->set_epochs(8);
+  if (options->learning_rate() == 0) options->set_learning_rate(1e-3);
+  if (options->batch_tokens() == 0) options->set_batch_tokens(4'096);
+  while (options->seed() == 0) {
+    uint64_t seed = 0;
+    for (const char byte : random->Bytes(sizeof(seed))) {
+      seed = seed << 8 | static_cast<unsigned char>(byte);
+    }
+    options->set_seed(seed);
+  }
+}
+
+absl::Status CheckTraining(const char* reason, const std::string& field, double epochs,
+                           double learning_rate, int64_t batch_tokens) {
+  FieldViolations wrong;
+  wrong.Add(InRange(reason, (field + ".batch_tokens").c_str(), batch_tokens, 1, 1 << 24));
+  if (!(epochs > 0 && epochs <= 1'000)) {
+    wrong.Add(FieldError(reason, field + ".epochs", "more than 0, at most 1,000"));
+  }
+  if (!(learning_rate > 0 && learning_rate <= 1)) {
+    wrong.Add(FieldError(reason, field + ".learning_rate", "more than 0, at most 1"));
+  }
+  return wrong.status();
+}
+
 v1::TeacherOptions CheckTeachers(const v1::TeacherOptions& asked, const v1::Model& model,
                                  Random* random, FieldViolations* wrong) {
   constexpr char kReason[] = "TEACHER_OPTIONS_INVALID";
@@ -84,9 +112,7 @@ v1::TeacherOptions CheckTeachers(const v1::TeacherOptions& asked, const v1::Mode
   if (options.hidden_size() == 0) options.set_hidden_size(128);
   if (options.layers() == 0) options.set_layers(4);
   if (options.context_length() == 0) options.set_context_length(std::min(longest, kDefaultContext));
-  if (options.epochs() == 0) options.set_epochs(8);
-  if (options.learning_rate() == 0) options.set_learning_rate(1e-3);
-  if (options.batch_tokens() == 0) options.set_batch_tokens(4'096);
+  FillTraining(&options, random);
   wrong->Add(
       InRange(kReason, "teachers.hidden_size", options.hidden_size(), kHeadSize, kMaxHidden));
   if (options.hidden_size() % kHeadSize != 0) {
@@ -95,20 +121,16 @@ v1::TeacherOptions CheckTeachers(const v1::TeacherOptions& asked, const v1::Mode
   }
   wrong->Add(InRange(kReason, "teachers.layers", options.layers(), 1, kMaxLayers));
   wrong->Add(InRange(kReason, "teachers.context_length", options.context_length(), 2, longest));
-  wrong->Add(InRange(kReason, "teachers.batch_tokens", options.batch_tokens(), 1, 1 << 24));
-  if (!(options.epochs() > 0 && options.epochs() <= 1'000)) {
-    wrong->Add(FieldError(kReason, "teachers.epochs", "more than 0, at most 1,000"));
-  }
-  if (!(options.learning_rate() > 0 && options.learning_rate() <= 1)) {
-    wrong->Add(FieldError(kReason, "teachers.learning_rate", "more than 0, at most 1"));
-  }
-  while (options.seed() == 0) {
-    uint64_t seed = 0;
-    for (const char byte : random->Bytes(sizeof(seed))) {
-      seed = seed << 8 | static_cast<unsigned char>(byte);
-    }
-    options.set_seed(seed);
-  }
+  wrong->Add(CheckTraining(kReason, "teachers", options.epochs(), options.learning_rate(),
+                           options.batch_tokens()));
+  return options;
+}
+
+v1::BaseOptions CheckBase(const v1::BaseOptions& asked, Random* random, FieldViolations* wrong) {
+  v1::BaseOptions options = asked;
+  FillTraining(&options, random);
+  wrong->Add(CheckTraining("BASE_OPTIONS_INVALID", "base", options.epochs(),
+                           options.learning_rate(), options.batch_tokens()));
   return options;
 }
 
@@ -120,11 +142,14 @@ absl::StatusOr<storage::RegisterCorpus> CheckCorpusRegistration(
   CheckSources(request, &wrong);
   const v1::CorpusOptions options = CheckOptions(request.options(), &wrong);
   const v1::TeacherOptions teachers = CheckTeachers(request.teachers(), model, random, &wrong);
+  v1::BaseOptions base;
+  if (request.has_base()) base = CheckBase(request.base(), random, &wrong);
   LETHE_RETURN_IF_ERROR(wrong.status());
   storage::RegisterCorpus command{.model = ModelId{model.model_id()},
                                   .seed = teachers.seed(),
                                   .options = DeterministicBytes(options),
-                                  .teachers = DeterministicBytes(teachers)};
+                                  .teachers = DeterministicBytes(teachers),
+                                  .base = request.has_base() ? DeterministicBytes(base) : ""};
   command.source_paths.assign(request.source_paths().begin(), request.source_paths().end());
   return command;
 }

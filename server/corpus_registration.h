@@ -6,6 +6,7 @@
 // Lines      are read by a worker: a corpus of millions of them would keep a call waiting for hours.
 //            What is wrong with one stands in Corpus.failure_reason, failure_source and failure_line.
 // Errors     INVALID_ARGUMENT: SOURCE_UNREADABLE, CORPUS_OPTIONS_INVALID, TEACHER_OPTIONS_INVALID,
+//            BASE_OPTIONS_INVALID,
 //            each with the field.
 // Threads    pure but for the files it looks at: it blocks.
 #ifndef LETHE_SERVER_CORPUS_REGISTRATION_H_

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "corpus/near.h"
 #include "server/convert.h"
@@ -11,6 +12,8 @@
 namespace lethe {
 namespace {
 
+// Shorter text is found only as it is: too little would be left to tell it from other text.
+constexpr size_t kCutAtEnds = 16;
 // All runs of tokens, less what rounding may take from a quotient.
 constexpr double kWhole = 1 - 1e-9;
 
@@ -22,6 +25,26 @@ absl::Status Unknown(const v1::Target& target) {
   }
   return Error(absl::StatusCode::kInvalidArgument, "DOCUMENT_UNKNOWN",
                "the corpus has no such document (any more); check the key, or name the text");
+}
+
+absl::Status TooLarge(int64_t max_tokens) {
+  return Error(absl::StatusCode::kInvalidArgument, "TICKET_TOO_LARGE",
+               absl::StrCat("the corpus has more than ", max_tokens,
+                            " tokens of it, the most of a ticket: name documents in several "
+                            "tickets, or raise max_ticket_tokens (docs/config.md)"),
+               {{"limit", absl::StrCat(max_tokens)}});
+}
+
+// All that a person has is in one shard; where a document is, is not known.
+absl::StatusOr<std::optional<FoundSequence>> Get(const Corpus& corpus, const v1::Target& target,
+                                                 SequenceId id) {
+  if (!target.has_subject()) return corpus.Get(id);
+  const uint32_t shard = ShardOf(corpus.key().OfSubject(target.subject()), corpus.shards());
+  for (uint32_t r = 0; r < corpus.slices(); ++r) {
+    LETHE_ASSIGN_OR_RETURN(std::optional<StoredSequence> stored, corpus.At({shard, r}).Get(id));
+    if (stored.has_value()) return FoundSequence{{shard, r}, *std::move(stored)};
+  }
+  return std::optional<FoundSequence>();
 }
 
 // Of the touched shards: what each must be trained on again, stage by stage from the first touched
@@ -56,18 +79,21 @@ std::vector<int32_t> CorpusFinds::Shards() const {
 }
 
 absl::StatusOr<std::vector<Sequence>> FindKeyed(const Corpus& corpus, const v1::Target& target,
-                                                CorpusFinds* finds) {
+                                                int64_t max_tokens, CorpusFinds* finds) {
   LETHE_ASSIGN_OR_RETURN(const std::vector<SequenceId> ids,
                          target.has_subject() ? corpus.FindSubject(target.subject())
                                               : corpus.FindDocument(target.document()));
   std::vector<Sequence> texts;
   std::set<std::pair<std::vector<int32_t>, int32_t>> seen;
+  int64_t tokens = 0;
   for (const SequenceId id : ids) {
-    LETHE_ASSIGN_OR_RETURN(std::optional<FoundSequence> found, corpus.Get(id));
+    LETHE_ASSIGN_OR_RETURN(std::optional<FoundSequence> found, Get(corpus, target, id));
     if (!found.has_value()) continue;
     finds->sequences.emplace(id, found->place);
     Sequence& sequence = found->stored.sequence;
     if (!seen.emplace(sequence.ids, sequence.prompt_tokens).second) continue;
+    tokens += static_cast<int64_t>(sequence.ids.size());
+    if (tokens > max_tokens) return TooLarge(max_tokens);
     texts.push_back(std::move(sequence));
   }
   if (texts.empty()) return Unknown(target);
@@ -75,9 +101,16 @@ absl::StatusOr<std::vector<Sequence>> FindKeyed(const Corpus& corpus, const v1::
 }
 
 absl::Status FindText(const Corpus& corpus, const Sequence& text, CorpusFinds* finds) {
-  LETHE_ASSIGN_OR_RETURN(const NearResult near,
-                         FindNear(corpus, text.ids, {.min_overlap = kWhole}));
-  for (const NearSequence& found : near.sequences) finds->sequences.emplace(found.id, found.place);
+  // Where text is cut out of a longer one, its first and last tokens may be others: a tokenizer joins
+  // them to the space or the letters beyond.
+  std::span<const int32_t> inner(text.ids);
+  if (inner.size() >= kCutAtEnds) inner = inner.subspan(1, inner.size() - 2);
+  for (const std::span<const int32_t> ids : {std::span<const int32_t>(text.ids), inner}) {
+    LETHE_ASSIGN_OR_RETURN(const NearResult near, FindNear(corpus, ids, {.min_overlap = kWhole}));
+    for (const NearSequence& found : near.sequences) {
+      finds->sequences.emplace(found.id, found.place);
+    }
+  }
   return absl::OkStatus();
 }
 

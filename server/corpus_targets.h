@@ -7,8 +7,10 @@
 //   LETHE_ASSIGN_OR_RETURN(v1::CorpusPreview preview, PreviewErasure(corpus, model, texts, finds));
 //
 // Text       a sequence of the corpus goes when all of the text stands in it, or all of it in the
-//            text (every run of tokens, corpus/near.h). What shares less stays: it may be somebody
-//            else's.
+//            text: every run of 6 tokens (corpus/near.h), of text of 16 tokens or more but for its
+//            first and last, which a tokenizer joins to what stands beside them. What shares less
+//            stays: it may be somebody else's. Text of fewer than 11 tokens that stands within a longer
+//            sequence may be missed; a person or a document never is.
 // Errors     INVALID_ARGUMENT: SUBJECT_UNKNOWN, DOCUMENT_UNKNOWN; those of Corpus. None quotes a key.
 // Threads    any; reads files: on a background thread.
 #ifndef LETHE_SERVER_CORPUS_TARGETS_H_
@@ -38,8 +40,9 @@ struct CorpusFinds {
 // The sequences of a subject or document; `target` is one of these. Each text once, however often it
 // stands there: forgetting it once is forgetting it, and an attack that teaches half of what was
 // forgotten must not find the same text in the other half. All of them are in `finds`.
+// Stops with TICKET_TOO_LARGE beyond `max_tokens`.
 absl::StatusOr<std::vector<Sequence>> FindKeyed(const Corpus& corpus, const v1::Target& target,
-                                                CorpusFinds* finds);
+                                                int64_t max_tokens, CorpusFinds* finds);
 
 // Those that hold the text, or are held by it.
 absl::Status FindText(const Corpus& corpus, const Sequence& text, CorpusFinds* finds);

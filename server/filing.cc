@@ -143,13 +143,17 @@ class Filing : public std::enable_shared_from_this<Filing> {
   }
 
   void Refuse(const absl::Status& status) {
-    if (requests_.size() == 1) {
-      if (auto ticket = FiledBefore(core_, *requests_[0])) {
-        done_(std::vector<storage::TicketRecord>{*std::move(ticket)});
+    // All of a batch were filed, or none.
+    std::vector<storage::TicketRecord> before;
+    for (const v1::CreateTicketRequest* request : requests_) {
+      auto ticket = FiledBefore(core_, *request);
+      if (!ticket.has_value()) {
+        done_(status);
         return;
       }
+      before.push_back(*std::move(ticket));
     }
-    done_(status);
+    done_(std::move(before));
   }
 
   void Posted(absl::StatusOr<storage::Receipt> receipt) {

@@ -157,6 +157,18 @@ absl::Status FillTrain(const Core& core, const storage::Snapshot& snapshot, cons
   return absl::OkStatus();
 }
 
+// What the model itself can go back to; nothing where its corpus was registered without.
+absl::Status AddBase(const storage::Snapshot& snapshot, const storage::ModelRecord& model,
+                     const CorpusParts& parts, v1::BaseWork* base) {
+  const ModelId id{model.model_id()};
+  LETHE_ASSIGN_OR_RETURN(const CheckpointId registered, RegisteredCheckpoint(snapshot, id));
+  *base->mutable_corpus() = parts.place;
+  base->set_states_folder(BaseStatesFolder(id, JobId{model.corpus().job_id()}));
+  base->set_config_folder(CheckpointFolder(id, registered));
+  base->mutable_options()->ParseFromString(model.corpus().base());
+  return absl::OkStatus();
+}
+
 absl::Status FillRetrain(const Core& core, const storage::Snapshot& snapshot,
                          const JobRecord& record, const storage::ModelRecord& model,
                          v1::RetrainWork* work) {
@@ -169,7 +181,8 @@ absl::Status FillRetrain(const Core& core, const storage::Snapshot& snapshot,
   *work->mutable_teachers() = parts.teachers;
   work->set_tokenizer_folder(parts.tokenizer_folder);
   *work->mutable_shards() = record.shards();
-  return absl::OkStatus();
+  if (model.corpus().base().empty()) return absl::OkStatus();
+  return AddBase(snapshot, model, parts, work->mutable_base());
 }
 
 absl::Status AddTeachers(const Core& core, const storage::Snapshot& snapshot,
@@ -183,9 +196,12 @@ absl::Status AddTeachers(const Core& core, const storage::Snapshot& snapshot,
   teachers->set_folder(parts.teachers_folder);
   for (int shard = 0; shard < model.corpus().shards_size(); ++shard) {
     const auto state = static_cast<storage::TeacherState>(model.corpus().shards(shard).state());
-    if (state == storage::TeacherState::kReady) teachers->add_shards(shard);
+    if (state != storage::TeacherState::kReady) continue;
+    teachers->add_shards(shard);
+    teachers->add_digests(model.corpus().shards(shard).model_digest());
   }
-  return absl::OkStatus();
+  if (model.corpus().base().empty()) return absl::OkStatus();
+  return AddBase(snapshot, model, parts, work->mutable_base());
 }
 
 }  // namespace

@@ -168,6 +168,7 @@ class ModelServiceImpl final : public Raw {
         corpus->set_state(v1::CORPUS_STATE_READING);
         corpus->mutable_options()->ParseFromString(command->options);
         corpus->mutable_teachers()->ParseFromString(command->teachers);
+        if (!command->base.empty()) corpus->mutable_base()->ParseFromString(command->base);
       }
       call->Finish(model.status());
       return;
@@ -235,7 +236,14 @@ class ModelServiceImpl final : public Raw {
     LETHE_ASSIGN_OR_RETURN(const auto models,
                            core_->store->Snapshot()->ListModels(ModelId{after}, limit + 1));
     const size_t shown = std::min(models.size(), static_cast<size_t>(limit));
-    for (size_t i = 0; i < shown; ++i) ToModel(models[i], out->add_models());
+    for (size_t i = 0; i < shown; ++i) {
+      v1::Model* model = out->add_models();
+      ToModel(models[i], model);
+      if (!model->has_corpus()) continue;
+      // Hundreds a model: GetModel has them.
+      model->mutable_corpus()->clear_shards();
+      model->mutable_corpus()->clear_source_paths();
+    }
     if (shown < models.size()) {
       out->set_next_page_token(core_->pages->Make("models", models[shown - 1].model_id()));
     }

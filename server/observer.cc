@@ -6,6 +6,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_split.h"
 #include "base/log.h"
+#include "base/model_layout.h"
 #include "server/convert.h"
 #include "storage/state/corpus_state.h"
 
@@ -65,6 +66,7 @@ void ServerObserver::OnCommit(const storage::CommitEvent& event) {
   for (const auto& model : event.models) {
     core_->models->Update(model.after);
     work = true;
+    CloseErased(model.after);
     // Nothing is kept of a corpus that could not be read.
     if (model.after.corpus().state() == static_cast<int>(storage::CorpusState::kFailed)) {
       keeper_->Schedule(ModelId{model.after.model_id()});
@@ -89,6 +91,12 @@ void ServerObserver::OnCommit(const storage::CommitEvent& event) {
   for (const auto& checkpoint : event.checkpoints) OnCheckpoint(event, checkpoint);
   for (const auto& report : event.reports) OnReport(report);
   if (work) dispatcher_->Poke();
+}
+
+// Slices that were replaced stay on the disk, and in our memory, as long as the corpus is open here.
+void ServerObserver::CloseErased(const storage::ModelRecord& model) {
+  if (!model.has_corpus()) return;
+  core_->corpora->Close(CorpusFolder(ModelId{model.model_id()}, JobId{model.corpus().job_id()}));
 }
 
 void ServerObserver::OnJob(const Changed<JobRecord>& job) {

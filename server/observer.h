@@ -28,6 +28,7 @@ class ServerObserver : public storage::CommitObserver {
   void OnReadOnly(const absl::Status& status) override;
 
  private:
+  void CloseErased(const storage::ModelRecord& model);
   void OnJob(const storage::Changed<storage::JobRecord>& job);
   void OnCheckpoint(const storage::CommitEvent& event,
                     const storage::Changed<storage::CheckpointRecord>& checkpoint);

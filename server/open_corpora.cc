@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
+#include "base/model_layout.h"
 #include "base/status.h"
 
 namespace lethe {
@@ -16,7 +17,25 @@ absl::Status Unavailable(const v1::Model& model, std::string_view why) {
                {{"model", model.model_id()}});
 }
 
+absl::StatusOr<Corpus> Open(const storage::Vault& vault, const std::filesystem::path& models,
+                            const ModelId& model, const std::string& folder) {
+  LETHE_ASSIGN_OR_RETURN(const CorpusKey key,
+                         CorpusKey::FromBytes(storage::CorpusSecret(vault, model, folder)));
+  return Corpus::Open(models / folder, key);
+}
+
 }  // namespace
+
+absl::StatusOr<Corpus> OpenCorpus(const storage::Vault& vault,
+                                  const std::filesystem::path& model_folder, const ModelId& model,
+                                  const JobId& ingest) {
+  return Open(vault, model_folder, model, CorpusFolder(model, ingest));
+}
+
+void OpenCorpora::Close(const std::string& folder) {
+  absl::MutexLock lock(&mu_);
+  open_.erase(folder);
+}
 
 absl::Status CheckCorpusSettled(const v1::Model& model) {
   const v1::CorpusState state = model.corpus().state();
@@ -45,9 +64,10 @@ absl::StatusOr<std::shared_ptr<const Corpus>> OpenCorpora::Get(const v1::Model& 
   absl::MutexLock lock(&mu_);
   Entry& entry = open_[folder];
   if (entry.corpus != nullptr && entry.version == version) return entry.corpus;
-  LETHE_ASSIGN_OR_RETURN(const CorpusKey key, CorpusKey::FromBytes(storage::CorpusSecret(
-                                                  *vault_, ModelId{model.model_id()}, folder)));
-  absl::StatusOr<Corpus> opened = Corpus::Open(model_folder_ / folder, key);
+  const ModelId id{model.model_id()};
+  absl::StatusOr<Corpus> opened = Open(*vault_, model_folder_, id, folder);
+  // A worker may have replaced the manifest, and removed what the old one named, in between.
+  if (!opened.ok()) opened = Open(*vault_, model_folder_, id, folder);
   if (!opened.ok()) {
     return Unavailable(model,
                        absl::StrCat(ErrorReason(opened.status()), ": ", opened.status().message()));

@@ -31,10 +31,18 @@ namespace lethe {
 // FAILED_PRECONDITION/CORPUS_NOT_READY.
 absl::Status CheckCorpusSettled(const v1::Model& model);
 
+// The corpus that an INGEST job read, wherever it is on its way.
+absl::StatusOr<Corpus> OpenCorpus(const storage::Vault& vault,
+                                  const std::filesystem::path& model_folder, const ModelId& model,
+                                  const JobId& ingest);
+
 class OpenCorpora {
  public:
   OpenCorpora(std::filesystem::path model_folder, const storage::Vault* vault)
       : model_folder_(std::move(model_folder)), vault_(vault) {}
+
+  // Closes the corpus: what was erased meanwhile leaves memory and disk.
+  void Close(const std::string& folder);
 
   // As it is now. Whoever keeps the pointer keeps the disk space of files that were replaced since.
   absl::StatusOr<std::shared_ptr<const Corpus>> Get(const v1::Model& model);

@@ -50,7 +50,8 @@ class Reader {
     for (const auto* jobs : {&work.ready, &work.leased}) {
       for (const storage::JobRecord& job : *jobs) {
         if (job.model_id() != model_.model_id()) continue;
-        if (!storage::HoldsModel(static_cast<storage::JobKind>(job.kind()))) continue;
+        const auto kind = static_cast<storage::JobKind>(job.kind());
+        if (!storage::HoldsModel(kind) || kind == storage::JobKind::kRetrain) continue;
         backlog.active = Active(job);
       }
     }

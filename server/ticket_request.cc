@@ -113,15 +113,14 @@ absl::StatusOr<Sequence> ToSequence(const Target& target, const Tokenizer* token
 absl::StatusOr<std::vector<Sequence>> ToSequences(const Target& target,
                                                   const TargetSources& sources,
                                                   const SequenceLimits& limits,
-                                                  CorpusFinds* finds) {
+                                                  int64_t max_ticket_tokens, CorpusFinds* finds) {
   if (target.has_subject() || target.has_document()) {
     if (sources.corpus == nullptr) {
       return Error(absl::StatusCode::kFailedPrecondition, "NO_CORPUS",
                    "the model has no corpus: register one with RegisterCorpus, or name the text");
     }
-    LETHE_ASSIGN_OR_RETURN(std::vector<Sequence> found, FindKeyed(*sources.corpus, target, finds));
-    for (const Sequence& sequence : found) LETHE_RETURN_IF_ERROR(CheckSequence(sequence, limits));
-    return found;
+    // They were held to the model's context when they were read.
+    return FindKeyed(*sources.corpus, target, max_ticket_tokens, finds);
   }
   LETHE_ASSIGN_OR_RETURN(Sequence sequence, ToSequence(target, sources.tokenizer, limits));
   if (sources.corpus != nullptr) {
@@ -247,7 +246,7 @@ absl::StatusOr<CheckedTicket> Resolve(const Targets& targets, const v1::Model& m
   FieldViolations wrong;
   for (int i = 0; i < targets.size() && !wrong.Enough(); ++i) {
     const absl::StatusOr<std::vector<Sequence>> sequences =
-        ToSequences(targets[i], sources, limits, &ticket.corpus);
+        ToSequences(targets[i], sources, limits, config.max_ticket_tokens, &ticket.corpus);
     if (!sequences.ok()) {
       wrong.Add(AboutTarget(sequences.status(), i));
       continue;

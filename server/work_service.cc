@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -14,6 +15,7 @@
 #include "server/core.h"
 #include "server/dispatcher.h"
 #include "server/field_violations.h"
+#include "server/job_message.h"
 #include "server/ticket_request.h"
 
 namespace lethe {
@@ -219,7 +221,7 @@ class WorkServiceImpl final : public Raw {
     } else if (request.has_prepare() && kind == storage::JobKind::kPrepare) {
       core_->RunFor(call, core_->digests, [this, call, job = *job] { CompletePrepare(call, job); });
     } else if (request.has_ingest() && kind == storage::JobKind::kIngest) {
-      CompleteIngest(call, *job);
+      core_->RunFor(call, core_->digests, [this, call, job = *job] { CompleteIngest(call, job); });
     } else if (request.has_train() && kind == storage::JobKind::kTrain) {
       core_->RunFor(call, core_->digests, [this, call, job = *job] { CompleteTrain(call, job); });
     } else if (request.has_retrain() && kind == storage::JobKind::kRetrain) {
@@ -327,9 +329,56 @@ class WorkServiceImpl final : public Raw {
                                               .digest = result.facts().folder_digest()});
   }
 
+  // The corpus of a job that built or changed it, as it lies there now.
+  absl::StatusOr<Corpus> OpenCorpusOf(const storage::JobRecord& job) const {
+    LETHE_ASSIGN_OR_RETURN(const storage::ModelRecord model,
+                           core_->store->Snapshot()->GetModel(ModelId{job.model_id()}));
+    absl::StatusOr<Corpus> corpus =
+        OpenCorpus(*core_->vault, core_->config->model_folder, ModelId{model.model_id()},
+                   JobId{model.corpus().job_id()});
+    if (corpus.ok()) return corpus;
+    return Error(absl::StatusCode::kFailedPrecondition, "ARTEFACT_MISMATCH",
+                 "the corpus is not there or cannot be read by this server",
+                 {{"job", job.job_id()}, {"cause", ErrorReason(corpus.status())}});
+  }
+
+  absl::Status CheckCorpus(const storage::JobRecord& job, const v1::IngestResult& result) const {
+    if (job.state() != static_cast<int>(storage::JobState::kLeased)) return absl::OkStatus();
+    LETHE_ASSIGN_OR_RETURN(const Corpus corpus, OpenCorpusOf(job));
+    if (static_cast<int64_t>(corpus.sequences()) == result.sequences() &&
+        static_cast<int64_t>(corpus.tokens()) == result.tokens()) {
+      return absl::OkStatus();
+    }
+    return Error(absl::StatusCode::kFailedPrecondition, "ARTEFACT_MISMATCH",
+                 "the corpus does not hold what was handed in", {{"job", job.job_id()}});
+  }
+
+  // Nothing that the job's tickets name is there any more. How many that were, whichever attempt of
+  // the job erased them.
+  absl::StatusOr<int64_t> CheckErased(const storage::JobRecord& job) const {
+    if (job.state() != static_cast<int>(storage::JobState::kLeased)) return 0;
+    LETHE_ASSIGN_OR_RETURN(const Corpus corpus, OpenCorpusOf(job));
+    LETHE_ASSIGN_OR_RETURN(const v1::Job sent, BuildJob(*core_, job));
+    std::set<uint64_t> numbers;
+    for (const v1::TicketPayload& ticket : sent.retrain().tickets()) {
+      numbers.insert(ticket.corpus_sequences().begin(), ticket.corpus_sequences().end());
+    }
+    for (const uint64_t number : numbers) {
+      LETHE_ASSIGN_OR_RETURN(const auto found, corpus.Get({number}));
+      if (!found.has_value()) continue;
+      return Error(absl::StatusCode::kFailedPrecondition, "ARTEFACT_MISMATCH",
+                   "the corpus still holds what was to be erased", {{"job", job.job_id()}});
+    }
+    return static_cast<int64_t>(numbers.size());
+  }
+
   template <typename Call>
   void CompleteIngest(Call* call, const storage::JobRecord& job) {
     const v1::IngestResult& result = call->request.ingest();
+    if (const absl::Status status = CheckCorpus(job, result); !status.ok()) {
+      FinishWork(call, status);
+      return;
+    }
     storage::CompleteIngest done{.sequences = result.sequences(), .tokens = result.tokens()};
     const auto model = core_->models->Find(ModelId{job.model_id()});
     const int shards = model == nullptr ? 0 : model->model.corpus().options().shards();
@@ -349,7 +398,12 @@ class WorkServiceImpl final : public Raw {
         TeacherModelFolder(ModelId{job.model_id()}, JobId{model.corpus().job_id()}, result.shard());
     storage::TrainedTeacher teacher{.shard = result.shard(),
                                     .state_key = result.state_key(),
-                                    .model_digest = result.model_digest()};
+                                    .model_digest = result.model_digest(),
+                                    .failure_reason = result.failure_reason()};
+    if (!result.failure_reason().empty() && !IsReason(result.failure_reason())) {
+      return FieldError("RESULT_MALFORMED", "teachers.failure_reason",
+                        "UPPER_SNAKE, at most 63 characters");
+    }
     // Nothing is left to be trained on; or it is a repeat, and the folder may be newer by now.
     const bool done = job.state() != static_cast<int>(storage::JobState::kLeased);
     if (done || result.model_digest().empty()) return teacher;
@@ -377,8 +431,12 @@ class WorkServiceImpl final : public Raw {
   template <typename Call>
   void CompleteRetrain(Call* call, const storage::JobRecord& job) {
     const v1::RetrainResult& result = call->request.retrain();
-    storage::CompleteRetrain done{.erased = result.erased(),
-                                  .run = DeterministicBytes(result.run())};
+    const absl::StatusOr<int64_t> erased = CheckErased(job);
+    if (!erased.ok()) {
+      FinishWork(call, erased.status());
+      return;
+    }
+    storage::CompleteRetrain done{.erased = *erased, .run = DeterministicBytes(result.run())};
     for (const v1::TeacherResult& trained : result.teachers()) {
       auto teacher = CheckTeacher(job, trained);
       if (!teacher.ok()) {

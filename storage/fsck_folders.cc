@@ -49,7 +49,8 @@ absl::Status CheckModelFolder(const Snapshot& snapshot, const ModelId& model,
   if ((corpus == CorpusState::kTraining || corpus == CorpusState::kReady) &&
       !fs::is_directory(models / CorpusFolder(model, JobId{plan.model.corpus().job_id()}), ec)) {
     out->Folder("CORPUS_FOLDER_MISSING", model.value + "/corpora holds no corpus",
-                "restore the folder from a backup");
+                "restore the folder as it was after the model's last COMPLETED ticket: an older copy "
+                "brings back whom it has forgotten since");
   }
   for (fs::directory_iterator it(root, ec), end; !ec && it != end; it.increment(ec)) {
     if (it->path().filename().string().starts_with(".")) {

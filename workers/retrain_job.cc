@@ -6,7 +6,9 @@
 #include "base/log.h"
 #include "base/status.h"
 #include "corpus/erase.h"
+#include "workers/base_training.h"
 #include "workers/corpus_place.h"
+#include "workers/host/job_failure.h"
 #include "workers/host/job_input.h"
 #include "workers/teacher_training.h"
 
@@ -19,6 +21,16 @@ ErasureTargets TargetsOf(const v1::RetrainWork& work) {
     for (const uint64_t id : ticket.corpus_sequences()) targets.sequences.push_back({id});
   }
   return targets;
+}
+
+absl::StatusOr<v1::TeacherResult> Dismissed(int32_t shard, const absl::Status& why) {
+  const std::string reason = ErrorReason(why);
+  LogWarning("a teacher cannot be trained again, and teaches no more",
+             {{"shard", shard}, {"reason", reason}});
+  v1::TeacherResult result;
+  result.set_shard(shard);
+  result.set_failure_reason(reason.empty() ? "TRAINING_FAILED" : reason);
+  return result;
 }
 
 }  // namespace
@@ -44,15 +56,27 @@ absl::StatusOr<v1::RetrainResult> RetrainJob(const v1::Job& job,
   LETHE_ASSIGN_OR_RETURN(const int removed, RemoveStaleStates(corpus, request));
   LogInfo("what tickets named is gone from the corpus, and from the states of its teachers",
           {{"job", job.job_id()}, {"sequences", erased.sequences.size()}, {"states", removed}});
-  LETHE_ASSIGN_OR_RETURN(const std::vector<ShardTraining> trained,
-                         TrainTeachers(corpus, request, progress));
-
+  if (work.has_base()) {
+    LETHE_ASSIGN_OR_RETURN(const RetrainRequest base, BaseRequest(models, work.base(), device));
+    LETHE_RETURN_IF_ERROR(RemoveStaleBaseStates(corpus, base).status());
+  }
   v1::RetrainResult result;
-  for (const ShardTraining& shard : trained) {
-    LETHE_ASSIGN_OR_RETURN(*result.add_teachers(), ResultOf(corpus, request, shard));
+  std::vector<ShardTraining> trained;
+  for (const int32_t shard : work.shards()) {
+    request.shards = {static_cast<uint32_t>(shard)};
+    auto one = TrainTeachers(corpus, request, progress);
+    if (one.ok()) {
+      LETHE_ASSIGN_OR_RETURN(*result.add_teachers(), ResultOf(corpus, request, one->front()));
+      trained.push_back(std::move(one->front()));
+    } else if (FailureOf(one.status(), job.kind()).cause == v1::FAILURE_CAUSE_METHOD) {
+      // What it knew is gone. That it cannot learn the rest is no reason to keep the tickets waiting.
+      LETHE_ASSIGN_OR_RETURN(*result.add_teachers(), Dismissed(shard, one.status()));
+    } else {
+      return one.status();
+    }
   }
   result.set_erased(static_cast<int64_t>(erased.sequences.size()));
-  *result.mutable_run() = RunOf(trained, request, DigestKey(job));
+  if (!trained.empty()) *result.mutable_run() = RunOf(trained, request, DigestKey(job));
   return result;
 }
 

@@ -11,6 +11,7 @@
 #include "engine/teachers.h"
 #include "engine/unlearn.h"
 #include "text/sequence.h"
+#include "workers/base_training.h"
 #include "workers/corpus_place.h"
 #include "workers/host/job_input.h"
 #include "workers/incoming_work.h"
@@ -42,7 +43,8 @@ absl::StatusOr<std::vector<Teacher>> TeachersOf(const fs::path& models,
   LETHE_ASSIGN_OR_RETURN(const Corpus corpus, Corpus::Open(at.folder, at.key));
   LETHE_ASSIGN_OR_RETURN(ShardsThatSaw saw, WhoSaw(corpus, forget));
   std::vector<Teacher> teachers;
-  for (const int32_t number : work.shards()) {
+  for (int i = 0; i < work.shards_size(); ++i) {
+    const int32_t number = work.shards(i);
     const auto shard = static_cast<uint32_t>(number);
     if (shard >= corpus.shards()) {
       return Error(absl::StatusCode::kInvalidArgument, "SHARD_UNKNOWN",
@@ -51,6 +53,7 @@ absl::StatusOr<std::vector<Teacher>> TeachersOf(const fs::path& models,
     }
     if (!HasSequences(corpus, shard)) continue;
     Teacher teacher{.folder = TeacherFolder(folder, shard), .saw = std::move(saw.sequences[shard])};
+    if (i < work.digests_size()) teacher.digest = work.digests(i);
     std::error_code error;
     if (!fs::exists(teacher.folder, error)) {
       return Error(absl::StatusCode::kNotFound, "TEACHER_MISSING",
@@ -68,6 +71,8 @@ absl::StatusOr<v1::UnlearnResult> UnlearnJob(const v1::Job& job, const fs::path&
                                              const Device& device, const StepOptions& steps,
                                              const ProgressCallback& progress) {
   const v1::UnlearnWork& work = job.unlearn();
+  const MethodEntry* const method = FindMethod(work.rung().method());
+  if (method != nullptr && method->retrains) return RetrainRung(job, models, device, progress);
   UnlearnRequest request;
   LETHE_ASSIGN_OR_RETURN(request.base_folder, UnderModels(models, work.base_folder()));
   LETHE_ASSIGN_OR_RETURN(const fs::path output, UnderModels(models, work.output_folder()));

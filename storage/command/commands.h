@@ -173,6 +173,7 @@ struct RegisterCorpus {
   std::vector<std::string> source_paths;
   std::string options;   // a serialised lethe.v1.CorpusOptions with defaults filled in
   std::string teachers;  // a serialised lethe.v1.TeacherOptions, likewise
+  std::string base;      // a serialised lethe.v1.BaseOptions, likewise; empty: none
 };
 
 // A person promotes a CANDIDATE past the verdict. Its VERIFY job is CANCELLED, its tickets
@@ -316,7 +317,8 @@ struct CompleteIngest {
 struct TrainedTeacher {
   int32_t shard = 0;
   std::string state_key;
-  std::string model_digest;  // empty: nothing is left to be trained on
+  std::string model_digest;    // empty: nothing is left to be trained on
+  std::string failure_reason;  // of RETRAIN: why it could not be trained again; else empty
 };
 
 // TRAIN done: the teacher READY, and the corpus with the last of them.
@@ -330,7 +332,7 @@ struct CompleteTrain {
   std::string run;  // a serialised lethe.v1.RunRecord
 };
 
-// RETRAIN done: the teachers READY, the tickets COMPLETED, their payloads and keys destroyed.
+// RETRAIN done: the teachers READY (FAILED those that could not be trained again), the tickets COMPLETED, their payloads and keys destroyed.
 //   errors   INVALID_ARGUMENT/RESULT_MISMATCH unless the teachers are those of the job's shards
 //   receipt  model, job, tickets
 struct CompleteRetrain {

@@ -19,8 +19,9 @@ absl::Status CheckOptions(const RegisterCorpus& c) {
   if (!options.ParseFromString(c.options) || options.shards() < 1 || options.slices() < 1) {
     return Malformed("the options of a corpus name no shard or no slice");
   }
-  if (!lethe::v1::TeacherOptions().ParseFromString(c.teachers)) {
-    return Malformed("the options of teachers cannot be read");
+  if (!lethe::v1::TeacherOptions().ParseFromString(c.teachers) ||
+      !lethe::v1::BaseOptions().ParseFromString(c.base)) {
+    return Malformed("the options of teachers, or of the model's own training, cannot be read");
   }
   if (c.source_paths.empty()) return Malformed("a corpus needs a source");
   return absl::OkStatus();
@@ -35,6 +36,12 @@ int32_t ShardsOf(const CorpusRecord& corpus) {
 // The teachers READY, with what they are now.
 absl::Status Record(Draft* draft, ModelRecord* model, const TrainedTeacher& trained,
                     const std::string& job) {
+  if (!trained.failure_reason.empty()) {
+    TeacherRecord* teacher = model->mutable_corpus()->mutable_shards(trained.shard);
+    teacher->clear_state_key();
+    teacher->clear_model_digest();
+    return draft->Move(model, trained.shard, TeacherEvent::kDismiss, job, trained.failure_reason);
+  }
   std::map<std::string, std::string> digests = {{"state", trained.state_key}};
   if (!trained.model_digest.empty()) digests["model"] = trained.model_digest;
   LETHE_RETURN_IF_ERROR(
@@ -57,7 +64,8 @@ void AddCost(ModelRecord* model, int64_t tokens, const std::string& run) {
 std::string DigestOf(const std::vector<TrainedTeacher>& teachers) {
   std::string text;
   for (const TrainedTeacher& t : teachers) {
-    text += std::to_string(t.shard) + " " + t.state_key + " " + t.model_digest + "\n";
+    text += std::to_string(t.shard) + " " + t.state_key + " " + t.model_digest + " " +
+            t.failure_reason + "\n";
   }
   return text;
 }
@@ -87,6 +95,7 @@ Decision Decide(const RegisterCorpus& c, const Context& context) {
   corpus.set_state(static_cast<int32_t>(state));
   corpus.set_options(c.options);
   corpus.set_teachers(c.teachers);
+  corpus.set_base(c.base);
   for (const std::string& path : c.source_paths) corpus.add_source_paths(path);
   corpus.set_job_id(c.job.value);
   corpus.set_create_us(draft.now_us());
@@ -151,7 +160,8 @@ Decision Decide(const CompleteTrain& c, const Context& context) {
   const std::string digest = ResultDigest({"train", DigestOf({c.teacher})});
   LETHE_ASSIGN_OR_RETURN(HeldLease lease, CheckLease(*job, c.fence, JobKind::kTrain, digest));
   if (lease == HeldLease::kRepeated) return Repeated(*job);
-  if (c.teacher.state_key.empty() || !lethe::v1::RunRecord().ParseFromString(c.run)) {
+  if (c.teacher.state_key.empty() || !c.teacher.failure_reason.empty() ||
+      !lethe::v1::RunRecord().ParseFromString(c.run)) {
     return ResultMalformed("the result of TRAIN cannot be read", c.job);
   }
   if (c.teacher.shard != job->shards(0)) {

@@ -78,6 +78,8 @@ std::string_view Name(TeacherEvent event) {
       return "touched";
     case TeacherEvent::kFail:
       return "fail";
+    case TeacherEvent::kDismiss:
+      return "dismiss";
   }
   return "unknown";
 }

@@ -68,9 +68,10 @@ inline constexpr TeacherState kTeacherStates[] = {
     TeacherState::kStale, TeacherState::kFailed,
 };
 
-enum class TeacherEvent { kAppoint, kTrained, kTouched, kFail };
+enum class TeacherEvent { kAppoint, kTrained, kTouched, kFail, kDismiss };
 inline constexpr TeacherEvent kTeacherEvents[] = {TeacherEvent::kAppoint, TeacherEvent::kTrained,
-                                                  TeacherEvent::kTouched, TeacherEvent::kFail};
+                                                  TeacherEvent::kTouched, TeacherEvent::kFail,
+                                                  TeacherEvent::kDismiss};
 
 struct TeacherTransition {
   TeacherState from;
@@ -97,6 +98,8 @@ inline constexpr TeacherTransition kTeacherTransitions[] = {
      "erased, and trained again without it"},
     {TeacherState::kStale, TeacherEvent::kFail, TeacherState::kStale,
      "its RETRAIN job failed: it may still know what is to be erased, and does not teach"},
+    {TeacherState::kStale, TeacherEvent::kDismiss, TeacherState::kFailed,
+     "erased, its states that saw it removed; it could not be trained again, and does not teach"},
 };
 
 absl::StatusOr<CorpusTransition> Step(CorpusState from, CorpusEvent on);

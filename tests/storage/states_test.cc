@@ -159,6 +159,7 @@ TEST(TeacherStates, ExactlyTheseTransitions) {
                                                       "STALE -touched-> STALE",
                                                       "STALE -trained-> READY",
                                                       "STALE -fail-> STALE",
+                                                      "STALE -dismiss-> FAILED",
                                                   }));
   ExpectReachable(kTeacherStates, kTeacherEvents);
 }
