@@ -11,6 +11,7 @@
 #include "engine/condition.h"
 #include "evidence/report_families.h"
 #include "evidence/report_html_parts.h"
+#include "evidence/sentences.h"
 #include "evidence/svg_plot.h"
 
 namespace lethe::evidence {
@@ -36,6 +37,7 @@ std::string RunTable(const std::string& title, const v1::RunRecord& run) {
       "<div><table class=\"facts\"><thead><tr><th colspan=\"2\">", title,
       "</th></tr></thead><tbody>",
       Row("Method", absl::StrCat(run.method(), run.preset().empty() ? "" : " / ", run.preset())),
+      run.method() == "attacks" ? "" : Row("Guarantee", evidence::GuaranteeSentence(run)),
       Row("Hyperparameters", Listed(run.hyperparameters(), number)),
       Row("Stopped", run.stop_reason().empty()
                          ? ""

@@ -142,6 +142,7 @@ void WriteTop(const v1::VerificationReport& report, const ReportView& view, Writ
   w.Plain(absl::StrCat("Method     ", run.method(), run.preset().empty() ? "" : "/", run.preset(),
                        ", ", run.steps(), " steps, ", run.stop_reason(), ", seed ", run.seed(),
                        ", ", run.device()));
+  w.Prose("Guarantee  ", evidence::GuaranteeSentence(run));
 }
 
 // Cut to a number of columns; names are of one byte a column.

@@ -215,4 +215,15 @@ std::string Summary(const v1::Verdict& verdict, size_t sequences, size_t tickets
   }
 }
 
+std::string GuaranteeSentence(const v1::RunRecord& run) {
+  if (run.method() == "retrain") {
+    return "exact: trained again on its corpus without the forgotten text, from the state before "
+           "it "
+           "first read any of it; what other text says of the same stays";
+  }
+  return "approximate: the model has read the forgotten text; what is known of its forgetting is "
+         "what "
+         "the attacks found";
+}
+
 }  // namespace lethe::evidence

@@ -23,6 +23,9 @@ std::string LikelihoodSentence(const std::string& set, double before, double aft
 // "3 sequences", "1 sequence".
 std::string Count(size_t count, const char* one, const char* many);
 
+// What the way in which the candidate was made promises, whatever was measured.
+std::string GuaranteeSentence(const v1::RunRecord& run);
+
 // The verdict's one sentence, from its outcome and gates. `sequences` and `tickets` were judged.
 std::string Summary(const v1::Verdict& verdict, size_t sequences, size_t tickets,
                     bool nothing_to_forget);

@@ -32,6 +32,9 @@ absl::Status CheckMeasurements(const lethe::v1::Measurements& m, const JobRecord
       m.base_generation() != job.base_generation()) {
     return ResultMismatch("the measurements compare with another base", id);
   }
+  if (m.unlearn_run().method() != job.method()) {
+    return ResultMismatch("the measurements name another method than the candidate's", id);
+  }
   std::map<std::string, std::set<int32_t>> seen;
   for (const lethe::v1::ForgottenSequence& f : m.forgotten()) {
     if (!seen[f.ticket_id()].insert(f.index()).second) {
@@ -119,8 +122,13 @@ Decision Decide(const CompleteUnlearn& c, const Context& context) {
   const std::string digest = ResultDigest({"unlearn", c.digest});
   LETHE_ASSIGN_OR_RETURN(HeldLease lease, CheckLease(*job, c.fence, JobKind::kUnlearn, digest));
   if (lease == HeldLease::kRepeated) return Repeated(*job);
-  if (c.digest.empty() || !lethe::v1::RunRecord().ParseFromString(c.run)) {
+  lethe::v1::RunRecord run;
+  if (c.digest.empty() || !run.ParseFromString(c.run)) {
     return ResultMalformed("the result of UNLEARN cannot be read", c.job);
+  }
+  // What the report will promise of the candidate hangs on how it was made.
+  if (run.method() != job->method()) {
+    return ResultMismatch("the candidate was made by another method than the job's", c.job);
   }
   LETHE_RETURN_IF_ERROR(CheckFresh(c.verify_job, context.view));
   LETHE_ASSIGN_OR_RETURN(ModelRecord * model, draft.Model(ModelId{job->model_id()}));

@@ -215,6 +215,7 @@ CompleteVerify World::VerifyCommand(const JobRecord& leased, const Finds& found)
   m.set_base_checkpoint_id(leased.base_checkpoint_id());
   m.set_base_digest(Checkpoint(leased.base_checkpoint_id()).digest());
   m.set_base_generation(leased.base_generation());
+  m.mutable_unlearn_run()->set_method(leased.method());
   for (const std::string& ticket : leased.ticket_ids()) {
     for (int i = 0; i < Ticket(TicketId{ticket}).sequences(); ++i) {
       v1::ForgottenSequence* f = m.add_forgotten();
