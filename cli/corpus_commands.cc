@@ -35,6 +35,10 @@ struct RegisterOptions {
   double epochs = 0, learning_rate = 0;
   int64_t batch_tokens = 0;
   uint64_t seed = 0;
+  bool base = false;
+  double base_epochs = 0, base_learning_rate = 0;
+  int64_t base_batch_tokens = 0;
+  uint64_t base_seed = 0;
   bool validate_only = false, wait = false;
 };
 
@@ -54,6 +58,12 @@ v1::RegisterCorpusRequest RequestOf(const RegisterOptions& options) {
   teachers.set_learning_rate(options.learning_rate);
   teachers.set_batch_tokens(options.batch_tokens);
   teachers.set_seed(options.seed);
+  if (options.base) {
+    request.mutable_base()->set_epochs(options.base_epochs);
+    request.mutable_base()->set_learning_rate(options.base_learning_rate);
+    request.mutable_base()->set_batch_tokens(options.base_batch_tokens);
+    request.mutable_base()->set_seed(options.base_seed);
+  }
   request.set_validate_only(options.validate_only);
   return request;
 }
@@ -117,6 +127,24 @@ void AddTeacherOptions(CLI::App* command, RegisterOptions* options) {
                       "Of weights and order; default: the server draws one");
 }
 
+// For the rung `retrain`: any of them says that the model can be trained again.
+void AddBaseOptions(CLI::App* command, RegisterOptions* options) {
+  const auto positive = [&](const char* name, auto& value, const char* what) {
+    command->add_option(name, value, what)
+        ->check(CLI::PositiveNumber)
+        ->each([options](const std::string&) { options->base = true; });
+  };
+  command->add_flag("--base", options->base,
+                    "The model itself may be trained again on it, from nothing, by the rung "
+                    "`retrain`: with these options, or their defaults");
+  positive("--base-epochs", options->base_epochs, "How often it reads the corpus; default: 8");
+  positive("--base-learning-rate", options->base_learning_rate,
+           "The highest rate of each slice's schedule; default: 0.001");
+  positive("--base-batch-tokens", options->base_batch_tokens, "Tokens of a step; default: 4,096");
+  positive("--base-seed", options->base_seed,
+           "Of weights and order; default: the server draws one");
+}
+
 }  // namespace
 
 void AddCorpusCommands(Cli& cli, CLI::App* group) {
@@ -136,6 +164,7 @@ void AddCorpusCommands(Cli& cli, CLI::App* group) {
                     "Lines of one document are its parts; else a document that comes twice is "
                     "refused");
   AddTeacherOptions(command, options.get());
+  AddBaseOptions(command, options.get());
   command->add_flag("--validate-only", options->validate_only,
                     "Check what can be checked, register nothing");
   command->add_flag("--wait", options->wait, "Wait until it is READY (0) or FAILED (1)");

@@ -62,6 +62,13 @@ std::string RangeText(const v1::DurationRange& range) {
   return SpanText(seconds(range.low()), seconds(range.high()));
 }
 
+// How the model can be trained again.
+std::string BaseText(const v1::BaseOptions& base) {
+  return absl::StrCat("may be trained again: ", absl::StrFormat("%g", base.epochs()), " epochs, ",
+                      CountText(base.batch_tokens()), " tokens a step, learning rate ",
+                      absl::StrFormat("%g", base.learning_rate()), ", seed ", base.seed());
+}
+
 std::string OfShards(const v1::CorpusPreview& preview) {
   return preview.of_shards() > 0 ? absl::StrCat(" of ", preview.of_shards()) : "";
 }
@@ -83,7 +90,8 @@ Fields CorpusFields(const v1::Corpus& corpus) {
   return {{"corpus", CorpusStateText(corpus)},
           {"read", corpus.has_progress() ? ProgressText(corpus.progress()) : ""},
           {"holds", SizeText(corpus)},
-          {"teachers", RecipeText(corpus.teachers())}};
+          {"teachers", RecipeText(corpus.teachers())},
+          {"itself", corpus.has_base() ? BaseText(corpus.base()) : ""}};
 }
 
 void PrintTeachers(std::ostream& out, const v1::Corpus& corpus) {

@@ -70,6 +70,8 @@ TEST_F(CorpusCommands, RegisterSendsAbsolutePathsAndWhatWasChosen) {
                                  "512",
                                  "--teacher-seed",
                                  "7",
+                                 "--base-epochs",
+                                 "1.5",
                                  "--validate-only"});
   EXPECT_EQ(Lethe(command), 0) << err_;
   const v1::RegisterCorpusRequest& request = models_.corpus;
@@ -87,6 +89,7 @@ TEST_F(CorpusCommands, RegisterSendsAbsolutePathsAndWhatWasChosen) {
   EXPECT_EQ(request.teachers().learning_rate(), 0.002);
   EXPECT_EQ(request.teachers().batch_tokens(), 512);
   EXPECT_EQ(request.teachers().seed(), 7u);
+  EXPECT_EQ(request.base().epochs(), 1.5);
   EXPECT_TRUE(request.validate_only());
 
   // What was not chosen is the server's to choose.
@@ -96,6 +99,7 @@ TEST_F(CorpusCommands, RegisterSendsAbsolutePathsAndWhatWasChosen) {
   EXPECT_EQ(models_.corpus.options().SerializeAsString(), defaults.SerializeAsString());
   EXPECT_EQ(models_.corpus.teachers().SerializeAsString(), recipe.SerializeAsString());
   EXPECT_FALSE(models_.corpus.validate_only());
+  EXPECT_FALSE(models_.corpus.has_base());
   EXPECT_THAT(out_, HasSubstr("corpus:      READING\n"));
 }
 

@@ -24,10 +24,16 @@ using ::testing::HasSubstr;
 using ::testing::SizeIs;
 
 // 40 people of three sequences each, of 12 tokens that nobody else has in this order; then person 1's
-// first sequence once more, with person 2, and person 30's second three times more.
+// first sequence once more, with person 2, person 30's second three times more, and a long one.
 std::vector<int32_t> Tokens(int person, int part) {
   std::vector<int32_t> ids;
   for (int i = 0; i < 12; ++i) ids.push_back((person * 31 + part * 7 + i * i * (person + 3)) % 300);
+  return ids;
+}
+
+std::vector<int32_t> Long() {
+  std::vector<int32_t> ids;
+  for (int i = 0; i < 40; ++i) ids.push_back((7 + i * i * 5 + i) % 300);
   return ids;
 }
 
@@ -50,6 +56,7 @@ class ServedCorpus : public ::testing::Test {
     }
     out << Line(Tokens(1, 0), 2, "copy");
     for (int i = 0; i < 3; ++i) out << Line(Tokens(30, 1), 30, "again-" + std::to_string(i));
+    out << Line(Long(), 39, "long");
   }
 
   v1::RegisterCorpusRequest Request() {
@@ -152,8 +159,9 @@ class ServedCorpus : public ::testing::Test {
     return Complete(request);
   }
 
-  void MakeReady() {
-    ASSERT_EQ(Register(Request()).reason, "");
+  void MakeReady() { MakeReady(Request()); }
+  void MakeReady(const v1::RegisterCorpusRequest& request) {
+    ASSERT_EQ(Register(request).reason, "");
     ASSERT_EQ(Ingest(h_.Acquire(v1::JOB_KIND_INGEST)).reason, "");
     for (int shard = 0; shard < 3; ++shard) {
       ASSERT_EQ(Train(h_.Acquire(v1::JOB_KIND_TRAIN)).reason, "");
@@ -192,7 +200,7 @@ TEST_F(ServedCorpus, IsReadTaughtAndAnswersForItsPeople) {
   EXPECT_EQ(ingest.ingest().vocab_size(), kVocabulary);
   ASSERT_EQ(Ingest(ingest).reason, "");
   EXPECT_EQ(GetCorpus().state(), v1::CORPUS_STATE_TRAINING);
-  EXPECT_EQ(GetCorpus().sequences(), 124);
+  EXPECT_EQ(GetCorpus().sequences(), 125);
   std::set<int> shards;
   // Several workers have several shards at once.
   std::vector<v1::Job> jobs;
@@ -277,6 +285,95 @@ TEST_F(ServedCorpus, TextThatAPersonHasOftenIsForgottenOnceAndErasedEverywhere) 
   EXPECT_EQ(ticket.corpus().sequences(), 6);
 }
 
+TEST_F(ServedCorpus, WhatHasToBeTrainedAgainIsToldToTheWorker) {
+  v1::RegisterCorpusRequest corpus = Request();
+  corpus.mutable_base()->set_epochs(2);
+  MakeReady(corpus);
+  EXPECT_EQ(GetCorpus().base().batch_tokens(), 4096);
+  EXPECT_NE(GetCorpus().base().seed(), 0u);
+  v1::CreateTicketRequest request = TicketFor("r-1");
+  request.add_targets()->set_subject("p-7");
+  v1::Ticket ticket;
+  ASSERT_EQ(File(request, &ticket).reason, "");
+  const v1::Job unlearn = h_.Acquire(v1::JOB_KIND_UNLEARN);
+  const v1::BaseWork& base = unlearn.unlearn().base();
+  EXPECT_EQ(base.options().epochs(), 2);
+  EXPECT_TRUE(fs::exists(Models() / base.config_folder() / "config.json"));
+  EXPECT_EQ(unlearn.unlearn().teachers().digests_size(), 3);
+  ASSERT_TRUE(h_.CompleteUnlearn(unlearn).ok());
+  ASSERT_TRUE(h_.CompleteVerify(h_.Acquire(v1::JOB_KIND_VERIFY), Harness::kForgotten).ok());
+  const v1::Job retrain = h_.Acquire(v1::JOB_KIND_RETRAIN);
+  EXPECT_EQ(retrain.retrain().base().states_folder(), base.states_folder());
+}
+
+TEST_F(ServedCorpus, WhatIsStillThereIsNotBelievedToBeErased) {
+  MakeReady();
+  v1::CreateTicketRequest request = TicketFor("r-1");
+  request.add_targets()->set_subject("p-7");
+  v1::Ticket ticket;
+  ASSERT_EQ(File(request, &ticket).reason, "");
+  ASSERT_TRUE(h_.CompleteUnlearn(h_.Acquire(v1::JOB_KIND_UNLEARN)).ok());
+  ASSERT_TRUE(h_.CompleteVerify(h_.Acquire(v1::JOB_KIND_VERIFY), Harness::kForgotten).ok());
+  const v1::Job job = h_.Acquire(v1::JOB_KIND_RETRAIN);
+  v1::CompleteJobRequest lie = Result(job);
+  lie.mutable_retrain()->set_erased(3);
+  WriteTeacher(job.retrain().teachers_folder(), job.retrain().shards(0), "again",
+               lie.mutable_retrain()->add_teachers());
+  EXPECT_EQ(Complete(lie).reason, "ARTEFACT_MISMATCH");
+  EXPECT_EQ(h_.Get(ticket.ticket_id()).state(), v1::TICKET_STATE_ERASING);
+  EXPECT_EQ(Retrain(job).reason, "");
+  EXPECT_EQ(h_.Get(ticket.ticket_id()).state(), v1::TICKET_STATE_COMPLETED);
+}
+
+TEST_F(ServedCorpus, ATeacherThatCannotBeTrainedAgainKeepsNobodyWaiting) {
+  MakeReady();
+  v1::CreateTicketRequest request = TicketFor("r-1");
+  request.add_targets()->set_subject("p-7");
+  v1::Ticket ticket;
+  ASSERT_EQ(File(request, &ticket).reason, "");
+  ASSERT_TRUE(h_.CompleteUnlearn(h_.Acquire(v1::JOB_KIND_UNLEARN)).ok());
+  ASSERT_TRUE(h_.CompleteVerify(h_.Acquire(v1::JOB_KIND_VERIFY), Harness::kForgotten).ok());
+  const v1::Job job = h_.Acquire(v1::JOB_KIND_RETRAIN);
+  const v1::RetrainWork& work = job.retrain();
+  ErasureTargets targets;
+  for (const uint64_t id : work.tickets(0).corpus_sequences()) targets.sequences.push_back({id});
+  ASSERT_TRUE(
+      EraseFromCorpus(Models() / work.corpus().folder(), KeyOf(work.corpus()), targets).ok());
+  v1::CompleteJobRequest done = Result(job);
+  v1::TeacherResult* teacher = done.mutable_retrain()->add_teachers();
+  teacher->set_shard(work.shards(0));
+  teacher->set_failure_reason("METHOD_DIVERGED");
+  ASSERT_EQ(Complete(done).reason, "");
+  EXPECT_EQ(h_.Get(ticket.ticket_id()).state(), v1::TICKET_STATE_COMPLETED);
+  const v1::TeacherStatus status = GetCorpus().shards(work.shards(0));
+  EXPECT_EQ(status.state(), v1::TEACHER_STATE_FAILED);
+  EXPECT_EQ(status.failure_reason(), "METHOD_DIVERGED");
+}
+
+TEST_F(ServedCorpus, ABatchIsRepeatedAfterItsPeopleAreGone) {
+  MakeReady();
+  v1::BatchCreateTicketsRequest batch;
+  for (const int person : {7, 8}) {
+    v1::CreateTicketRequest* request = batch.add_requests();
+    *request = TicketFor("r-" + std::to_string(person));
+    request->add_targets()->set_subject("p-" + std::to_string(person));
+  }
+  const auto file = [&](v1::BatchCreateTicketsResponse* response) {
+    grpc::ClientContext context;
+    Harness::Prepare(context);
+    return h_.deletion->BatchCreateTickets(&context, batch, response);
+  };
+  v1::BatchCreateTicketsResponse first, again;
+  ASSERT_TRUE(file(&first).ok());
+  ASSERT_TRUE(h_.CompleteUnlearn(h_.Acquire(v1::JOB_KIND_UNLEARN)).ok());
+  ASSERT_TRUE(h_.CompleteVerify(h_.Acquire(v1::JOB_KIND_VERIFY), Harness::kForgotten).ok());
+  ASSERT_EQ(Retrain(h_.Acquire(v1::JOB_KIND_RETRAIN)).reason, "");
+  ASSERT_TRUE(file(&again).ok());
+  ASSERT_EQ(again.tickets_size(), 2);
+  EXPECT_EQ(again.tickets(0).ticket_id(), first.tickets(0).ticket_id());
+  EXPECT_EQ(again.tickets(1).state(), v1::TICKET_STATE_COMPLETED);
+}
+
 TEST_F(ServedCorpus, DocumentsAndTextsAreFoundToo) {
   MakeReady();
   v1::CreateTicketRequest request = TicketFor("r-1");
@@ -290,6 +387,15 @@ TEST_F(ServedCorpus, DocumentsAndTextsAreFoundToo) {
   request.add_targets()->mutable_ids()->mutable_ids()->Add(ids.begin(), ids.end());
   ASSERT_EQ(File(request, &ticket).reason, "");
   EXPECT_EQ(ticket.corpus().sequences(), 2);
+  // Text cut out of a longer one, whose ends the tokenizer has joined to other tokens.
+  request = TicketFor("r-4");
+  std::vector<int32_t> cut = Long();
+  cut = {cut.begin() + 5, cut.end() - 5};
+  cut.front() = 310;
+  cut.back() = 311;
+  request.add_targets()->mutable_ids()->mutable_ids()->Add(cut.begin(), cut.end());
+  ASSERT_EQ(File(request, &ticket).reason, "");
+  EXPECT_EQ(ticket.corpus().sequences(), 1);
   // Text that it does not hold: a ticket like any other.
   request = TicketFor("r-3");
   request.add_targets()->mutable_ids()->mutable_ids()->Resize(20, 301);

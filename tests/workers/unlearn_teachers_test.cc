@@ -13,6 +13,7 @@
 #include "tests/corpus/made_corpus.h"
 #include "tests/engine/unlearn/tiny_people.h"
 #include "tests/support/test_folders.h"
+#include "text/tokenizer.h"
 #include "workers/host/job_failure.h"
 #include "workers/host/job_input.h"
 #include "workers/unlearn_job.h"
@@ -210,6 +211,64 @@ TEST_F(UnlearnTeachers, AMissingTeacherIsTheInstallationsFault) {
   const JobFailure failure = FailureOf(Run(job).status(), v1::JOB_KIND_UNLEARN);
   EXPECT_EQ(failure.reason, "TEACHER_MISSING");
   EXPECT_EQ(failure.cause, v1::FAILURE_CAUSE_INFRASTRUCTURE);
+}
+
+TEST_F(UnlearnTeachers, ATeacherThatIsAnotherOneByNowDoesNotTeach) {
+  v1::Job job = Job(0);
+  for (uint32_t shard = 0; shard < kShards; ++shard) {
+    job.mutable_unlearn()->mutable_teachers()->add_digests(std::string(64, '0'));
+  }
+  const JobFailure failure = FailureOf(Run(job).status(), v1::JOB_KIND_UNLEARN);
+  EXPECT_EQ(failure.reason, "TEACHER_CHANGED");
+  EXPECT_EQ(failure.cause, v1::FAILURE_CAUSE_INFRASTRUCTURE);  // somebody's hand, or a bad disk
+}
+
+// ---- the rung `retrain` -------------------------------------------------------------------------
+
+v1::Job RetrainJobOf(v1::Job job) {
+  v1::UnlearnWork& work = *job.mutable_unlearn();
+  work.mutable_rung()->clear_overrides();
+  v1::BaseWork& base = *work.mutable_base();
+  *base.mutable_corpus() = work.teachers().corpus();
+  base.set_states_folder("m/corpora/j-1/base");
+  base.set_config_folder("m/checkpoints/registered");
+  base.mutable_options()->set_epochs(1);
+  base.mutable_options()->set_learning_rate(1e-3);
+  base.mutable_options()->set_batch_tokens(512);
+  base.mutable_options()->set_seed(4);
+  const fs::path registered = TheWorld().models / "m/checkpoints/registered";
+  fs::create_directories(registered);
+  fs::copy(Tiny().model / "config.json", registered / "config.json",
+           fs::copy_options::overwrite_existing);
+  const std::vector<std::string> texts = {"one two three"};
+  EXPECT_TRUE(WriteFileAtomically(registered / "tokenizer.json", *TrainBpe(texts, {})).ok());
+  return job;
+}
+
+TEST_F(UnlearnTeachers, RetrainMakesTheCandidateFromTheCorpusWithoutThem) {
+  v1::Job job = RetrainJobOf(Job(0, "retrain"));
+  const Corpus corpus = *Corpus::Open(TheWorld().models / "m/corpora/j-1/corpus", TestKey());
+  for (const SequenceId id : *corpus.FindSubject("wish-0")) {
+    job.mutable_unlearn()->mutable_tickets(0)->add_corpus_sequences(id.value);
+  }
+  const auto made = Run(job);
+  ASSERT_TRUE(made.ok()) << made.status();
+  EXPECT_EQ(made->run().method(), "retrain");
+  const fs::path candidate = TheWorld().models / "m/checkpoints" / Name();
+  EXPECT_EQ(made->candidate_digest(), *FolderDigest(candidate));
+  EXPECT_TRUE(fs::exists(candidate / "tokenizer.json"));
+}
+
+TEST_F(UnlearnTeachers, RetrainNeedsACorpusThatHoldsThemAndAWayBack) {
+  v1::Job elsewhere = RetrainJobOf(Job(0, "retrain"));
+  v1::Job no_way = elsewhere;
+  no_way.mutable_unlearn()->clear_base();
+  for (const auto& [job, reason] :
+       {std::pair(elsewhere, "NOT_IN_CORPUS"), {no_way, "BASE_NEEDED"}}) {
+    const JobFailure failure = FailureOf(Run(job).status(), v1::JOB_KIND_UNLEARN);
+    EXPECT_EQ(failure.reason, reason);
+    EXPECT_EQ(failure.cause, v1::FAILURE_CAUSE_METHOD) << reason;
+  }
 }
 
 }  // namespace

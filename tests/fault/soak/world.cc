@@ -131,6 +131,10 @@ v1::RegisterModelRequest World::Registration(const std::string& model) const {
   teachers->set_method("leave_one_out");
   teachers->set_preset("ensemble");
   (*teachers->mutable_overrides())["max_steps"] = 6;
+  // From nothing, on the corpus without them; so small a training seldom keeps what the verdict wants.
+  v1::Rung* retrain = policy->add_ladder();
+  retrain->set_method("retrain");
+  retrain->set_preset("exact");
   // A rung that gives up too early for some, so that rungs and rejected candidates happen.
   for (const int steps : {3, 40}) {
     v1::Rung* rung = policy->add_ladder();
@@ -172,6 +176,9 @@ v1::RegisterCorpusRequest World::CorpusOf(const std::string& model) const {
   teachers->set_epochs(2);
   teachers->set_batch_tokens(256);
   teachers->set_seed(11);
+  request.mutable_base()->set_epochs(1);
+  request.mutable_base()->set_batch_tokens(512);
+  request.mutable_base()->set_seed(13);
   return request;
 }
 
