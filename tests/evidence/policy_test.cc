@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/status.h"
 #include "engine/catalog.h"
+#include "evidence/sentences.h"
 
 namespace lethe {
 namespace {
@@ -139,6 +140,36 @@ TEST(Policy, TheDefaultFileIsTheDefault) {
   v1::ModelPolicy expected;
   expected.set_attack_plan(std::string(Plans().front().name));
   EXPECT_EQ(PolicyToJson(WithDefaults(*policy)), PolicyToJson(WithDefaults(expected, ladder)));
+}
+
+// The same with teachers before and the corpus behind it.
+TEST(Policy, TheCorpusFileIsTheDefaultWithALongerLadder) {
+  const auto file = ReadFile(LETHE_SOURCE_DIR "/deploy/policy/corpus.json");
+  ASSERT_TRUE(file.ok()) << file.status();
+  auto policy = ParsePolicy(*file);
+  ASSERT_TRUE(policy.ok()) << policy.status();
+  ASSERT_EQ(policy->ladder_size(), 4);
+  for (const v1::Rung& rung : policy->ladder()) {
+    const MethodEntry* method = FindMethod(rung.method());
+    ASSERT_NE(method, nullptr) << rung.method();
+    EXPECT_NE(FindPreset(*method, rung.preset()), nullptr) << rung.preset();
+  }
+  EXPECT_TRUE(FindMethod(policy->ladder(0).method())->needs_teachers);
+  EXPECT_TRUE(FindMethod(policy->ladder(3).method())->retrains);
+  policy->mutable_ladder()->DeleteSubrange(3, 1);
+  policy->mutable_ladder()->DeleteSubrange(0, 1);
+  const auto usual = ParsePolicy(*ReadFile(LETHE_SOURCE_DIR "/deploy/policy/default.json"));
+  EXPECT_EQ(PolicyToJson(*policy), PolicyToJson(*usual));
+}
+
+TEST(Guarantee, IsExactOnlyForWhatWasTrainedAgain) {
+  v1::RunRecord run;
+  run.set_method("retrain");
+  EXPECT_EQ(evidence::GuaranteeSentence(run).rfind("exact: ", 0), 0u);
+  for (const MethodEntry& method : Methods()) {
+    run.set_method(std::string(method.name));
+    EXPECT_EQ(evidence::GuaranteeSentence(run).rfind("exact: ", 0) == 0, method.retrains);
+  }
 }
 
 }  // namespace
