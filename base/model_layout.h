@@ -12,6 +12,8 @@
 //                                         read it; jobs under later leases change it in place
 //   <model>/corpora/<job>/teachers/       its teachers: slice states of every shard
 //                                         (engine/teachers.h)
+//   <model>/corpora/<job>/config/         what stood beside the weights of the checkpoint that was
+//                                         current when the corpus was read
 //   <model>/corpora/<job>/base/           states of the model's own training on it (engine/retrain.h)
 //   <model>/current                       symbolic link to checkpoints/<checkpoint id>, switched by
 //                                         the server alone
@@ -62,6 +64,10 @@ inline std::string CorpusFolder(const ModelId& model, const JobId& ingest) {
 
 inline std::string TeachersFolder(const ModelId& model, const JobId& ingest) {
   return model.value + "/corpora/" + ingest.value + "/teachers";
+}
+
+inline std::string CorpusConfigFolder(const ModelId& model, const JobId& ingest) {
+  return model.value + "/corpora/" + ingest.value + "/config";
 }
 
 inline std::string BaseStatesFolder(const ModelId& model, const JobId& ingest) {

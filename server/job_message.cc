@@ -140,6 +140,8 @@ absl::Status FillIngest(const Core& core, const storage::Snapshot& snapshot,
   *work->mutable_options() = parts.options;
   *work->mutable_corpus() = parts.place;
   work->set_tokenizer_folder(parts.tokenizer_folder);
+  work->set_config_folder(
+      CorpusConfigFolder(ModelId{model.model_id()}, JobId{model.corpus().job_id()}));
   work->set_vocab_size(facts.vocab_size());
   // Student and teachers must both be able to read it.
   work->set_max_tokens(std::min(facts.context_length(), parts.teachers.context_length()));
@@ -157,16 +159,14 @@ absl::Status FillTrain(const Core& core, const storage::Snapshot& snapshot, cons
   return absl::OkStatus();
 }
 
-// What the model itself can go back to; nothing where its corpus was registered without.
-absl::Status AddBase(const storage::Snapshot& snapshot, const storage::ModelRecord& model,
-                     const CorpusParts& parts, v1::BaseWork* base) {
+// What the model itself can go back to.
+void SetBase(const storage::ModelRecord& model, const CorpusParts& parts, v1::BaseWork* base) {
   const ModelId id{model.model_id()};
-  LETHE_ASSIGN_OR_RETURN(const CheckpointId registered, RegisteredCheckpoint(snapshot, id));
+  const JobId ingest{model.corpus().job_id()};
   *base->mutable_corpus() = parts.place;
-  base->set_states_folder(BaseStatesFolder(id, JobId{model.corpus().job_id()}));
-  base->set_config_folder(CheckpointFolder(id, registered));
+  base->set_states_folder(BaseStatesFolder(id, ingest));
+  base->set_config_folder(CorpusConfigFolder(id, ingest));
   base->mutable_options()->ParseFromString(model.corpus().base());
-  return absl::OkStatus();
 }
 
 absl::Status FillRetrain(const Core& core, const storage::Snapshot& snapshot,
@@ -181,8 +181,8 @@ absl::Status FillRetrain(const Core& core, const storage::Snapshot& snapshot,
   *work->mutable_teachers() = parts.teachers;
   work->set_tokenizer_folder(parts.tokenizer_folder);
   *work->mutable_shards() = record.shards();
-  if (model.corpus().base().empty()) return absl::OkStatus();
-  return AddBase(snapshot, model, parts, work->mutable_base());
+  if (!model.corpus().base().empty()) SetBase(model, parts, work->mutable_base());
+  return absl::OkStatus();
 }
 
 absl::Status AddTeachers(const Core& core, const storage::Snapshot& snapshot,
@@ -200,8 +200,8 @@ absl::Status AddTeachers(const Core& core, const storage::Snapshot& snapshot,
     teachers->add_shards(shard);
     teachers->add_digests(model.corpus().shards(shard).model_digest());
   }
-  if (model.corpus().base().empty()) return absl::OkStatus();
-  return AddBase(snapshot, model, parts, work->mutable_base());
+  if (!model.corpus().base().empty()) SetBase(model, parts, work->mutable_base());
+  return absl::OkStatus();
 }
 
 }  // namespace

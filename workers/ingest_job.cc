@@ -3,6 +3,7 @@
 #include <string_view>
 #include <system_error>
 
+#include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "corpus/build.h"
@@ -10,6 +11,7 @@
 #include "text/tokenizer.h"
 #include "workers/corpus_place.h"
 #include "workers/host/job_input.h"
+#include "workers/prepare_job.h"
 
 namespace lethe {
 
@@ -46,6 +48,30 @@ CorpusProgressCallback Reading(const ProgressCallback& progress) {
   };
 }
 
+// Whole or not there; another attempt may have been faster.
+absl::Status KeepConfig(const fs::path& checkpoint, const fs::path& kept, const v1::Job& job) {
+  std::error_code error;
+  if (fs::exists(kept, error)) return absl::OkStatus();
+  fs::path making = kept;
+  making += absl::StrCat(".making-f", job.fence());
+  LETHE_RETURN_IF_ERROR(RemoveFolder(making));
+  fs::create_directories(making, error);
+  if (error) return SystemError("cannot create", making, error.value());
+  for (fs::directory_iterator it(checkpoint, error), end; !error && it != end;
+       it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    const bool weights = name.find(".safetensors") != std::string::npos;
+    if (weights || !it->is_regular_file(error) || !BelongsToCheckpoint(name)) continue;
+    fs::copy_file(it->path(), making / name, error);
+  }
+  if (error) return SystemError("cannot copy from", checkpoint, error.value());
+  if (const absl::Status status = PublishFolder(making, kept); !status.ok()) {
+    LETHE_RETURN_IF_ERROR(RemoveFolder(making));
+    return fs::exists(kept, error) ? absl::OkStatus() : status;
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CreateFolderOf(const fs::path& corpus) {
   std::error_code error;
   fs::create_directories(corpus.parent_path(), error);
@@ -67,6 +93,10 @@ absl::StatusOr<v1::IngestResult> IngestJob(const v1::Job& job, const fs::path& m
   const absl::StatusOr<BuildResult> built = BuildCorpus(
       at.folder, at.key, OptionsOf(work.options()), InputOf(work, tokenizer), Reading(progress));
   if (!built.ok() && ErrorReason(built.status()) != "CORPUS_EXISTS") return built.status();
+  if (!work.config_folder().empty()) {
+    LETHE_ASSIGN_OR_RETURN(const fs::path kept, UnderModels(models, work.config_folder()));
+    LETHE_RETURN_IF_ERROR(KeepConfig(tokenizer_folder, kept, job));
+  }
   LETHE_ASSIGN_OR_RETURN(const Corpus corpus, Corpus::Open(at.folder, at.key));
   v1::IngestResult result;
   result.set_sequences(static_cast<int64_t>(corpus.sequences()));

@@ -159,6 +159,25 @@ TEST_F(CorpusJobs, IngestReadsAllSourcesInTheirOrderOnce) {
   }
 }
 
+// The checkpoint that was current then will be gone when the model is trained again.
+TEST_F(CorpusJobs, IngestKeepsWhatStandsBesideWeights) {
+  const fs::path checkpoint = models_ / kTokenizer;
+  for (const char* name : {"config.json", "generation_config.json", "model.safetensors",
+                           "model.safetensors.index.json", "lethe.json"}) {
+    ASSERT_TRUE(WriteFileAtomically(checkpoint / name, name).ok());
+  }
+  v1::Job job = Ingest({WriteLines(folder_ / "a.jsonl", lines_)});
+  job.mutable_ingest()->set_config_folder("m/corpora/j-1/config");
+  for (const char* attempt : {"first", "another"}) {
+    ASSERT_TRUE(Run(job).ok()) << attempt;
+    std::set<std::string> names;
+    for (const auto& entry : fs::directory_iterator(models_ / "m/corpora/j-1/config")) {
+      names.insert(entry.path().filename());
+    }
+    EXPECT_THAT(names, ElementsAre("config.json", "generation_config.json", "tokenizer.json"));
+  }
+}
+
 TEST_F(CorpusJobs, IngestReadsTextWithTheTokenizerOfTheModel) {
   const fs::path source = folder_ / "text.jsonl";
   std::ofstream(source) << R"({"text": "one two three", "subject": "p-1"})"
