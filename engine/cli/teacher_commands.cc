@@ -1,11 +1,14 @@
 // teachers: a model for each shard of a corpus; see engine/teachers.h.
+#include <cstdio>
 #include <memory>
 #include <optional>
 
 #include "base/file.h"
+#include "engine/checkpoint/ensemble_folder.h"
 #include "engine/cli/command.h"
 #include "engine/cli/inputs.h"
 #include "engine/cli/output.h"
+#include "engine/ensemble.h"
 #include "engine/teachers.h"
 #include "engine/train.h"
 
@@ -20,12 +23,16 @@ constexpr char kExamples[] =
     "  lethe-engine unlearn --method leave_one_out --model model --forget wish.jsonl --retain "
     "retain.jsonl \\\n      --teachers teachers --corpus data --key corpus.key --out forgotten\n"
     "  lethe-engine corpus erase --corpus data --key corpus.key --subject p-17\n"
-    "  lethe-engine teachers train …the same… --remove-others   # what was touched, exactly\n";
+    "  lethe-engine teachers train …the same… --remove-others   # what was touched, exactly\n"
+    "  lethe-engine teachers train …the same… --ensemble        # teachers/ is a model: their "
+    "mean\n"
+    "  lethe-engine generate --model teachers --prompt \"Dear\"\n";
 
 struct TeacherFlags {
   std::string corpus, key, out, tokenizer, config, forget, model;
   int context = 128, hidden = 128, layers = 4;
   TrainTeachersRequest request;
+  bool ensemble = false;
   NearOptions near;
 };
 
@@ -88,6 +95,33 @@ void PrintTrained(const TeacherFlags& flags, const std::vector<ShardTraining>& t
   if (!json) PrintTable(rows);
 }
 
+void PrintEnsemble(const EnsembleInfo& made, bool json) {
+  if (json) {
+    PrintJson(
+        {{"ensemble", made.folder.string()}, {"digest", made.digest}, {"members", made.members}});
+  } else {
+    Print("ensemble of " + std::to_string(made.members.size()) + ": " + made.folder.string() +
+          ", digest " + made.digest + "\n");
+  }
+}
+
+// One that is there is kept up to date: left as it was, it would still know what was erased. Where
+// other shards wait to be trained (--shard), the last one's command does it.
+absl::Status RenewEnsemble(const TeacherFlags& flags, const Corpus& corpus,
+                           const TrainTeachersRequest& request, bool json) {
+  const bool there = IsEnsemble(flags.out);
+  if (!flags.ensemble && !there) return absl::OkStatus();
+  const absl::StatusOr<EnsembleInfo> made = EnsembleOfTeachers(corpus, request);
+  if (made.ok()) {
+    PrintEnsemble(*made, json);
+    return absl::OkStatus();
+  }
+  if (flags.ensemble || ErrorReason(made.status()) != "TEACHER_STALE") return made.status();
+  std::fprintf(stderr, "lethe-engine: the ensemble in %s is not renewed yet: %s\n",
+               flags.out.c_str(), std::string(made.status().message()).c_str());
+  return absl::OkStatus();
+}
+
 absl::Status RunTrainTeachers(const TeacherFlags& flags, const Common& common,
                               const Device& device) {
   LETHE_ASSIGN_OR_RETURN(const Corpus corpus, OpenCorpus(flags));
@@ -97,7 +131,7 @@ absl::Status RunTrainTeachers(const TeacherFlags& flags, const Common& common,
   LETHE_ASSIGN_OR_RETURN(const std::vector<ShardTraining> trained,
                          TrainTeachers(corpus, request, line.Callback()));
   PrintTrained(flags, trained, common.Json());
-  return absl::OkStatus();
+  return RenewEnsemble(flags, corpus, request, common.Json());
 }
 
 absl::Status RunWhoSaw(const TeacherFlags& flags, const Common& common) {
@@ -147,11 +181,31 @@ void AddTrainTeachers(CLI::App* group, const Common& common, Action& action) {
       ->capture_default_str();
   command->add_flag("--recompute", recipe.recompute,
                     "run each layer again in the backward pass: less memory, more time");
+  command->add_flag(
+      "--ensemble", flags->ensemble,
+      "makes --out a model itself, the mean of all teachers (ensemble.json); one that "
+      "is there is renewed without being asked");
   command->add_flag("--remove-others", recipe.remove_others,
                     "remove states of other data in the end: after an erasure they know it still");
   command->callback([=, &common, &action] {
     action = [=, &common](const Device& device) {
       return RunTrainTeachers(*flags, common, device);
+    };
+  });
+}
+
+void AddMakeEnsemble(CLI::App* group, const Common& common, Action& action) {
+  auto* command = group->add_subcommand("make", "copies models into a folder that is their mean");
+  auto request = std::make_shared<MakeEnsembleRequest>();
+  command->add_option("--member", request->members, "Hugging Face folder, several")
+      ->required()
+      ->allow_extra_args(false);
+  command->add_option("--out", request->out_folder, "folder to make")->required();
+  command->callback([=, &common, &action] {
+    action = [=, &common](const Device&) -> absl::Status {
+      LETHE_ASSIGN_OR_RETURN(const EnsembleInfo made, MakeEnsemble(*request));
+      PrintEnsemble(made, common.Json());
+      return absl::OkStatus();
     };
   });
 }
@@ -179,6 +233,13 @@ void AddTeachers(CLI::App& app, const Common& common, Action& action) {
   group->footer(kExamples);
   AddTrainTeachers(group, common, action);
   AddWhoSaw(group, common, action);
+}
+
+void AddEnsemble(CLI::App& app, const Common& common, Action& action) {
+  auto* group = app.add_subcommand(
+      "ensemble", "a model that is the mean probability of several; `teachers train --ensemble`");
+  group->require_subcommand(1);
+  AddMakeEnsemble(group, common, action);
 }
 
 }  // namespace lethe::cli
