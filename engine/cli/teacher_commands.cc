@@ -9,6 +9,7 @@
 #include "engine/cli/inputs.h"
 #include "engine/cli/output.h"
 #include "engine/ensemble.h"
+#include "engine/teacher_manifest.h"
 #include "engine/teachers.h"
 #include "engine/train.h"
 
@@ -29,7 +30,7 @@ constexpr char kExamples[] =
     "  lethe-engine generate --model teachers --prompt \"Dear\"\n";
 
 struct TeacherFlags {
-  std::string corpus, key, out, tokenizer, config, forget, model;
+  std::string corpus, key, out, tokenizer, config, forget, model, manifest;
   int context = 128, hidden = 128, layers = 4;
   TrainTeachersRequest request;
   bool ensemble = false;
@@ -134,16 +135,40 @@ absl::Status RunTrainTeachers(const TeacherFlags& flags, const Common& common,
   return RenewEnsemble(flags, corpus, request, common.Json());
 }
 
+// A shard or a teacher's folder, and the places in what was asked that it saw.
+struct Seen {
+  nlohmann::ordered_json who;
+  std::vector<size_t> places;
+};
+
+absl::StatusOr<std::vector<Seen>> WhatWasSeen(const TeacherFlags& flags, const Corpus& corpus,
+                                              const std::vector<Sequence>& asked) {
+  std::vector<Seen> seen;
+  if (flags.manifest.empty()) {
+    LETHE_ASSIGN_OR_RETURN(const ShardsThatSaw saw, WhoSaw(corpus, asked, flags.near));
+    for (size_t m = 0; m < saw.sequences.size(); ++m) seen.push_back({m, saw.sequences[m]});
+    return seen;
+  }
+  LETHE_ASSIGN_OR_RETURN(const TeacherManifest manifest,
+                         TeacherManifest::Read(flags.manifest, corpus));
+  LETHE_ASSIGN_OR_RETURN(const std::vector<Teacher> teachers,
+                         manifest.TeachersFor(corpus, asked, flags.near));
+  for (const Teacher& teacher : teachers) seen.push_back({teacher.folder.string(), teacher.saw});
+  return seen;
+}
+
 absl::Status RunWhoSaw(const TeacherFlags& flags, const Common& common) {
   LETHE_ASSIGN_OR_RETURN(const Corpus corpus, OpenCorpus(flags));
   LETHE_ASSIGN_OR_RETURN(const std::vector<Sequence> forget, ReadSet(flags.forget, flags.model));
-  LETHE_ASSIGN_OR_RETURN(const ShardsThatSaw saw, WhoSaw(corpus, forget, flags.near));
-  std::vector<std::vector<std::string>> rows = {{"shard", "saw"}};
-  for (size_t m = 0; m < saw.sequences.size(); ++m) {
-    if (common.Json()) PrintJson({{"shard", m}, {"saw", saw.sequences[m]}});
+  LETHE_ASSIGN_OR_RETURN(const std::vector<Seen> seen, WhatWasSeen(flags, corpus, forget));
+  const char* who = flags.manifest.empty() ? "shard" : "teacher";
+  std::vector<std::vector<std::string>> rows = {{who, "saw"}};
+  for (const Seen& s : seen) {
+    if (common.Json()) PrintJson({{who, s.who}, {"saw", s.places}});
     std::string list;
-    for (const size_t i : saw.sequences[m]) list += (list.empty() ? "" : ",") + std::to_string(i);
-    rows.push_back({std::to_string(m), list.empty() ? "nothing" : list});
+    for (const size_t i : s.places) list += (list.empty() ? "" : ",") + std::to_string(i);
+    rows.push_back({s.who.is_string() ? s.who.get<std::string>() : s.who.dump(),
+                    list.empty() ? "nothing" : list});
   }
   if (!common.Json()) PrintTable(rows);
   return absl::OkStatus();
@@ -218,6 +243,8 @@ void AddWhoSaw(CLI::App* group, const Common& common, Action& action) {
   command->add_option("--forget,--ids", flags->forget, "sequences, as unlearn reads them")
       ->required();
   command->add_option("--model", flags->model, "folder whose tokenizer reads them")->required();
+  command->add_option("--manifest", flags->manifest,
+                      "teachers.json: says it of these teachers, which were trained elsewhere");
   command->add_option("--min-overlap", flags->near.min_overlap, "from which two are alike, 0 to 1")
       ->check(CLI::Range(0.0, 1.0));
   command->callback([=, &common, &action] {

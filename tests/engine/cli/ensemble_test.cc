@@ -1,4 +1,4 @@
-// Ensembles on the command line, as scripts see them.
+// Ensembles and teachers of one's own on the command line, as scripts see them.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -12,6 +12,7 @@ namespace lethe {
 namespace {
 
 using Json = nlohmann::ordered_json;
+using testing::ElementsAre;
 using testing::HasSubstr;
 
 // Twenty people with two documents each, in two shards, and a teacher of each.
@@ -135,6 +136,49 @@ TEST_F(EnsembleCommandTest, WhatWouldChangeItSaysWhatToDoInstead) {
     EXPECT_THAT(ran.out, HasSubstr("MODEL_IS_ENSEMBLE"));
     EXPECT_THAT(ran.out, HasSubstr("teachers train --ensemble"));
   }
+}
+
+// Teachers that came as folders with a manifest teach a student that never was in this corpus.
+TEST_F(EnsembleCommandTest, TeachersOfOnesOwnTeachByTheirManifest) {
+  const std::vector<Json> own = Run(Train("own"));
+  Run(Train("student", "--seed 5"));
+  const std::string student = Path("student") + "/shard-0/model";
+  Json documents = Json::array();
+  for (int i = 0; i < 40; i += 3) documents.push_back("d-" + std::to_string(i));
+  const auto teachers = [&](const Json& first) {
+    return Json{{"teachers",
+                 {{{"folder", own[0]["model"]}, {"saw", first}},
+                  {{"folder", own[1]["model"]}, {"saw", {{"documents", documents}}}}}}}
+        .dump();
+  };
+  const std::string manifest = Path("teachers.json");
+  Write("teachers.json", teachers({{"documents", {"d-4", "d-5"}}}));
+  const auto saw = Run("teachers saw " + Corpus() + "--model " + student + " --forget " +
+                       Path("wish.json") + " --manifest " + manifest);
+  ASSERT_EQ(saw.size(), 2U);
+  EXPECT_THAT(saw[0]["saw"], ElementsAre(0));
+  EXPECT_EQ(saw[1]["saw"].size(), 0U);
+
+  const std::string unlearn = "unlearn --method leave_one_out --model " + student + " --forget " +
+                              Path("wish.json") +
+                              " --preset paper --set max_steps=3 --teachers-manifest " + manifest;
+  const Ran done = Try(unlearn + " " + Corpus() + "--out " + Path("out"));
+  EXPECT_EQ(done.code, 0) << done.out;
+  const Json last = Lines(done.out).back();
+  EXPECT_THAT(last["teachers"][0]["left_out_of"], ElementsAre(0));
+  EXPECT_EQ(last["teachers"][1]["left_out_of"].size(), 0U);
+
+  Write("teachers.json", teachers({{"documents", {"d-4", "d-777"}}}));
+  const Ran contradicts = Try(unlearn + " " + Corpus() + "--out " + Path("out2"));
+  EXPECT_EQ(contradicts.code, 3);
+  EXPECT_THAT(contradicts.out, HasSubstr("teacher 0: document 1 of what it saw"));
+  EXPECT_THAT(contradicts.out, HasSubstr("DOCUMENT_UNKNOWN"));
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "out2"));
+  EXPECT_EQ(Try(unlearn + " --out " + Path("out2")).code, 2);  // without the corpus
+  EXPECT_EQ(Try("unlearn --method leave_one_out --model " + student + " --forget " +
+                Path("wish.json") + " " + Corpus() + "--out " + Path("out2"))
+                .code,
+            2);  // without teachers
 }
 
 }  // namespace
