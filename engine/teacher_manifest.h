@@ -18,7 +18,7 @@
 // Checked    as far as the corpus and the folders can tell, and all of it before anything is used.
 //            Documents that have been erased from the corpus since are unknown to it: the teacher
 //            knows them still, and must be trained again before it may be registered again.
-// Memory     8 bytes for each sequence that a teacher saw by document.
+// Memory     8 bytes for each sequence that a teacher saw by document, and its list while that is read.
 // Threads    const calls from any.
 // Errors     name the teacher by its place, from 0 (metadata "teacher"), and no key of a document:
 //            INVALID_ARGUMENT  BAD_TEACHER_MANIFEST     not of this form (with the line, where it is
