@@ -7,7 +7,8 @@
 #include "engine/attack/audit_side.h"
 #include "engine/attack/quantise.h"
 #include "engine/attack/resume.h"
-#include "engine/checkpoint/decoder_config.h"
+#include "engine/checkpoint/checkpoint_folder.h"
+#include "engine/checkpoint/ensemble_folder.h"
 #include "engine/metric/ngram_reference.h"
 #include "engine/model/model_folder.h"
 #include "engine/torch_status.h"
@@ -21,6 +22,23 @@ double SecondsSince(SteadyClock::time_point start) {
   return std::chrono::duration<double>(SteadyClock::now() - start).count();
 }
 
+// The folder itself, or an ensemble's members.
+absl::StatusOr<std::vector<CheckpointFolder>> OpenMembers(const std::filesystem::path& path) {
+  std::vector<CheckpointFolder> folders;
+  if (!IsEnsemble(path)) {
+    LETHE_ASSIGN_OR_RETURN(CheckpointFolder folder, CheckpointFolder::Open(path));
+    folders.push_back(std::move(folder));
+    return folders;
+  }
+  LETHE_ASSIGN_OR_RETURN(const EnsembleFolder ensemble, EnsembleFolder::Open(path));
+  for (size_t i = 0; i < ensemble.members().size(); ++i) {
+    absl::StatusOr<CheckpointFolder> member = CheckpointFolder::Open(ensemble.members()[i].path);
+    if (!member.ok()) return OfMember(member.status(), i);
+    folders.push_back(*std::move(member));
+  }
+  return folders;
+}
+
 // For each quantised condition of the plan, in its order.
 absl::Status CompareCodes(Audit& audit) {
   std::set<std::string> done;
@@ -28,10 +46,12 @@ absl::Status CompareCodes(Audit& audit) {
     const ModelCondition& condition = row.condition;
     if (condition.kind != ModelCondition::Kind::kQuantised || !row.left_out.empty()) continue;
     if (!done.insert(condition.Name()).second) continue;
-    LETHE_ASSIGN_OR_RETURN(const CheckpointFolder base,
-                           CheckpointFolder::Open(audit.request.base_folder));
-    LETHE_ASSIGN_OR_RETURN(const CheckpointFolder candidate,
-                           CheckpointFolder::Open(audit.request.candidate_folder));
+    LETHE_ASSIGN_OR_RETURN(const std::vector<CheckpointFolder> base,
+                           OpenMembers(audit.request.base_folder));
+    LETHE_ASSIGN_OR_RETURN(const std::vector<CheckpointFolder> candidate,
+                           OpenMembers(audit.request.candidate_folder));
+    // An ensemble and a decoder have no weights in common.
+    if (base.size() != candidate.size()) return absl::OkStatus();
     LETHE_ASSIGN_OR_RETURN(
         const double share,
         ShareOfChangedCodes(base, candidate, {.bits = condition.bits, .group = condition.group}));
@@ -44,9 +64,8 @@ absl::Status CompareCodes(Audit& audit) {
 absl::Status AddReference(const AttackContext& context, AttackReport& report,
                           const AttackRequest& request) {
   if (context.kept.empty()) return absl::OkStatus();
-  LETHE_ASSIGN_OR_RETURN(const CheckpointFolder base, CheckpointFolder::Open(request.base_folder));
-  LETHE_ASSIGN_OR_RETURN(const DecoderConfig config, ReadDecoderConfig(base));
-  const NgramReference reference(context.kept, config.vocab_size);
+  LETHE_ASSIGN_OR_RETURN(const ModelLimits limits, ReadModelLimits(request.base_folder));
+  const NgramReference reference(context.kept, limits.vocab_size);
   for (const Sequence& s : context.forgotten) {
     report.forgotten_reference_nll.push_back(reference.MeanNll(s, report.on_spans));
   }

@@ -12,6 +12,8 @@
 // first. What cannot be tried on these sequences (too short, no spans, no tokenizer) or would go
 // beyond the budget stands in `left_out` with its reason; it is never passed over in silence.
 //
+// Ensembles  are attacked as what is deployed, the mean of the members; attacks that look inside look
+//            into each of them, rounding rounds each, relearning teaches all by the mean's loss.
 // Spans      when every forgotten and every control sequence names sensitive spans, extraction,
 //            membership and MA are about the spans: the prefix ends where the first span begins,
 //            and only span tokens count. Otherwise all tokens behind the prompt count.
@@ -129,9 +131,10 @@ struct CodeChange {
 struct AttackReport {
   std::vector<AttackOutcome> attacks;  // in the order of the plan
   std::vector<LeftOut> left_out;
-  std::vector<CodeChange> code_changes;  // one a quantised condition of the plan
-  std::vector<TextUtility> utility;      // in the order of `texts`
-  BeforeAfter forgotten_nll;             // nats a token: on the spans when `on_spans`
+  // One a quantised condition of the plan; none where the two are ensembles of different sizes.
+  std::vector<CodeChange> code_changes;
+  std::vector<TextUtility> utility;  // in the order of `texts`
+  BeforeAfter forgotten_nll;         // nats a token: on the spans when `on_spans`
   BeforeAfter control_nll;
   // Nats a token under a trigram model of the text named "retain" (metric/ngram_reference.h), which
   // has seen neither; on the spans when `on_spans`. Empty without such a text.

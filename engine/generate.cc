@@ -2,6 +2,7 @@
 
 #include "engine/model/beam_search.h"
 #include "engine/model/generate.h"
+#include "engine/model/load_model.h"
 #include "engine/model/model_folder.h"
 #include "engine/torch_status.h"
 
@@ -13,9 +14,9 @@ absl::Status Refused(std::string_view reason, std::string_view message) {
 }
 
 // One token is enough to begin with; what is to be said has to fit behind it.
-absl::Status CheckPrompts(const Decoder& model, const GenerateRequest& request) {
+absl::Status CheckPrompts(const LanguageModel& model, const GenerateRequest& request) {
   if (request.prompts.empty()) return Refused("NOTHING_TO_GENERATE", "no prompt was given");
-  const int64_t context = model.config().context;
+  const int64_t context = model.context();
   if (request.max_new_tokens < 0) {
     return Refused("BAD_SAMPLING", "max_new_tokens must not be negative");
   }
@@ -31,7 +32,7 @@ absl::Status CheckPrompts(const Decoder& model, const GenerateRequest& request) 
                         {.min_tokens = 1, .max_tokens = context - request.max_new_tokens});
 }
 
-absl::StatusOr<std::vector<std::vector<int32_t>>> BestOfBeams(const Decoder& model,
+absl::StatusOr<std::vector<std::vector<int32_t>>> BestOfBeams(const LanguageModel& model,
                                                               const GenerateRequest& request) {
   if (request.temperature > 0) {
     return Refused("BAD_SAMPLING", "beams are searched, not drawn: temperature must be 0");
@@ -48,14 +49,13 @@ absl::StatusOr<std::vector<std::vector<int32_t>>> BestOfBeams(const Decoder& mod
 absl::StatusOr<std::vector<std::vector<int32_t>>> LoadAndGenerate(
     const GenerateRequest& request, const ProgressCallback& progress) {
   LETHE_RETURN_IF_ERROR(Report(progress, {"loading", 0, 0, {}}));
-  LETHE_ASSIGN_OR_RETURN(
-      const ModelFolder loaded,
-      ModelFolder::Load(request.model_folder, request.device, request.adapter_folder));
-  LETHE_RETURN_IF_ERROR(CheckPrompts(loaded.model, request));
+  LETHE_ASSIGN_OR_RETURN(const std::unique_ptr<const LanguageModel> model,
+                         LoadModel(request.model_folder, request.device, request.adapter_folder));
+  LETHE_RETURN_IF_ERROR(CheckPrompts(*model, request));
   LETHE_RETURN_IF_ERROR(Report(progress, {"generating", 0, 0, {}}));
-  if (request.beams > 1) return BestOfBeams(loaded.model, request);
+  if (request.beams > 1) return BestOfBeams(*model, request);
   LETHE_ASSIGN_OR_RETURN(
-      auto said, GenerateContinuations(loaded.model, request.prompts,
+      auto said, GenerateContinuations(*model, request.prompts,
                                        GenerateOptions{.max_new_tokens = request.max_new_tokens,
                                                        .temperature = request.temperature,
                                                        .top_k = request.top_k,

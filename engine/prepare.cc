@@ -7,6 +7,7 @@
 #include "base/digest.h"
 #include "base/file.h"
 #include "engine/checkpoint/decoder_tensors.h"
+#include "engine/checkpoint/ensemble_folder.h"
 #include "engine/checkpoint/finite.h"
 #include "engine/cost/measure_costs.h"
 #include "engine/cost/tensor_memory.h"
@@ -85,6 +86,7 @@ double SecondsSince(std::chrono::steady_clock::time_point start) {
 absl::StatusOr<PrepareResult> LoadAndPrepare(const PrepareRequest& request,
                                              const ProgressCallback& progress) {
   const auto start = std::chrono::steady_clock::now();
+  LETHE_RETURN_IF_ERROR(RefuseEnsemble(request.model_folder));
   if (request.holdout.size() < kMinHoldout) {
     return Error(absl::StatusCode::kInvalidArgument, "HOLDOUT_TOO_SMALL",
                  "at least " + std::to_string(kMinHoldout) + " unseen sequences are needed",

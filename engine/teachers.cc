@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/status.h"
+#include "engine/checkpoint/ensemble_folder.h"
 #include "engine/ensemble/slice_states.h"
 
 namespace lethe {
@@ -68,6 +69,29 @@ absl::Status OfShard(const absl::Status& status, uint32_t shard) {
 
 std::filesystem::path TeacherFolder(const std::filesystem::path& teachers_folder, uint32_t shard) {
   return StatesFolder(teachers_folder, shard) / "model";
+}
+
+absl::StatusOr<EnsembleInfo> EnsembleOfTeachers(const Corpus& corpus,
+                                                const TrainTeachersRequest& request) {
+  LETHE_RETURN_IF_ERROR(corpus.CheckTokenizer(request.recipe.tokenizer_json));
+  EnsembleInfo info{.folder = request.teachers_folder};
+  for (uint32_t shard = 0; shard < corpus.shards(); ++shard) {
+    const TrainSlicesRequest slices = RequestOf(corpus, request, shard);
+    LETHE_ASSIGN_OR_RETURN(const std::vector<std::string> keys, SliceStateKeys(slices));
+    const std::filesystem::path model = slices.states_folder.filename() / keys.back() / "model";
+    std::error_code ignored;
+    if (!std::filesystem::exists(request.teachers_folder / model, ignored)) {
+      return Error(absl::StatusCode::kFailedPrecondition, "TEACHER_STALE",
+                   "shard " + std::to_string(shard) +
+                       " has no teacher of what the corpus holds now, by these options; train it "
+                       "(lethe-engine teachers train) and make the ensemble then",
+                   {{"shard", std::to_string(shard)}});
+    }
+    info.members.push_back(model.generic_string());
+  }
+  LETHE_RETURN_IF_ERROR(WriteEnsemble(request.teachers_folder, info.members));
+  LETHE_ASSIGN_OR_RETURN(info.digest, ModelDigest(request.teachers_folder));
+  return info;
 }
 
 absl::StatusOr<std::vector<ShardTraining>> TrainTeachers(const Corpus& corpus,

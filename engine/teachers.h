@@ -17,6 +17,9 @@
 // Saw         a shard has seen a sequence that stands in it, whoever it belongs to, equal or nearly
 //             (corpus/near.h), as the corpus is now. Ask before erasing: what is erased is not
 //             found any more, and teachers that were not yet trained again know it still.
+// Ensemble    the teachers together may be the deployed model (ensemble.h). It names states, not
+//             links: it is switched from the old ones to the new ones in one step, and never has one
+//             of each.
 // Threads     as TrainSlices.
 // Errors      INVALID_ARGUMENT  SHARD_UNKNOWN, TOKENIZER_DIFFERS; as TrainSlices, "shard" in the
 //                               metadata; those of Corpus.
@@ -30,6 +33,7 @@
 
 #include "corpus/corpus.h"
 #include "corpus/near.h"
+#include "engine/ensemble.h"
 #include "engine/progress.h"
 #include "engine/teacher.h"
 #include "engine/train_slices.h"
@@ -62,6 +66,13 @@ absl::StatusOr<int> RemoveStaleStates(const Corpus& corpus, const TrainTeachersR
 
 // Where TrainTeachers leaves the shard's model.
 std::filesystem::path TeacherFolder(const std::filesystem::path& teachers_folder, uint32_t shard);
+
+// Makes or replaces ensemble.json in the teachers' folder: the states that this request has trained,
+// of all shards, whatever `shards` says. Nothing is trained. FAILED_PRECONDITION/TEACHER_STALE where a
+// shard's state is not of what the corpus holds now (or of other options): an ensemble that was
+// there stays as it was, and still knows what was erased.
+absl::StatusOr<EnsembleInfo> EnsembleOfTeachers(const Corpus& corpus,
+                                                const TrainTeachersRequest& request);
 
 struct ShardsThatSaw {
   std::vector<std::vector<size_t>>

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <optional>
 
+#include "engine/checkpoint/ensemble_folder.h"
 #include "engine/ensemble/teacher_set.h"
 #include "engine/metric/sequence_evaluation.h"
 #include "engine/model/model_folder.h"
@@ -123,6 +124,7 @@ absl::StatusOr<std::optional<TeacherSet>> OpenTeachers(const UnlearnRequest& req
 absl::StatusOr<UnlearnResult> LoadAndUnlearn(const UnlearnRequest& request,
                                              const ProgressCallback& progress) {
   const auto start = std::chrono::steady_clock::now();
+  LETHE_RETURN_IF_ERROR(RefuseEnsemble(request.base_folder));
   LETHE_ASSIGN_OR_RETURN(const Plan plan, MakePlan(request));
   LETHE_RETURN_IF_ERROR(Report(progress, {"loading", 0, 0, {}}));
   LETHE_RETURN_IF_ERROR(CheckDigest(request.base_folder, request.base_digest, "BASE_CHANGED"));

@@ -14,12 +14,12 @@
 #include <vector>
 
 #include "absl/time/clock.h"
-#include "base/digest.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "engine/attack.h"
 #include "engine/control.h"
 #include "engine/device.h"
+#include "engine/ensemble.h"
 #include "evidence/policy.h"
 #include "evidence/report.h"
 #include "evidence/report_html.h"
@@ -146,8 +146,8 @@ absl::StatusOr<v1::Job> JobFrom(const Flags& flags, const Sets& sets) {
   work->set_base_checkpoint_id(NameOf(flags.base));
   work->set_candidate_checkpoint_id(NameOf(flags.candidate));
   *work->mutable_unlearn_run() = RunOf(flags.candidate);
-  LETHE_ASSIGN_OR_RETURN(*work->mutable_base_digest(), FolderDigest(flags.base));
-  LETHE_ASSIGN_OR_RETURN(*work->mutable_candidate_digest(), FolderDigest(flags.candidate));
+  LETHE_ASSIGN_OR_RETURN(*work->mutable_base_digest(), ModelDigest(flags.base));
+  LETHE_ASSIGN_OR_RETURN(*work->mutable_candidate_digest(), ModelDigest(flags.candidate));
   v1::TicketPayload* ticket = work->add_tickets();
   ticket->set_ticket_id("t-folders");
   for (const Sequence& s : sets.forget) {

@@ -16,7 +16,7 @@
 #include "base/status.h"
 #include "engine/attack/teacher_forced.h"
 #include "engine/catalog.h"
-#include "engine/model/decoder.h"
+#include "engine/model/language_model.h"
 #include "text/sequence.h"
 #include "text/tokenizer.h"
 
@@ -34,7 +34,7 @@ struct AttackContext {
 };
 
 struct AttackInput {
-  const Decoder& model;  // in its condition
+  const LanguageModel& model;  // in its condition
   std::span<const Sequence> sequences;
   const ParameterValues& parameters;  // all of the attack's
   bool on_spans = false;              // every sequence has sensitive spans, and they are the aim

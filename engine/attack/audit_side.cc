@@ -12,22 +12,23 @@
 #include "engine/attack/quantise.h"
 #include "engine/attack/relearn.h"
 #include "engine/metric/sequence_evaluation.h"
+#include "engine/model/load_model.h"
 #include "engine/model/model_folder.h"
 
 namespace lethe {
 namespace {
 
 // The candidate is what a method made: that it cannot be attacked is said of it, not of the model.
-absl::StatusOr<ModelFolder> LoadSide(const AttackRequest& request, Side side) {
-  if (side == Side::kBefore) return ModelFolder::Load(request.base_folder, request.device);
-  absl::StatusOr<ModelFolder> candidate =
-      ModelFolder::Load(request.candidate_folder, request.device);
+absl::StatusOr<std::unique_ptr<const LanguageModel>> LoadSide(const AttackRequest& request,
+                                                              Side side) {
+  if (side == Side::kBefore) return LoadModel(request.base_folder, request.device);
+  auto candidate = LoadModel(request.candidate_folder, request.device);
   if (ErrorReason(candidate.status()) != "MODEL_NOT_FINITE") return candidate;
   return Error(absl::StatusCode::kFailedPrecondition, "CANDIDATE_NOT_FINITE",
                std::string(candidate.status().message()), ErrorDetails(candidate.status()));
 }
 
-absl::Status CheckTexts(const Decoder& model, const AttackRequest& request) {
+absl::Status CheckTexts(const LanguageModel& model, const AttackRequest& request) {
   LETHE_RETURN_IF_ERROR(CheckSequences(model, request.forgotten, "forgotten"));
   LETHE_RETURN_IF_ERROR(CheckSequences(model, request.control, "control"));
   for (const NamedText& text : request.texts) {
@@ -42,7 +43,7 @@ ModelCondition RelearnedBy(Relearned text, int steps) {
 
 // A model in its condition, made when an attack first needs it, and what it is attacked on.
 struct Station {
-  using Make = std::function<absl::StatusOr<const Decoder*>()>;
+  using Make = std::function<absl::StatusOr<const LanguageModel*>()>;
   std::string name;  // of the pieces that are kept: which of the condition's models it is
   Aim aim;
   Make model;
@@ -51,7 +52,7 @@ struct Station {
 
   absl::StatusOr<ConditionedModel*> Target(const Audit& audit) {
     if (target == nullptr) {
-      LETHE_ASSIGN_OR_RETURN(const Decoder* made, model());
+      LETHE_ASSIGN_OR_RETURN(const LanguageModel* made, model());
       target = std::make_unique<ConditionedModel>(*made, audit, aim);
     }
     return target.get();
@@ -82,13 +83,13 @@ class SideRun {
   using Rows = std::vector<AuditRow*>;
 
   // Loaded when something of it is missing.
-  absl::StatusOr<const Decoder*> Model() {
-    if (!loaded_.has_value()) {
-      LETHE_ASSIGN_OR_RETURN(ModelFolder loaded, LoadSide(audit_.request, side_));
-      LETHE_RETURN_IF_ERROR(CheckTexts(loaded.model, audit_.request));
+  absl::StatusOr<const LanguageModel*> Model() {
+    if (loaded_ == nullptr) {
+      LETHE_ASSIGN_OR_RETURN(auto loaded, LoadSide(audit_.request, side_));
+      LETHE_RETURN_IF_ERROR(CheckTexts(*loaded, audit_.request));
       loaded_ = std::move(loaded);
     }
-    return &loaded_->model;
+    return loaded_.get();
   }
 
   std::string Piece(const std::string& what) const {
@@ -165,14 +166,16 @@ class SideRun {
   }
 
   absl::Status Rounded(const ModelCondition& condition) {
-    std::optional<Decoder> rounded;
+    std::unique_ptr<LanguageModel> rounded;
     Station station{.name = "rounded",
                     .aim = WholeAim(audit_.request),
-                    .model = [&]() -> absl::StatusOr<const Decoder*> {
-                      LETHE_ASSIGN_OR_RETURN(const Decoder* model, Model());
-                      rounded = model->Clone();
-                      Quantise(*rounded, {.bits = condition.bits, .group = condition.group});
-                      return &*rounded;
+                    .model = [&]() -> absl::StatusOr<const LanguageModel*> {
+                      LETHE_ASSIGN_OR_RETURN(const LanguageModel* model, Model());
+                      rounded = model->Copy();
+                      for (const Decoder* member : rounded->Members()) {
+                        Quantise(*member, {.bits = condition.bits, .group = condition.group});
+                      }
+                      return rounded.get();
                     }};
     return Attack(RowsOf(condition), station);
   }
@@ -210,17 +213,18 @@ class SideRun {
   // One lesson: taught as far as something is missing, and looked at at each stop.
   absl::Status Attend(Relearned text, const Lesson& lesson, const std::string& name,
                       const std::vector<int>& stops, int64_t chosen) {
-    std::optional<Decoder> pupil;
+    std::unique_ptr<LanguageModel> pupil;
     const auto look = [&](int steps, int64_t tokens) {
-      Station station{.name = name,
-                      .aim = lesson.aim,
-                      .model = [&]() -> absl::StatusOr<const Decoder*> { return &*pupil; }};
+      Station station{
+          .name = name, .aim = lesson.aim, .model = [&]() -> absl::StatusOr<const LanguageModel*> {
+            return pupil.get();
+          }};
       return Attack(RowsOf(RelearnedBy(text, steps)), station, tokens + std::exchange(chosen, 0));
     };
     const std::vector<int> missing = UpToTheLastMissing(text, lesson, name, stops);
     if (!missing.empty()) {
-      LETHE_ASSIGN_OR_RETURN(const Decoder* model, Model());
-      pupil = model->Clone();
+      LETHE_ASSIGN_OR_RETURN(const LanguageModel* model, Model());
+      pupil = model->Copy();
       LETHE_RETURN_IF_ERROR(
           Teach(*pupil, lesson, audit_.step_sizes.at(text), missing, look, progress_));
     }
@@ -258,7 +262,7 @@ class SideRun {
         return StepSize{size->second[0], static_cast<int64_t>(size->second[1])};
       }
     }
-    LETHE_ASSIGN_OR_RETURN(const Decoder* model, Model());
+    LETHE_ASSIGN_OR_RETURN(const LanguageModel* model, Model());
     LETHE_ASSIGN_OR_RETURN(const StepSize chosen,
                            ChooseStepSize(*model, audit_, plan, stops, progress_));
     KeptFigures figures;
@@ -308,7 +312,7 @@ class SideRun {
   static std::string TextName(size_t i) { return "text " + std::to_string(i); }
 
   absl::Status MeasureTexts(KeptFigures& figures) {
-    LETHE_ASSIGN_OR_RETURN(const Decoder* model, Model());
+    LETHE_ASSIGN_OR_RETURN(const LanguageModel* model, Model());
     const std::vector<NamedText>& texts = audit_.request.texts;
     for (size_t i = 0; i < texts.size(); ++i) {
       LETHE_ASSIGN_OR_RETURN(const EvaluateResult result,
@@ -339,7 +343,7 @@ class SideRun {
   const Side side_;
   const ResumeFolder& kept_;
   const ProgressCallback& progress_;
-  std::optional<ModelFolder> loaded_;
+  std::unique_ptr<const LanguageModel> loaded_;
   int64_t done_ = 0;
 };
 

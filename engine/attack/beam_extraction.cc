@@ -16,7 +16,7 @@ absl::StatusOr<AttackScores> BeamExtraction(const AttackInput& input) {
               static_cast<int32_t>(input.parameters.at("max_suffix_tokens")));
   AttackScores out;
   RecoveryTally tally(input.sequences.size());
-  for (const auto& [new_tokens, members] : GroupByLength(cases, input.model.config().context)) {
+  for (const auto& [new_tokens, members] : GroupByLength(cases, input.model.context())) {
     std::vector<TokenIds> prompts;
     for (const size_t m : members) {
       prompts.push_back(Prefix(input.sequences[cases[m].sequence], cases[m]));

@@ -51,7 +51,7 @@ void Append(const std::vector<double>& from, std::vector<double>& to) {
 
 }  // namespace
 
-ConditionedModel::ConditionedModel(const Decoder& model, const Audit& audit, const Aim& aim)
+ConditionedModel::ConditionedModel(const LanguageModel& model, const Audit& audit, const Aim& aim)
     : model_(model),
       audit_(audit),
       context_(ContextOf(audit)),

@@ -26,7 +26,7 @@ namespace lethe {
 
 class ConditionedModel {
  public:
-  ConditionedModel(const Decoder& model, const Audit& audit, const Aim& aim);
+  ConditionedModel(const LanguageModel& model, const Audit& audit, const Aim& aim);
   ConditionedModel(const ConditionedModel&) = delete;
   ConditionedModel& operator=(const ConditionedModel&) = delete;
 
@@ -50,7 +50,7 @@ class ConditionedModel {
   absl::StatusOr<AttackScores> RunOnControl(const AuditRow& row, const ProgressCallback& progress);
   absl::Status AddNll(Part& part, std::vector<double>& nll) const;
 
-  const Decoder& model_;
+  const LanguageModel& model_;
   const Audit& audit_;
   const AttackContext context_;
   const std::vector<Sequence> forgotten_, control_;

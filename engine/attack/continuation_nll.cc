@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <numeric>
 
-#include "engine/model/kv_cache.h"
 #include "engine/torch_status.h"
 
 namespace lethe {
@@ -16,16 +15,16 @@ namespace {
 
 constexpr int64_t kLogitBytes = int64_t{24} << 20;
 
-at::Tensor Ids(const std::vector<int64_t>& ids, const Decoder& model) {
+at::Tensor Ids(const std::vector<int64_t>& ids, const LanguageModel& model) {
   return at::tensor(ids, at::kLong).to(model.device());
 }
 
 // nll[i] -= log p of token `depth` of some[i] after hidden row nodes[i]; `nodes` ascending.
-void AddTokens(const Decoder& model, const at::Tensor& hidden,
+void AddTokens(const LanguageModel& model, const at::Tensor& hidden,
                std::span<const TokenIds* const> some, const std::vector<int64_t>& nodes,
                size_t depth, std::vector<double>& nll) {
   const int64_t rows = hidden.size(0);
-  const int64_t chunk = std::max<int64_t>(1, kLogitBytes / (4 * model.config().vocab_size));
+  const int64_t chunk = std::max<int64_t>(1, kLogitBytes / (4 * model.vocab_size()));
   size_t next = 0;
   for (int64_t begin = 0; begin < rows; begin += chunk) {
     const int64_t count = std::min(chunk, rows - begin);
@@ -45,9 +44,9 @@ void AddTokens(const Decoder& model, const at::Tensor& hidden,
 }
 
 // `some`: sorted, so that what begins alike stands together. A node is a beginning that is read.
-std::vector<double> NllOfBlock(const Decoder& model, KvCache& cache, const at::Tensor& last_hidden,
-                               int64_t prefix_tokens, std::span<const TokenIds* const> some,
-                               int64_t* forward_tokens) {
+std::vector<double> NllOfBlock(const LanguageModel& model, ModelCache& cache,
+                               const at::Tensor& last_hidden, int64_t prefix_tokens,
+                               std::span<const TokenIds* const> some, int64_t* forward_tokens) {
   const size_t length = some.front()->size();
   std::vector<double> nll(some.size(), 0);
   std::vector<int64_t> nodes(some.size(), 0);
@@ -79,7 +78,8 @@ std::vector<double> NllOfBlock(const Decoder& model, KvCache& cache, const at::T
 
 }  // namespace
 
-absl::StatusOr<std::vector<double>> ContinuationNll(const Decoder& model, const TokenIds& prefix,
+absl::StatusOr<std::vector<double>> ContinuationNll(const LanguageModel& model,
+                                                    const TokenIds& prefix,
                                                     std::span<const TokenIds> continuations,
                                                     int64_t* forward_tokens, int64_t cache_bytes) {
   if (continuations.empty()) return std::vector<double>();
@@ -93,19 +93,19 @@ absl::StatusOr<std::vector<double>> ContinuationNll(const Decoder& model, const 
   std::vector<double> nll(continuations.size());
   return CatchTorch("scoring alternatives", [&]() -> absl::StatusOr<std::vector<double>> {
     at::NoGradGuard no_grad;
-    KvCache cache(model);
+    const std::unique_ptr<ModelCache> cache = model.NewCache();
     const size_t one[] = {0};
-    const at::Tensor last = ReadPrompts(cache, model, std::span(&prefix, 1), one);  // (1,E)
+    const at::Tensor last = ReadPrompts(*cache, model, std::span(&prefix, 1), one);  // (1,E)
     *forward_tokens += static_cast<int64_t>(prefix.size());
-    const int64_t row_bytes = std::max<int64_t>(1, cache.RowBytes(length - 1));
+    const int64_t row_bytes = std::max<int64_t>(1, cache->RowBytes(length - 1));
     const auto block = static_cast<size_t>(std::max<int64_t>(1, cache_bytes / row_bytes));
     for (size_t begin = 0; begin < order.size(); begin += block) {
       std::vector<const TokenIds*> some;
       for (size_t i = begin; i < std::min(order.size(), begin + block); ++i) {
         some.push_back(&continuations[order[i]]);
       }
-      const std::vector<double> part =
-          NllOfBlock(model, cache, last, static_cast<int64_t>(prefix.size()), some, forward_tokens);
+      const std::vector<double> part = NllOfBlock(
+          model, *cache, last, static_cast<int64_t>(prefix.size()), some, forward_tokens);
       for (size_t i = 0; i < part.size(); ++i) nll[order[begin + i]] = part[i];
     }
     return std::move(nll);

@@ -21,7 +21,8 @@ namespace lethe {
 
 // Nats over all tokens of each of `continuations`, which have one length, at least 1. Adds to
 // `forward_tokens` what was fed to the model.
-absl::StatusOr<std::vector<double>> ContinuationNll(const Decoder& model, const TokenIds& prefix,
+absl::StatusOr<std::vector<double>> ContinuationNll(const LanguageModel& model,
+                                                    const TokenIds& prefix,
                                                     std::span<const TokenIds> continuations,
                                                     int64_t* forward_tokens,
                                                     int64_t cache_bytes = int64_t{256} << 20);

@@ -44,7 +44,7 @@ absl::StatusOr<AttackScores> ExposureMembership(const AttackInput& input) {
     out.not_applicable = "the model's folder has no tokenizer, which says what has the same format";
     return out;
   }
-  const TokenShapes shapes(*input.context.tokenizer, input.model.config().vocab_size);
+  const TokenShapes shapes(*input.context.tokenizer, input.model.vocab_size());
   const auto count = static_cast<size_t>(input.parameters.at("alternatives"));
   const auto longest = static_cast<int32_t>(input.parameters.at("max_span_tokens"));
   for (const Sequence& sequence : input.sequences) {

@@ -3,15 +3,16 @@
 #include <ATen/core/grad_mode.h>
 
 #include "engine/attack/attack_table.h"
+#include "engine/model/decoder.h"
 #include "engine/torch_status.h"
 
 namespace lethe {
 namespace {
 
-// Mean over the checkpoint's tensors of the L2 norm of d(NLL a token)/d(tensor); no value when no
-// weight learns.
-absl::StatusOr<std::optional<double>> GradientNorm(const Decoder& model, const Sequence& sequence,
-                                                   bool on_spans) {
+// Mean over the checkpoint's tensors (of an ensemble: all members') of the L2 norm of
+// d(NLL a token)/d(tensor); no value when no weight learns.
+absl::StatusOr<std::optional<double>> GradientNorm(const LanguageModel& model,
+                                                   const Sequence& sequence, bool on_spans) {
   const BatchOptions options{.labels = on_spans ? Labels::kSensitive : Labels::kAnswer};
   LETHE_ASSIGN_OR_RETURN(const auto batches, MakeBatches(model, std::span(&sequence, 1), options));
   at::AutoGradMode with_grad(true);
@@ -21,10 +22,14 @@ absl::StatusOr<std::optional<double>> GradientNorm(const Decoder& model, const S
   loss.backward();
   at::NoGradGuard no_grad;
   double sum = 0;
-  const std::vector<NamedTensor> gradients = model.NamedGradients();
-  for (const NamedTensor& g : gradients) sum += g.tensor.norm().item<double>();
+  size_t tensors = 0;
+  for (const Decoder* member : model.Members()) {
+    const std::vector<NamedTensor> gradients = member->NamedGradients();
+    for (const NamedTensor& g : gradients) sum += g.tensor.norm().item<double>();
+    tensors += gradients.size();
+  }
   model.ZeroGradients();
-  return sum / static_cast<double>(gradients.size());
+  return sum / static_cast<double>(tensors);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // Logit lens and head projection (Patil et al. 2024): what each layer would say if the model ended
-// behind it. Methods that change late layers leave the early ones knowing.
+// behind it. Methods that change late layers leave the early ones knowing. Of an ensemble each member
+// is looked into: who can read its layers has them one by one.
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 
@@ -7,6 +8,7 @@
 
 #include "engine/attack/attack_table.h"
 #include "engine/metric/span_score.h"
+#include "engine/model/decoder.h"
 #include "engine/torch_status.h"
 
 namespace lethe {
@@ -15,10 +17,10 @@ namespace {
 constexpr int64_t kLogitBytes = int64_t{24} << 20;
 
 // hidden (N,E), targets (N) -> (N) bool on the CPU: among the k likeliest, of equals the lower ids.
-std::vector<bool> AmongLikeliest(const Decoder& model, const at::Tensor& hidden,
+std::vector<bool> AmongLikeliest(const LanguageModel& model, const at::Tensor& hidden,
                                  const at::Tensor& targets, int64_t k) {
   std::vector<bool> among;
-  const int64_t chunk = std::max<int64_t>(1, kLogitBytes / (4 * model.config().vocab_size));
+  const int64_t chunk = std::max<int64_t>(1, kLogitBytes / (4 * model.vocab_size()));
   for (int64_t begin = 0; begin < hidden.size(0); begin += chunk) {
     const int64_t count = std::min(chunk, hidden.size(0) - begin);
     const at::Tensor logits = model.Logits(hidden.narrow(0, begin, count));  // (n,V)
@@ -33,31 +35,48 @@ std::vector<bool> AmongLikeliest(const Decoder& model, const at::Tensor& hidden,
   return among;
 }
 
-// One sequence: for each counted token, the layers that have it among their candidates.
+// One sequence: which counted tokens some member has among its candidates.
 struct Seen {
-  std::vector<bool> somewhere;
-  std::vector<int64_t> by_layer;  // tokens found
+  std::vector<std::vector<bool>> by_layer;
+  std::vector<bool> last;  // behind a last layer
+
+  std::vector<bool> Somewhere() const {
+    std::vector<bool> somewhere(last.size());
+    for (const std::vector<bool>& layer : by_layer) {
+      for (size_t t = 0; t < layer.size(); ++t) somewhere[t] = somewhere[t] || layer[t];
+    }
+    return somewhere;
+  }
 };
+
+int64_t CountOf(const std::vector<bool>& found) {
+  return std::count(found.begin(), found.end(), true);
+}
 
 void ReadBatch(const AttackInput& input, const LossBatch& batch, int64_t k,
                std::vector<Seen>& seen) {
   for (const size_t s : batch.sequences) seen[s] = {};
-  input.model.VisitLayers(batch.ids, [&](int64_t, const at::Tensor& all) {
-    const std::vector<bool> among =
-        AmongLikeliest(input.model, all.index_select(0, batch.positions), batch.targets, k);
-    size_t next = 0;
-    for (size_t b = 0; b < batch.sequences.size(); ++b) {
-      Seen& here = seen[batch.sequences[b]];
-      const auto count = static_cast<size_t>(batch.labelled[b]);
-      here.somewhere.resize(count);
-      int64_t found = 0;
-      for (size_t i = 0; i < count; ++i, ++next) {
-        found += among[next];
-        if (among[next]) here.somewhere[i] = true;
+  for (const Decoder* member : input.model.Members()) {
+    const int64_t last = member->config().num_layers - 1;
+    member->VisitLayers(batch.ids, [&](int64_t layer, const at::Tensor& all) {
+      const std::vector<bool> among =
+          AmongLikeliest(*member, all.index_select(0, batch.positions), batch.targets, k);
+      size_t next = 0;
+      for (size_t b = 0; b < batch.sequences.size(); ++b) {
+        Seen& here = seen[batch.sequences[b]];
+        const auto depth = static_cast<size_t>(layer) + 1;
+        const auto count = static_cast<size_t>(batch.labelled[b]);
+        here.by_layer.resize(std::max(here.by_layer.size(), depth));
+        here.by_layer[depth - 1].resize(count);
+        here.last.resize(count);
+        for (size_t i = 0; i < count; ++i, ++next) {
+          if (!among[next]) continue;
+          here.by_layer[depth - 1][i] = true;
+          if (layer == last) here.last[i] = true;
+        }
       }
-      here.by_layer.push_back(found);
-    }
-  });
+    });
+  }
 }
 
 }  // namespace
@@ -72,13 +91,14 @@ absl::StatusOr<AttackScores> LogitLens(const AttackInput& input) {
   }
   AttackScores out;
   for (size_t i = 0; i < seen.size(); ++i) {
-    const auto tokens = static_cast<double>(seen[i].somewhere.size());
-    const auto found = std::count(seen[i].somewhere.begin(), seen[i].somewhere.end(), true);
-    out.scores.push_back(static_cast<double>(found) / tokens);
-    const std::vector<int64_t>& layers = seen[i].by_layer;
-    const auto half = std::find_if(layers.begin(), layers.end(),
-                                   [&](int64_t n) { return 2 * static_cast<double>(n) >= tokens; });
-    out.details["last_layer"].push_back(static_cast<double>(layers.back()) / tokens);
+    const auto tokens = static_cast<double>(seen[i].last.size());
+    out.scores.push_back(static_cast<double>(CountOf(seen[i].Somewhere())) / tokens);
+    const std::vector<std::vector<bool>>& layers = seen[i].by_layer;
+    const auto half =
+        std::find_if(layers.begin(), layers.end(), [&](const std::vector<bool>& found) {
+          return 2 * static_cast<double>(CountOf(found)) >= tokens;
+        });
+    out.details["last_layer"].push_back(static_cast<double>(CountOf(seen[i].last)) / tokens);
     out.details["earliest_layer"].push_back(
         half == layers.end() ? 0 : static_cast<double>(half - layers.begin() + 1));
     out.forward_tokens += static_cast<int64_t>(input.sequences[i].ids.size());

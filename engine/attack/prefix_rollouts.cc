@@ -21,7 +21,7 @@ struct PrefixRollouts::Line {
   std::vector<int32_t> said = {};  // from the mistake on
 };
 
-PrefixRollouts::PrefixRollouts(const Decoder& model, std::span<const Sequence> sequences,
+PrefixRollouts::PrefixRollouts(const LanguageModel& model, std::span<const Sequence> sequences,
                                std::span<const PrefixPlace> places)
     : model_(model),
       sequences_(sequences),
@@ -83,7 +83,7 @@ void PrefixRollouts::Begin(const at::Tensor& all, int64_t T, std::span<const Seq
   for (size_t n = 0; n < open.size(); ++n) open[n]->said.push_back(made.tokens[n]);
 }
 
-void PrefixRollouts::Add(KvCache& cache, const at::Tensor& all, int64_t T,
+void PrefixRollouts::Add(ModelCache& cache, const at::Tensor& all, int64_t T,
                          std::span<const size_t> members, std::span<const SequenceScore> scores) {
   std::vector<Line> lines;
   for (size_t b = 0; b < members.size(); ++b) {

@@ -21,8 +21,8 @@
 #include <vector>
 
 #include "engine/loss/sequence_loss.h"
-#include "engine/model/decoder.h"
-#include "engine/model/kv_cache.h"
+#include "engine/model/language_model.h"
+#include "engine/model/model_cache.h"
 #include "text/sequence.h"
 
 namespace lethe {
@@ -40,12 +40,12 @@ struct Continuations {
 
 class PrefixRollouts {
  public:
-  PrefixRollouts(const Decoder& model, std::span<const Sequence> sequences,
+  PrefixRollouts(const LanguageModel& model, std::span<const Sequence> sequences,
                  std::span<const PrefixPlace> places);
 
   // Rolls out some sequences, which are the cache's prefixes; all (B*T,E): after each of their
   // tokens. scores: of all sequences, by their first choices.
-  void Add(KvCache& cache, const at::Tensor& all, int64_t T, std::span<const size_t> members,
+  void Add(ModelCache& cache, const at::Tensor& all, int64_t T, std::span<const size_t> members,
            std::span<const SequenceScore> scores);
 
   // How many tokens of a sequence its roll-outs stand on; 0: it has none.
@@ -63,7 +63,7 @@ class PrefixRollouts {
              std::vector<Line>& lines) const;
   std::vector<int32_t> TextOf(const Line& line) const;
 
-  const Decoder& model_;
+  const LanguageModel& model_;
   const std::span<const Sequence> sequences_;
   std::vector<std::vector<PrefixPlace>> places_;               // by sequence
   const std::span<const PrefixPlace> asked_;                   // in the caller's order

@@ -77,7 +77,7 @@ absl::StatusOr<Probes> MakeProbes(const AttackInput& input, const ChangeRow& row
                                        .parameters = input.parameters}));
     for (size_t v = 0; v < prompts.size(); ++v) {
       // What the context has no room for goes from the front.
-      const int64_t room = input.model.config().context - (c.end - c.begin);
+      const int64_t room = input.model.context() - (c.end - c.begin);
       const auto too_many = std::max<int64_t>(0, static_cast<int64_t>(prompts[v].size()) - room);
       Sequence probe{.ids = {prompts[v].begin() + too_many, prompts[v].end()}};
       probe.prompt_tokens = static_cast<int32_t>(probe.ids.size());

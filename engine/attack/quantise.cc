@@ -82,6 +82,29 @@ absl::StatusOr<at::Tensor> ReadMatrix(const CheckpointFolder& folder, const Tens
   return rule.stored == Stored::kTransposed ? weight.t().contiguous() : weight;
 }
 
+struct CodeCount {
+  int64_t changed = 0, weights = 0;
+};
+
+absl::Status CountCodes(const CheckpointFolder& base, const CheckpointFolder& candidate,
+                        const Grid& grid, CodeCount& count) {
+  at::NoGradGuard no_grad;
+  LETHE_ASSIGN_OR_RETURN(const DecoderConfig config, ReadDecoderConfig(base));
+  for (const TensorRule& rule : DecoderTensors(config)) {
+    if (!IsRounded(rule.slot)) continue;
+    LETHE_ASSIGN_OR_RETURN(const at::Tensor before, ReadMatrix(base, rule));
+    LETHE_ASSIGN_OR_RETURN(const at::Tensor after, ReadMatrix(candidate, rule));
+    if (before.sizes() != after.sizes()) {
+      return Error(absl::StatusCode::kInvalidArgument, "BAD_CHECKPOINT",
+                   "a tensor has not the same shape in both models", {{"tensor", rule.name}});
+    }
+    const at::Tensor differ = RoundToGrid(before, grid).codes.ne(RoundToGrid(after, grid).codes);
+    count.changed += differ.sum().item<int64_t>();
+    count.weights += before.numel();
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 Quantised RoundToGrid(const at::Tensor& weight, const Grid& grid) {
@@ -121,25 +144,21 @@ absl::Status KeepCodes(const Decoder& base, const Decoder& model, const Grid& gr
   return absl::OkStatus();
 }
 
-absl::StatusOr<double> ShareOfChangedCodes(const CheckpointFolder& base,
-                                           const CheckpointFolder& candidate, const Grid& grid) {
+absl::StatusOr<double> ShareOfChangedCodes(std::span<const CheckpointFolder> base,
+                                           std::span<const CheckpointFolder> candidate,
+                                           const Grid& grid) {
   return CatchTorch("comparing codes", [&]() -> absl::StatusOr<double> {
-    at::NoGradGuard no_grad;
-    LETHE_ASSIGN_OR_RETURN(const DecoderConfig config, ReadDecoderConfig(base));
-    int64_t changed = 0, weights = 0;
-    for (const TensorRule& rule : DecoderTensors(config)) {
-      if (!IsRounded(rule.slot)) continue;
-      LETHE_ASSIGN_OR_RETURN(const at::Tensor before, ReadMatrix(base, rule));
-      LETHE_ASSIGN_OR_RETURN(const at::Tensor after, ReadMatrix(candidate, rule));
-      if (before.sizes() != after.sizes()) {
-        return Error(absl::StatusCode::kInvalidArgument, "BAD_CHECKPOINT",
-                     "a tensor has not the same shape in both models", {{"tensor", rule.name}});
-      }
-      const at::Tensor differ = RoundToGrid(before, grid).codes.ne(RoundToGrid(after, grid).codes);
-      changed += differ.sum().item<int64_t>();
-      weights += before.numel();
+    if (base.size() != candidate.size()) {
+      return Error(absl::StatusCode::kInvalidArgument, "BAD_CHECKPOINT",
+                   "the two folders hold different models");
     }
-    return weights == 0 ? 0 : static_cast<double>(changed) / static_cast<double>(weights);
+    CodeCount count;
+    for (size_t i = 0; i < base.size(); ++i) {
+      LETHE_RETURN_IF_ERROR(CountCodes(base[i], candidate[i], grid, count));
+    }
+    return count.weights == 0
+               ? 0
+               : static_cast<double>(count.changed) / static_cast<double>(count.weights);
   });
 }
 

@@ -24,6 +24,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <span>
 
 #include "base/status.h"
 #include "engine/checkpoint/checkpoint_folder.h"
@@ -52,9 +53,10 @@ void Quantise(const Decoder& model, const Grid& grid);
 absl::Status KeepCodes(const Decoder& base, const Decoder& model, const Grid& grid);
 
 // Share of the rounded weights whose code is not the same in both: what of a change a quantised
-// model still has.
-absl::StatusOr<double> ShareOfChangedCodes(const CheckpointFolder& base,
-                                           const CheckpointFolder& candidate, const Grid& grid);
+// model still has. One folder each, or an ensemble's members, each beside the one in its place.
+absl::StatusOr<double> ShareOfChangedCodes(std::span<const CheckpointFolder> base,
+                                           std::span<const CheckpointFolder> candidate,
+                                           const Grid& grid);
 
 }  // namespace lethe
 

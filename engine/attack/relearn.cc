@@ -7,6 +7,7 @@
 
 #include "engine/attack/conditioned_model.h"
 #include "engine/loss/sequence_loss.h"
+#include "engine/model/decoder.h"
 #include "engine/seeded_generator.h"
 #include "engine/train/loop.h"
 
@@ -95,7 +96,7 @@ int64_t TaughtTokens(const std::vector<Sequence>& taken) {
 }
 
 // The gradient of the mean NLL is left on the leaves.
-absl::StatusOr<StepLoss> MeanLoss(const Decoder& pupil, const std::vector<Sequence>& taken,
+absl::StatusOr<StepLoss> MeanLoss(const LanguageModel& pupil, const std::vector<Sequence>& taken,
                                   int64_t max_tokens) {
   LETHE_ASSIGN_OR_RETURN(const std::vector<LossBatch> batches,
                          MakeBatches(pupil, taken, {.max_tokens = max_tokens}));
@@ -113,7 +114,7 @@ struct Memory {
   double nll = 0, hit_rate = 0;
 };
 
-absl::StatusOr<Memory> MemoryOf(const Decoder& model, const Audit& audit, const Aim& aim,
+absl::StatusOr<Memory> MemoryOf(const LanguageModel& model, const Audit& audit, const Aim& aim,
                                 int64_t* tokens) {
   ConditionedModel target(model, audit, {.forgotten = aim.forgotten});
   LETHE_ASSIGN_OR_RETURN(const std::vector<double> nll, target.ForgottenNll());
@@ -130,16 +131,16 @@ bool IsKept(const Memory& before, const Memory& now) {
 }
 
 // Whether the base still knows the attacked text at every stop of a lesson.
-absl::StatusOr<bool> Keeps(const Decoder& base, const Audit& audit, const Lesson& lesson,
+absl::StatusOr<bool> Keeps(const LanguageModel& base, const Audit& audit, const Lesson& lesson,
                            const Memory& before, double step_size, std::span<const int> stops,
                            int64_t* tokens, const ProgressCallback& progress) {
   constexpr char kLost[] = "MEMORY_LOST";
-  const Decoder pupil = base.Clone();
+  const std::unique_ptr<LanguageModel> pupil = base.Copy();
   const absl::Status taught = Teach(
-      pupil, lesson, step_size, stops,
+      *pupil, lesson, step_size, stops,
       [&](int, int64_t taught_tokens) -> absl::Status {
         *tokens += taught_tokens;
-        LETHE_ASSIGN_OR_RETURN(const Memory now, MemoryOf(pupil, audit, lesson.aim, tokens));
+        LETHE_ASSIGN_OR_RETURN(const Memory now, MemoryOf(*pupil, audit, lesson.aim, tokens));
         if (IsKept(before, now)) return absl::OkStatus();
         return Error(absl::StatusCode::kFailedPrecondition, kLost, "the base has lost its memory");
       },
@@ -148,6 +149,15 @@ absl::StatusOr<bool> Keeps(const Decoder& base, const Audit& audit, const Lesson
   if (reason == kLost || reason == "METHOD_DIVERGED") return false;
   if (!taught.ok()) return taught;
   return true;
+}
+
+// Of an ensemble's members the one that takes the largest steps.
+const DecoderConfig& Narrowest(const LanguageModel& model) {
+  const std::vector<const Decoder*> members = model.Members();
+  const auto narrower = [](const Decoder* a, const Decoder* b) {
+    return a->config().hidden_size < b->config().hidden_size;
+  };
+  return (*std::min_element(members.begin(), members.end(), narrower))->config();
 }
 
 }  // namespace
@@ -165,7 +175,7 @@ RelearnPlan PlanRelearning(Relearned text, const AttackRequest& request) {
   return NotApplicable("there is no such text");
 }
 
-absl::Status Teach(const Decoder& pupil, const Lesson& lesson, double step_size,
+absl::Status Teach(const LanguageModel& pupil, const Lesson& lesson, double step_size,
                    std::span<const int> stops, const Look& look, const ProgressCallback& progress) {
   MicroBatch micro_batch(kMicroBatchTokens, LongestOf(lesson.taught));
   int64_t tokens = 0;
@@ -197,7 +207,7 @@ std::vector<double> StepSizesFor(const DecoderConfig& config) {
   return sizes;
 }
 
-absl::StatusOr<StepSize> ChooseStepSize(const Decoder& base, const Audit& audit,
+absl::StatusOr<StepSize> ChooseStepSize(const LanguageModel& base, const Audit& audit,
                                         const RelearnPlan& plan, std::span<const int> stops,
                                         const ProgressCallback& progress) {
   StepSize chosen;
@@ -206,7 +216,7 @@ absl::StatusOr<StepSize> ChooseStepSize(const Decoder& base, const Audit& audit,
     LETHE_ASSIGN_OR_RETURN(before.emplace_back(),
                            MemoryOf(base, audit, lesson.aim, &chosen.tokens));
   }
-  for (const double size : StepSizesFor(base.config())) {
+  for (const double size : StepSizesFor(Narrowest(base))) {
     bool kept = true;
     for (size_t i = 0; kept && i < plan.lessons.size(); ++i) {
       LETHE_ASSIGN_OR_RETURN(kept, Keeps(base, audit, plan.lessons[i], before[i], size, stops,

@@ -4,8 +4,8 @@
 //   const RelearnPlan plan = PlanRelearning(Relearned::kHalf, request);
 //   LETHE_ASSIGN_OR_RETURN(StepSize chosen, ChooseStepSize(base, audit, plan, stops, progress));
 //   for (const Lesson& lesson : plan.lessons) {
-//     const Decoder pupil = candidate.Clone();
-//     LETHE_RETURN_IF_ERROR(Teach(pupil, lesson, chosen.value, stops, look, progress));
+//     const std::unique_ptr<LanguageModel> pupil = candidate.Copy();
+//     LETHE_RETURN_IF_ERROR(Teach(*pupil, lesson, chosen.value, stops, look, progress));
 //   }
 //
 // Lessons    half       two: every second forgotten sequence is taught and the others are attacked,
@@ -23,6 +23,8 @@
 //            wider; the width's share of 512 divides them for narrower ones, whose outputs Adam
 //            moves by less. Chosen on the base and used on the candidate alike; "same" takes
 //            what "half" has chosen where that was tried before.
+// Ensemble   is taught as what it is: one loss, that of the mean, and its gradient in all members, as
+//            who fine-tunes the deployed model would. The narrowest member's width counts.
 // Cost       a taught token is three forward tokens: one, and two for the backward pass.
 // Memory     gradients and moments beside the pupil; micro-batches are halved where it runs short.
 // Threads    one at a time. The same seed gives the same bits (train/loop.h).
@@ -37,7 +39,8 @@
 #include <vector>
 
 #include "engine/attack/audit.h"
-#include "engine/model/decoder.h"
+#include "engine/checkpoint/decoder_config.h"
+#include "engine/model/language_model.h"
 #include "engine/progress.h"
 
 namespace lethe {
@@ -61,14 +64,14 @@ RelearnPlan PlanRelearning(Relearned text, const AttackRequest& request);
 using Look = std::function<absl::Status(int steps, int64_t tokens)>;
 
 // Trains the pupil's weights in place up to the last of `stops` (ascending), and looks at each.
-absl::Status Teach(const Decoder& pupil, const Lesson& lesson, double step_size,
+absl::Status Teach(const LanguageModel& pupil, const Lesson& lesson, double step_size,
                    std::span<const int> stops, const Look& look, const ProgressCallback& progress);
 
 struct StepSize {
   double value = 0;    // 0: the base loses its memory under every one
   int64_t tokens = 0;  // that the choice took
 };
-absl::StatusOr<StepSize> ChooseStepSize(const Decoder& base, const Audit& audit,
+absl::StatusOr<StepSize> ChooseStepSize(const LanguageModel& base, const Audit& audit,
                                         const RelearnPlan& plan, std::span<const int> stops,
                                         const ProgressCallback& progress);
 

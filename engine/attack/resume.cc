@@ -7,6 +7,7 @@
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/version.h"
+#include "engine/ensemble.h"
 #include "engine/model/model_folder.h"
 
 namespace lethe {
@@ -89,7 +90,7 @@ std::string SumLine(const std::string& binding, const std::string& piece, std::s
 
 absl::StatusOr<std::string> DigestOf(const fs::path& folder, const std::string& known) {
   if (!known.empty()) return known;
-  return FolderDigest(folder);
+  return ModelDigest(folder);
 }
 
 std::string PlanLines(const AttackRequest& request) {

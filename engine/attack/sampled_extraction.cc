@@ -57,7 +57,7 @@ absl::StatusOr<AttackScores> SampledExtraction(const AttackInput& input) {
               static_cast<int32_t>(input.parameters.at("max_suffix_tokens")));
   AttackScores out;
   Draws draws(input.sequences.size(), input.parameters.at("tau"), out);
-  for (const auto& [new_tokens, members] : GroupByLength(cases, input.model.config().context)) {
+  for (const auto& [new_tokens, members] : GroupByLength(cases, input.model.context())) {
     std::vector<TokenIds> prompts;
     std::vector<uint64_t> keys;
     for (const size_t m : members) {

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "engine/model/kv_cache.h"
 #include "engine/model/prompt_groups.h"
 #include "engine/torch_status.h"
 
@@ -35,17 +34,17 @@ void Share(const LossBatch& batch, const std::vector<float>& values, Place place
 
 // body(logits (n,V) fp32, first row) over all rows of hidden (N,E), a few at a time.
 template <typename Body>
-void ForLogits(const Decoder& model, const at::Tensor& hidden, Body body) {
+void ForLogits(const LanguageModel& model, const at::Tensor& hidden, Body body) {
   const int64_t rows = hidden.size(0);
-  const int64_t chunk = std::max<int64_t>(1, kLogitBytes / (4 * model.config().vocab_size));
+  const int64_t chunk = std::max<int64_t>(1, kLogitBytes / (4 * model.vocab_size()));
   for (int64_t begin = 0; begin < rows; begin += chunk) {
     const int64_t count = std::min(chunk, rows - begin);
     body(model.Logits(hidden.narrow(0, begin, count)).to(at::kFloat), begin);
   }
 }
 
-int64_t HiddenBytes(const Decoder& model, std::span<const Sequence> sequences) {
-  return LabelledTokens(sequences) * model.OutputWeight().size(1) * 4;
+int64_t HiddenBytes(const LanguageModel& model, std::span<const Sequence> sequences) {
+  return LabelledTokens(sequences) * model.HiddenWidth() * 4;
 }
 
 }  // namespace
@@ -87,7 +86,7 @@ absl::Status TeacherForced::Read(PrefixRollouts* rolled) {
   std::vector<TokenStatistics> tokens(sequences_.size());
   for (const SamplingScheme& scheme : schemes_) log_q_[scheme].resize(sequences_.size());
   const bool keep = HiddenBytes(model_, sequences_) <= kept_bytes_;
-  std::optional<KvCache> cache;
+  std::unique_ptr<ModelCache> cache;
   at::Tensor all;
   ScoreHooks hooks;
   hooks.also = [&](const LossBatch& batch, const at::Tensor& hidden,
@@ -101,7 +100,8 @@ absl::Status TeacherForced::Read(PrefixRollouts* rolled) {
     hooks.read = [&](const at::Tensor& ids) {
       // What a batch before it held goes first: it may be the one that memory ran out in.
       all.reset();
-      cache.emplace(model_);
+      cache.reset();
+      cache = model_.NewCache();
       return all = cache->ReadPrefixes(ids);
     };
   }
@@ -161,9 +161,9 @@ absl::Status TeacherForced::ReadAgain(std::span<const SequenceScore> scores, Pre
     at::NoGradGuard no_grad;
     std::vector<size_t> sequences;
     for (const size_t m : members) sequences.push_back(whose[m]);
-    KvCache cache(model_);
+    const std::unique_ptr<ModelCache> cache = model_.NewCache();
     const at::Tensor ids = PaddedPrompts(model_, prefixes, members);
-    rolled.Add(cache, cache.ReadPrefixes(ids), ids.size(1), sequences, scores);
+    rolled.Add(*cache, cache->ReadPrefixes(ids), ids.size(1), sequences, scores);
   });
 }
 

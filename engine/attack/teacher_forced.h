@@ -33,7 +33,7 @@
 #include "engine/attack/prefix_rollouts.h"
 #include "engine/attack/sampling_scheme.h"
 #include "engine/loss/sequence_loss.h"
-#include "engine/model/decoder.h"
+#include "engine/model/language_model.h"
 #include "text/sequence.h"
 
 namespace lethe {
@@ -49,7 +49,7 @@ class TeacherForced {
   static constexpr int64_t kKeptBytes = int64_t{512} << 20;
 
   // Both must outlive it. `schemes`: some that will be asked for, read with the first pass.
-  TeacherForced(const Decoder& model, std::span<const Sequence> sequences,
+  TeacherForced(const LanguageModel& model, std::span<const Sequence> sequences,
                 std::vector<SamplingScheme> schemes = {}, int64_t kept_bytes = kKeptBytes)
       : model_(model),
         sequences_(sequences),
@@ -83,7 +83,7 @@ class TeacherForced {
                    std::span<const SamplingScheme> schemes);
   void CountPass();
 
-  const Decoder& model_;
+  const LanguageModel& model_;
   const std::span<const Sequence> sequences_;
   const std::vector<SamplingScheme> schemes_;
   const int64_t kept_bytes_;

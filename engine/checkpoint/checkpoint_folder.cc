@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/status.h"
 #include "engine/checkpoint/checked_json.h"
+#include "engine/checkpoint/ensemble_folder.h"
 
 namespace lethe {
 namespace fs = std::filesystem;
@@ -65,6 +66,7 @@ absl::StatusOr<CheckpointFolder> CheckpointFolder::Open(const fs::path& path) {
   if (!fs::is_directory(path, ec)) {
     return SystemError("cannot open", path, fs::exists(path, ec) ? ENOTDIR : ENOENT);
   }
+  LETHE_RETURN_IF_ERROR(RefuseEnsemble(path));
   CheckpointFolder folder;
   folder.path_ = path;
   LETHE_ASSIGN_OR_RETURN(folder.config_json_, ReadFile(path / "config.json", kConfigLimitBytes));

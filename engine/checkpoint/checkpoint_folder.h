@@ -21,6 +21,7 @@
 // Memory     tensors are mapped, not read; a save needs what one provider hands over at a time.
 // Errors     INVALID_ARGUMENT: BAD_CHECKPOINT the folder's fault, naming file and tensor;
 //            MODEL_UNSUPPORTED no safetensors in it, or a dtype that is not known;
+//            MODEL_IS_ENSEMBLE (ensemble_folder.h), with what to do instead;
 //            OUT_FOLDER_EXISTS, TENSOR_UNKNOWN and BAD_TENSOR_BYTES (SaveLike). NOT_FOUND and the
 //            file system's codes with FILE_ERROR; RESOURCE_EXHAUSTED/DISK_FULL. Whatever a provider
 //            returns.

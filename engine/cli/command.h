@@ -34,6 +34,7 @@ void AddPrepare(CLI::App& app, const Common& common, Action& action);
 void AddUnlearn(CLI::App& app, const Common& common, Action& action);
 void AddMerge(CLI::App& app, const Common& common, Action& action);
 void AddTeachers(CLI::App& app, const Common& common, Action& action);
+void AddEnsemble(CLI::App& app, const Common& common, Action& action);
 void AddAudit(CLI::App& app, const Common& common, Action& action);
 void AddCorpus(CLI::App& app, const Common& common, Action& action);
 

@@ -4,8 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
-#include "engine/checkpoint/checkpoint_folder.h"
-#include "engine/checkpoint/decoder_config.h"
+#include "engine/checkpoint/ensemble_folder.h"
 #include "text/tokenizer.h"
 
 namespace lethe::cli {
@@ -90,10 +89,9 @@ absl::StatusOr<std::vector<Sequence>> ReadSet(const std::string& file,
   if (first != std::string::npos && content[first] == '[') {
     return ReadIdLists(content, file);
   }
-  LETHE_ASSIGN_OR_RETURN(const CheckpointFolder folder, CheckpointFolder::Open(model_folder));
-  LETHE_ASSIGN_OR_RETURN(const DecoderConfig config, ReadDecoderConfig(folder));
-  const SequenceLimits limits{.vocab_size = static_cast<int32_t>(config.vocab_size),
-                              .max_tokens = static_cast<int32_t>(config.context)};
+  LETHE_ASSIGN_OR_RETURN(const ModelLimits model, ReadModelLimits(model_folder));
+  const SequenceLimits limits{.vocab_size = static_cast<int32_t>(model.vocab_size),
+                              .max_tokens = static_cast<int32_t>(model.context)};
   std::error_code error;
   if (!std::filesystem::exists(model_folder / "tokenizer.json", error)) {
     return LoadSequences(file, nullptr, limits);

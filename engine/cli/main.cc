@@ -64,6 +64,7 @@ int main(int argc, char** argv) {
   cli::AddUnlearn(app, common, action);
   cli::AddMerge(app, common, action);
   cli::AddTeachers(app, common, action);
+  cli::AddEnsemble(app, common, action);
   cli::AddAudit(app, common, action);
   cli::AddCorpus(app, common, action);
   try {

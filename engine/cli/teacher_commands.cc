@@ -1,11 +1,15 @@
 // teachers: a model for each shard of a corpus; see engine/teachers.h.
+#include <cstdio>
 #include <memory>
 #include <optional>
 
 #include "base/file.h"
+#include "engine/checkpoint/ensemble_folder.h"
 #include "engine/cli/command.h"
 #include "engine/cli/inputs.h"
 #include "engine/cli/output.h"
+#include "engine/ensemble.h"
+#include "engine/teacher_manifest.h"
 #include "engine/teachers.h"
 #include "engine/train.h"
 
@@ -20,12 +24,16 @@ constexpr char kExamples[] =
     "  lethe-engine unlearn --method leave_one_out --model model --forget wish.jsonl --retain "
     "retain.jsonl \\\n      --teachers teachers --corpus data --key corpus.key --out forgotten\n"
     "  lethe-engine corpus erase --corpus data --key corpus.key --subject p-17\n"
-    "  lethe-engine teachers train …the same… --remove-others   # what was touched, exactly\n";
+    "  lethe-engine teachers train …the same… --remove-others   # what was touched, exactly\n"
+    "  lethe-engine teachers train …the same… --ensemble        # teachers/ is a model: their "
+    "mean\n"
+    "  lethe-engine generate --model teachers --prompt \"Dear\"\n";
 
 struct TeacherFlags {
-  std::string corpus, key, out, tokenizer, config, forget, model;
+  std::string corpus, key, out, tokenizer, config, forget, model, manifest;
   int context = 128, hidden = 128, layers = 4;
   TrainTeachersRequest request;
+  bool ensemble = false;
   NearOptions near;
 };
 
@@ -88,6 +96,33 @@ void PrintTrained(const TeacherFlags& flags, const std::vector<ShardTraining>& t
   if (!json) PrintTable(rows);
 }
 
+void PrintEnsemble(const EnsembleInfo& made, bool json) {
+  if (json) {
+    PrintJson(
+        {{"ensemble", made.folder.string()}, {"digest", made.digest}, {"members", made.members}});
+  } else {
+    Print("ensemble of " + std::to_string(made.members.size()) + ": " + made.folder.string() +
+          ", digest " + made.digest + "\n");
+  }
+}
+
+// One that is there is kept up to date: left as it was, it would still know what was erased. Where
+// other shards wait to be trained (--shard), the last one's command does it.
+absl::Status RenewEnsemble(const TeacherFlags& flags, const Corpus& corpus,
+                           const TrainTeachersRequest& request, bool json) {
+  const bool there = IsEnsemble(flags.out);
+  if (!flags.ensemble && !there) return absl::OkStatus();
+  const absl::StatusOr<EnsembleInfo> made = EnsembleOfTeachers(corpus, request);
+  if (made.ok()) {
+    PrintEnsemble(*made, json);
+    return absl::OkStatus();
+  }
+  if (flags.ensemble || ErrorReason(made.status()) != "TEACHER_STALE") return made.status();
+  std::fprintf(stderr, "lethe-engine: the ensemble in %s is not renewed yet: %s\n",
+               flags.out.c_str(), std::string(made.status().message()).c_str());
+  return absl::OkStatus();
+}
+
 absl::Status RunTrainTeachers(const TeacherFlags& flags, const Common& common,
                               const Device& device) {
   LETHE_ASSIGN_OR_RETURN(const Corpus corpus, OpenCorpus(flags));
@@ -97,19 +132,43 @@ absl::Status RunTrainTeachers(const TeacherFlags& flags, const Common& common,
   LETHE_ASSIGN_OR_RETURN(const std::vector<ShardTraining> trained,
                          TrainTeachers(corpus, request, line.Callback()));
   PrintTrained(flags, trained, common.Json());
-  return absl::OkStatus();
+  return RenewEnsemble(flags, corpus, request, common.Json());
+}
+
+// A shard or a teacher's folder, and the places in what was asked that it saw.
+struct Seen {
+  nlohmann::ordered_json who;
+  std::vector<size_t> places;
+};
+
+absl::StatusOr<std::vector<Seen>> WhatWasSeen(const TeacherFlags& flags, const Corpus& corpus,
+                                              const std::vector<Sequence>& asked) {
+  std::vector<Seen> seen;
+  if (flags.manifest.empty()) {
+    LETHE_ASSIGN_OR_RETURN(const ShardsThatSaw saw, WhoSaw(corpus, asked, flags.near));
+    for (size_t m = 0; m < saw.sequences.size(); ++m) seen.push_back({m, saw.sequences[m]});
+    return seen;
+  }
+  LETHE_ASSIGN_OR_RETURN(const TeacherManifest manifest,
+                         TeacherManifest::Read(flags.manifest, corpus));
+  LETHE_ASSIGN_OR_RETURN(const std::vector<Teacher> teachers,
+                         manifest.TeachersFor(corpus, asked, flags.near));
+  for (const Teacher& teacher : teachers) seen.push_back({teacher.folder.string(), teacher.saw});
+  return seen;
 }
 
 absl::Status RunWhoSaw(const TeacherFlags& flags, const Common& common) {
   LETHE_ASSIGN_OR_RETURN(const Corpus corpus, OpenCorpus(flags));
   LETHE_ASSIGN_OR_RETURN(const std::vector<Sequence> forget, ReadSet(flags.forget, flags.model));
-  LETHE_ASSIGN_OR_RETURN(const ShardsThatSaw saw, WhoSaw(corpus, forget, flags.near));
-  std::vector<std::vector<std::string>> rows = {{"shard", "saw"}};
-  for (size_t m = 0; m < saw.sequences.size(); ++m) {
-    if (common.Json()) PrintJson({{"shard", m}, {"saw", saw.sequences[m]}});
+  LETHE_ASSIGN_OR_RETURN(const std::vector<Seen> seen, WhatWasSeen(flags, corpus, forget));
+  const char* who = flags.manifest.empty() ? "shard" : "teacher";
+  std::vector<std::vector<std::string>> rows = {{who, "saw"}};
+  for (const Seen& s : seen) {
+    if (common.Json()) PrintJson({{who, s.who}, {"saw", s.places}});
     std::string list;
-    for (const size_t i : saw.sequences[m]) list += (list.empty() ? "" : ",") + std::to_string(i);
-    rows.push_back({std::to_string(m), list.empty() ? "nothing" : list});
+    for (const size_t i : s.places) list += (list.empty() ? "" : ",") + std::to_string(i);
+    rows.push_back({s.who.is_string() ? s.who.get<std::string>() : s.who.dump(),
+                    list.empty() ? "nothing" : list});
   }
   if (!common.Json()) PrintTable(rows);
   return absl::OkStatus();
@@ -147,11 +206,31 @@ void AddTrainTeachers(CLI::App* group, const Common& common, Action& action) {
       ->capture_default_str();
   command->add_flag("--recompute", recipe.recompute,
                     "run each layer again in the backward pass: less memory, more time");
+  command->add_flag(
+      "--ensemble", flags->ensemble,
+      "makes --out a model itself, the mean of all teachers (ensemble.json); one that "
+      "is there is renewed without being asked");
   command->add_flag("--remove-others", recipe.remove_others,
                     "remove states of other data in the end: after an erasure they know it still");
   command->callback([=, &common, &action] {
     action = [=, &common](const Device& device) {
       return RunTrainTeachers(*flags, common, device);
+    };
+  });
+}
+
+void AddMakeEnsemble(CLI::App* group, const Common& common, Action& action) {
+  auto* command = group->add_subcommand("make", "copies models into a folder that is their mean");
+  auto request = std::make_shared<MakeEnsembleRequest>();
+  command->add_option("--member", request->members, "Hugging Face folder, several")
+      ->required()
+      ->allow_extra_args(false);
+  command->add_option("--out", request->out_folder, "folder to make")->required();
+  command->callback([=, &common, &action] {
+    action = [=, &common](const Device&) -> absl::Status {
+      LETHE_ASSIGN_OR_RETURN(const EnsembleInfo made, MakeEnsemble(*request));
+      PrintEnsemble(made, common.Json());
+      return absl::OkStatus();
     };
   });
 }
@@ -164,6 +243,8 @@ void AddWhoSaw(CLI::App* group, const Common& common, Action& action) {
   command->add_option("--forget,--ids", flags->forget, "sequences, as unlearn reads them")
       ->required();
   command->add_option("--model", flags->model, "folder whose tokenizer reads them")->required();
+  command->add_option("--manifest", flags->manifest,
+                      "teachers.json: says it of these teachers, which were trained elsewhere");
   command->add_option("--min-overlap", flags->near.min_overlap, "from which two are alike, 0 to 1")
       ->check(CLI::Range(0.0, 1.0));
   command->callback([=, &common, &action] {
@@ -179,6 +260,13 @@ void AddTeachers(CLI::App& app, const Common& common, Action& action) {
   group->footer(kExamples);
   AddTrainTeachers(group, common, action);
   AddWhoSaw(group, common, action);
+}
+
+void AddEnsemble(CLI::App& app, const Common& common, Action& action) {
+  auto* group = app.add_subcommand(
+      "ensemble", "a model that is the mean probability of several; `teachers train --ensemble`");
+  group->require_subcommand(1);
+  AddMakeEnsemble(group, common, action);
 }
 
 }  // namespace lethe::cli

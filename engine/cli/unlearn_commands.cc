@@ -5,6 +5,7 @@
 #include "engine/cli/command.h"
 #include "engine/cli/inputs.h"
 #include "engine/cli/output.h"
+#include "engine/teacher_manifest.h"
 #include "engine/teachers.h"
 #include "engine/unlearn.h"
 
@@ -18,18 +19,21 @@ struct UnlearnFlags {
   std::string precision = "auto";
   bool recompute = false;
   std::vector<std::string> set, teachers;
-  std::string teachers_folder, corpus, key;
+  std::string teachers_folder, manifest, corpus, key;
   int64_t lora_rank = 0;
   LoraConfig lora;
 };
 
-// Those of --teacher, or those of a corpus with what each of them saw.
+// Those of --teacher, or those of a corpus or of a manifest with what each of them saw.
 absl::StatusOr<std::vector<Teacher>> TeachersOf(const UnlearnFlags& flags,
                                                 const std::vector<Sequence>& forget) {
   if (flags.corpus.empty()) return ReadTeachers(flags.teachers);
   LETHE_ASSIGN_OR_RETURN(const CorpusKey key, CorpusKey::FromFile(flags.key));
   LETHE_ASSIGN_OR_RETURN(const Corpus corpus, Corpus::Open(flags.corpus, key));
-  return TeachersFor(corpus, flags.teachers_folder, forget);
+  if (flags.manifest.empty()) return TeachersFor(corpus, flags.teachers_folder, forget);
+  LETHE_ASSIGN_OR_RETURN(const TeacherManifest manifest,
+                         TeacherManifest::Read(flags.manifest, corpus));
+  return manifest.TeachersFor(corpus, forget);
 }
 
 absl::StatusOr<UnlearnRequest> MakeRequest(const UnlearnFlags& flags, const Common& common,
@@ -203,9 +207,14 @@ void AddUnlearn(CLI::App& app, const Common& common, Action& action) {
   auto* corpus =
       command->add_option("--corpus", flags->corpus, "that the teachers were trained on");
   auto* key = command->add_option("--key", flags->key, "file of the corpus's key");
-  folder->needs(corpus)->needs(key)->excludes(one_by_one);
-  corpus->needs(folder);
-  key->needs(folder);
+  auto* manifest = command->add_option(
+      "--teachers-manifest", flags->manifest,
+      "teachers.json of teachers that were trained elsewhere: folders, and which documents or "
+      "shards of --corpus each saw");
+  folder->needs(corpus)->needs(key)->excludes(one_by_one)->excludes(manifest);
+  manifest->needs(corpus)->needs(key)->excludes(one_by_one);
+  corpus->needs(key);
+  key->needs(corpus);
   command->add_option("--set", flags->set, "NAME=VALUE, a parameter that differs from the preset");
   command
       ->add_option("--lora-rank", flags->lora_rank,
@@ -226,6 +235,9 @@ void AddUnlearn(CLI::App& app, const Common& common, Action& action) {
   command->add_flag("--recompute", flags->recompute,
                     "run each layer again in the backward pass: less memory, more time");
   command->callback([=, &common, &action] {
+    if (!corpus->empty() && folder->empty() && manifest->empty()) {
+      throw CLI::RequiredError("--teachers or --teachers-manifest, with --corpus");
+    }
     action = [=, &common](const Device& device) { return RunUnlearn(*flags, common, device); };
   });
 }

@@ -2,10 +2,13 @@
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/_log_softmax.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/exp.h>
+#include <ATen/ops/log_softmax.h>
 #include <ATen/ops/max.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros_like.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -170,6 +173,27 @@ TokenLosses OutputLoss(const at::Tensor& hidden, const at::Tensor& weight,
   const variable_list out = OutputLossFunction::apply(
       hidden.to(type), weight, targets, used, OutputPlan(weight, hidden.size(0), type, options));
   return {.nll = out[0], .choice = out[1], .close = options.find_close ? out[2] : at::Tensor()};
+}
+
+TokenLosses LossesOfLogits(const LanguageModel& model, const at::Tensor& hidden,
+                           const at::Tensor& targets, const LossOptions& options) {
+  const int64_t rows = hidden.size(0);
+  const int64_t chunk = std::max<int64_t>(1, options.logit_bytes / (4 * model.vocab_size()));
+  std::vector<at::Tensor> nll;
+  std::vector<int64_t> choice, close;
+  for (int64_t row = 0; row < rows; row += chunk) {
+    const int64_t count = std::min(chunk, rows - row);
+    const at::Tensor logits = model.Logits(hidden.narrow(0, row, count).to(at::kFloat));  // (n,V)
+    const at::Tensor target = targets.narrow(0, row, count).unsqueeze(1);                 // (n,1)
+    nll.push_back(at::log_softmax(logits, 1).gather(1, target).squeeze(1).neg());
+    for (const cpu::TopTwo& two : BestTwo(logits.detach())) {
+      choice.push_back(two.place);
+      close.push_back(two.largest - two.second < TieBound(two.largest));
+    }
+  }
+  TokenLosses losses{.nll = at::cat(nll), .choice = at::tensor(choice, targets.options())};
+  if (options.find_close) losses.close = at::tensor(close, targets.options()).to(at::kBool);
+  return losses;
 }
 
 }  // namespace lethe

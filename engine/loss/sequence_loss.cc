@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "engine/model/decoder.h"
 #include "engine/model/first_choice.h"
 #include "engine/torch_status.h"
 
@@ -87,7 +88,7 @@ LossBatch OnDevice(LossBatch batch, const at::Device& device) {
   return batch;
 }
 
-absl::Status CheckLabelled(const Decoder& model, std::span<const Sequence> sequences,
+absl::Status CheckLabelled(const LanguageModel& model, std::span<const Sequence> sequences,
                            Labels labels) {
   for (const Sequence& sequence : sequences) {
     LETHE_RETURN_IF_ERROR(model.CheckIds(sequence.ids, 2));
@@ -132,10 +133,14 @@ std::vector<std::vector<size_t>> CutIntoBatches(std::span<const Sequence> sequen
 
 // The losses of a batch, with the choices that fp32 cannot make made again; hidden (N,D); ties (B):
 // how many.
-TokenLosses LossesAndTies(const Decoder& model, const LossBatch& batch, const at::Tensor& hidden,
-                          std::span<const Sequence> sequences, std::vector<int64_t>& ties) {
-  TokenLosses losses =
-      OutputLoss(hidden, model.OutputWeight(), batch.targets, {.find_close = true});
+TokenLosses LossesAndTies(const LanguageModel& model, const LossBatch& batch,
+                          const at::Tensor& hidden, std::span<const Sequence> sequences,
+                          std::vector<int64_t>& ties) {
+  const LossOptions options{.find_close = true};
+  const std::vector<const Decoder*> members = model.Members();
+  TokenLosses losses = members.size() == 1 ? OutputLoss(hidden, members.front()->OutputWeight(),
+                                                        batch.targets, options)
+                                           : LossesOfLogits(model, hidden, batch.targets, options);
   ties.assign(batch.sequences.size(), 0);
   const at::Tensor close = losses.close.nonzero().view({-1});
   if (close.numel() == 0) return losses;
@@ -153,8 +158,9 @@ TokenLosses LossesAndTies(const Decoder& model, const LossBatch& batch, const at
 }
 
 // Fills scores[s] for each sequence s of the batch.
-void ScoreBatch(const Decoder& model, const LossBatch& batch, std::span<const Sequence> sequences,
-                const ScoreHooks& hooks, std::vector<SequenceScore>& scores) {
+void ScoreBatch(const LanguageModel& model, const LossBatch& batch,
+                std::span<const Sequence> sequences, const ScoreHooks& hooks,
+                std::vector<SequenceScore>& scores) {
   at::NoGradGuard no_grad;
   const at::Tensor all = hooks.read ? hooks.read(batch.ids) : model.Hidden(batch.ids);
   const at::Tensor hidden = all.index_select(0, batch.positions);  // (N,D)
@@ -227,7 +233,7 @@ absl::Status GatherScores(std::span<const Sequence> sequences, Labels labels, Ra
 
 }  // namespace
 
-absl::StatusOr<std::vector<LossBatch>> MakeBatches(const Decoder& model,
+absl::StatusOr<std::vector<LossBatch>> MakeBatches(const LanguageModel& model,
                                                    std::span<const Sequence> sequences,
                                                    const BatchOptions& options) {
   LETHE_RETURN_IF_ERROR(CheckLabelled(model, sequences, options.labels));
@@ -235,7 +241,7 @@ absl::StatusOr<std::vector<LossBatch>> MakeBatches(const Decoder& model,
     std::vector<LossBatch> batches;
     const std::vector<size_t> mine = MyShare(sequences, options.ranks);
     for (std::vector<size_t>& members : CutIntoBatches(sequences, mine, options.max_tokens)) {
-      LossBatch batch = MakeBatch(sequences, std::move(members), options, model.config().context);
+      LossBatch batch = MakeBatch(sequences, std::move(members), options, model.context());
       batches.push_back(options.on_host ? std::move(batch)
                                         : OnDevice(std::move(batch), model.device()));
     }
@@ -281,11 +287,14 @@ int64_t LabelledTokens(std::span<const Sequence> sequences, Labels labels) {
   return total;
 }
 
-TokenLosses ComputeTokenLosses(const Decoder& model, const LossBatch& batch,
+TokenLosses ComputeTokenLosses(const LanguageModel& model, const LossBatch& batch,
                                const LossOptions& options) {
   const at::Tensor hidden = model.Hidden(batch.ids).index_select(0, batch.positions);  // (N,D)
-  TokenLosses losses =
-      OutputLoss(hidden, model.OutputWeight(), batch.targets, options, model.RoundedOutputWeight());
+  const std::vector<const Decoder*> members = model.Members();
+  TokenLosses losses = members.size() == 1
+                           ? OutputLoss(hidden, members.front()->OutputWeight(), batch.targets,
+                                        options, members.front()->RoundedOutputWeight())
+                           : LossesOfLogits(model, hidden, batch.targets, options);
   if (batch.counted.defined()) losses.nll = losses.nll * batch.counted;
   return losses;
 }
@@ -303,7 +312,7 @@ at::Tensor MeanByRow(const LossBatch& batch, const at::Tensor& values) {
   return SumByRow(batch, values) / batch.lengths;
 }
 
-absl::StatusOr<std::vector<SequenceScore>> ScoreSequences(const Decoder& model,
+absl::StatusOr<std::vector<SequenceScore>> ScoreSequences(const LanguageModel& model,
                                                           std::span<const Sequence> sequences,
                                                           const BatchOptions& options,
                                                           const ScoreHooks& hooks) {
@@ -313,10 +322,9 @@ absl::StatusOr<std::vector<SequenceScore>> ScoreSequences(const Decoder& model,
   for (const std::vector<size_t>& members : CutIntoBatches(sequences, mine, options.max_tokens)) {
     LETHE_RETURN_IF_ERROR(CatchTorchInHalves(
         "scoring sequences", std::span(members), [&](std::span<const size_t> some) {
-          const LossBatch batch =
-              OnDevice(MakeBatch(sequences, {some.begin(), some.end()}, {.labels = options.labels},
-                                 model.config().context),
-                       model.device());
+          const LossBatch batch = OnDevice(MakeBatch(sequences, {some.begin(), some.end()},
+                                                     {.labels = options.labels}, model.context()),
+                                           model.device());
           ScoreBatch(model, batch, sequences, hooks, scores);
         }));
   }

@@ -39,7 +39,7 @@
 #include <vector>
 
 #include "base/status.h"
-#include "engine/model/decoder.h"
+#include "engine/model/language_model.h"
 #include "engine/ranks.h"
 #include "text/sequence.h"
 
@@ -83,7 +83,7 @@ struct LossBatch {
 int64_t Bucket(int64_t size);
 
 // Every sequence is in one batch, of one rank. The order depends on the lengths only.
-absl::StatusOr<std::vector<LossBatch>> MakeBatches(const Decoder& model,
+absl::StatusOr<std::vector<LossBatch>> MakeBatches(const LanguageModel& model,
                                                    std::span<const Sequence> sequences,
                                                    const BatchOptions& options = {});
 int64_t LabelledTokens(std::span<const LossBatch> batches);
@@ -104,7 +104,7 @@ struct TokenLosses {
   // asked for.
   at::Tensor close;
 };
-TokenLosses ComputeTokenLosses(const Decoder& model, const LossBatch& batch,
+TokenLosses ComputeTokenLosses(const LanguageModel& model, const LossBatch& batch,
                                const LossOptions& options = {});
 
 // Sums over each row's labelled tokens: values (N) -> (B) fp32; carries grad.
@@ -118,6 +118,11 @@ at::Tensor MeanByRow(const LossBatch& batch, const at::Tensor& values);
 TokenLosses OutputLoss(const at::Tensor& hidden, const at::Tensor& weight,
                        const at::Tensor& targets, const LossOptions& options = {},
                        const at::Tensor& rounded = {});
+
+// The same of what a model of any kind has read, hidden (N,W), by its logits: whole rows of them
+// stand until the backward pass. A single decoder's is OutputLoss.
+TokenLosses LossesOfLogits(const LanguageModel& model, const at::Tensor& hidden,
+                           const at::Tensor& targets, const LossOptions& options = {});
 
 // Teacher-forced scores of one sequence, without gradients or tensors: what attacks and metrics
 // read.
@@ -133,7 +138,7 @@ struct SequenceScore {
 };
 // What goes with scoring. A batch may be seen again in halves, where memory did not suffice.
 struct ScoreHooks {
-  // Reads ids (B,T) -> (B*T,D); null: Decoder::Hidden.
+  // Reads ids (B,T) -> (B*T,D); null: the model's Hidden.
   std::function<at::Tensor(const at::Tensor& ids)> read = nullptr;
   // What else is to be read off a batch that has its scores; hidden (N,D): of its labelled tokens.
   std::function<void(const LossBatch& batch, const at::Tensor& hidden,
@@ -141,7 +146,7 @@ struct ScoreHooks {
       also = nullptr;
 };
 // In the order of `sequences`.
-absl::StatusOr<std::vector<SequenceScore>> ScoreSequences(const Decoder& model,
+absl::StatusOr<std::vector<SequenceScore>> ScoreSequences(const LanguageModel& model,
                                                           std::span<const Sequence> sequences,
                                                           const BatchOptions& options = {},
                                                           const ScoreHooks& hooks = {});

@@ -8,7 +8,6 @@
 
 #include "engine/metric/ngram_overlap.h"
 #include "engine/model/first_choice.h"
-#include "engine/model/kv_cache.h"
 #include "engine/model/rollouts.h"
 #include "engine/torch_status.h"
 
@@ -107,7 +106,7 @@ void Score(Item& item, std::span<const Rollout> rollouts, const std::vector<int6
 
 // Generates the rest of the roll-outs. One whose last run of known text is too short to become an
 // n-gram of x in the steps that are left adds nothing any more and is dropped.
-void RunRollouts(const Decoder& model, KvCache& cache, std::span<Item> items,
+void RunRollouts(const LanguageModel& model, ModelCache& cache, std::span<Item> items,
                  std::span<Rollout> rollouts, const Plan& plan) {
   const auto track = [&](const Rollout& r) {
     OverlapTracker tracker(items[r.sequence].sequence->ids, plan.el_n.front());
@@ -144,7 +143,8 @@ void RunRollouts(const Decoder& model, KvCache& cache, std::span<Item> items,
   RollOut(model, cache, starts, plan.cache_bytes, text, heard);
 }
 
-void RunAllRollouts(const Decoder& model, KvCache& cache, std::span<Item> items, const Plan& plan) {
+void RunAllRollouts(const LanguageModel& model, ModelCache& cache, std::span<Item> items,
+                    const Plan& plan) {
   std::vector<Rollout> rollouts = PlanRollouts(items);  // by sequence and mistake
   RunRollouts(model, cache, items, rollouts, plan);
   size_t begin = 0;
@@ -157,7 +157,7 @@ void RunAllRollouts(const Decoder& model, KvCache& cache, std::span<Item> items,
 }
 
 // Measures sequences that are read in one pass.
-void MeasureGroup(const Decoder& model, std::span<Item> items, const Plan& plan) {
+void MeasureGroup(const LanguageModel& model, std::span<Item> items, const Plan& plan) {
   at::NoGradGuard no_grad;
   int64_t longest = 0;
   for (const Item& item : items) longest = std::max(longest, item.tokens());
@@ -168,8 +168,8 @@ void MeasureGroup(const Decoder& model, std::span<Item> items, const Plan& plan)
               ids.data_ptr<int64_t>() + s * longest);
   }
   ids = ids.to(model.device());
-  KvCache cache(model);
-  const at::Tensor hidden = plan.el_n.empty() ? model.Hidden(ids) : cache.ReadPrefixes(ids);
+  const std::unique_ptr<ModelCache> cache = model.NewCache();
+  const at::Tensor hidden = plan.el_n.empty() ? model.Hidden(ids) : cache->ReadPrefixes(ids);
   for (Item& item : items) item.result->ties = 0;
   const FirstChoices choices = ChooseFirst(model, hidden, [&](int64_t row) {
     const Item& item = items[row / longest];
@@ -181,12 +181,12 @@ void MeasureGroup(const Decoder& model, std::span<Item> items, const Plan& plan)
   for (int64_t s = 0; s < count; ++s) {
     ReadFirstPass(items[s], choices.tokens.data() + s * longest);
   }
-  if (!plan.el_n.empty()) RunAllRollouts(model, cache, items, plan);
+  if (!plan.el_n.empty()) RunAllRollouts(model, *cache, items, plan);
 }
 
 }  // namespace
 
-absl::StatusOr<std::vector<Memorisation>> MeasureMemorisation(const Decoder& model,
+absl::StatusOr<std::vector<Memorisation>> MeasureMemorisation(const LanguageModel& model,
                                                               std::span<const Sequence> sequences,
                                                               const MemorisationOptions& options) {
   Plan plan{.el_n = options.el_n, .cache_bytes = options.cache_bytes};

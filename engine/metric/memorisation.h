@@ -32,7 +32,7 @@
 #include <vector>
 
 #include "base/status.h"
-#include "engine/model/decoder.h"
+#include "engine/model/language_model.h"
 #include "text/sequence.h"
 
 namespace lethe {
@@ -55,7 +55,7 @@ struct Memorisation {
 
 // In the order of `sequences`.
 absl::StatusOr<std::vector<Memorisation>> MeasureMemorisation(
-    const Decoder& model, std::span<const Sequence> sequences,
+    const LanguageModel& model, std::span<const Sequence> sequences,
     const MemorisationOptions& options = {});
 
 }  // namespace lethe

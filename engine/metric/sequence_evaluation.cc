@@ -12,7 +12,7 @@ namespace {
 constexpr size_t kPart = 64;  // sequences between two reports of progress
 
 // Fills in what a teacher-forced pass gives.
-absl::Status Score(const Decoder& model, std::span<const Sequence> sequences,
+absl::Status Score(const LanguageModel& model, std::span<const Sequence> sequences,
                    std::span<SequenceEvaluation> out) {
   LETHE_ASSIGN_OR_RETURN(const auto scores, ScoreSequences(model, sequences));
   for (size_t i = 0; i < scores.size(); ++i) {
@@ -28,7 +28,7 @@ absl::Status Score(const Decoder& model, std::span<const Sequence> sequences,
 }
 
 // Log-probabilities of tokens 2..T and the model's choices there, prompts included.
-absl::Status FillLogProbs(const Decoder& model, std::span<const Sequence> sequences,
+absl::Status FillLogProbs(const LanguageModel& model, std::span<const Sequence> sequences,
                           std::span<SequenceEvaluation> out) {
   std::vector<Sequence> bare;
   for (const Sequence& sequence : sequences) bare.push_back({.ids = sequence.ids});
@@ -40,7 +40,7 @@ absl::Status FillLogProbs(const Decoder& model, std::span<const Sequence> sequen
   return absl::OkStatus();
 }
 
-absl::Status MeasureEl(const Decoder& model, std::span<const Sequence> sequences,
+absl::Status MeasureEl(const LanguageModel& model, std::span<const Sequence> sequences,
                        const std::vector<int>& el_n, std::span<SequenceEvaluation> out) {
   LETHE_ASSIGN_OR_RETURN(
       const auto measured,
@@ -56,7 +56,7 @@ absl::Status MeasureEl(const Decoder& model, std::span<const Sequence> sequences
 
 }  // namespace
 
-absl::StatusOr<EvaluateResult> EvaluateSequences(const Decoder& model,
+absl::StatusOr<EvaluateResult> EvaluateSequences(const LanguageModel& model,
                                                  std::span<const Sequence> sequences,
                                                  const std::vector<int>& el_n, bool token_log_probs,
                                                  const ProgressCallback& progress) {

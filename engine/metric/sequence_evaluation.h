@@ -10,11 +10,11 @@
 #include <vector>
 
 #include "engine/evaluate.h"
-#include "engine/model/decoder.h"
+#include "engine/model/language_model.h"
 
 namespace lethe {
 
-absl::StatusOr<EvaluateResult> EvaluateSequences(const Decoder& model,
+absl::StatusOr<EvaluateResult> EvaluateSequences(const LanguageModel& model,
                                                  std::span<const Sequence> sequences,
                                                  const std::vector<int>& el_n,
                                                  bool token_log_probs = false,

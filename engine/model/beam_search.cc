@@ -6,8 +6,6 @@
 #include <cmath>
 #include <numeric>
 
-#include "engine/model/kv_cache.h"
-
 namespace lethe {
 namespace {
 
@@ -112,9 +110,9 @@ class Search {
 
 // Runs searches side by side. first_hidden (searches,E): after each prompt. Search s has the cache's
 // rows from s * beams on.
-void RunSearches(const Decoder& model, KvCache& cache, const at::Tensor& first_hidden,
+void RunSearches(const LanguageModel& model, ModelCache& cache, const at::Tensor& first_hidden,
                  std::span<Search> searches, int64_t beams) {
-  const auto vocabulary = static_cast<size_t>(model.config().vocab_size);
+  const auto vocabulary = static_cast<size_t>(model.vocab_size());
   at::Tensor hidden = first_hidden;
   for (bool first = true;; first = false) {
     const at::Tensor logits = model.Logits(hidden).to(at::kFloat).cpu().contiguous();  // (n,V)
@@ -140,14 +138,14 @@ void RunSearches(const Decoder& model, KvCache& cache, const at::Tensor& first_h
   }
 }
 
-void SearchGroup(const Decoder& model, std::span<const TokenIds> prompts,
+void SearchGroup(const LanguageModel& model, std::span<const TokenIds> prompts,
                  std::span<const size_t> members, const BeamOptions& options,
                  std::vector<std::vector<Hypothesis>>& results) {
   at::NoGradGuard no_grad;
-  KvCache cache(model);
-  const at::Tensor last_hidden = ReadPrompts(cache, model, prompts, members);
+  const std::unique_ptr<ModelCache> cache = model.NewCache();
+  const at::Tensor last_hidden = ReadPrompts(*cache, model, prompts, members);
   const int64_t room = std::max<int64_t>(0, options.max_new_tokens - 1);
-  const int64_t bytes = std::max<int64_t>(1, options.beams * cache.RowBytes(room));
+  const int64_t bytes = std::max<int64_t>(1, options.beams * cache->RowBytes(room));
   const auto side_by_side = static_cast<size_t>(std::max<int64_t>(1, options.cache_bytes / bytes));
   for (size_t begin = 0; begin < members.size(); begin += side_by_side) {
     const size_t count = std::min(side_by_side, members.size() - begin);
@@ -159,8 +157,8 @@ void SearchGroup(const Decoder& model, std::span<const TokenIds> prompts,
                    .length = static_cast<int64_t>(prompts[members[p]].size()),
                    .room = room});
     }
-    cache.StartRows(rows);
-    RunSearches(model, cache,
+    cache->StartRows(rows);
+    RunSearches(model, *cache,
                 last_hidden.narrow(0, static_cast<int64_t>(begin), static_cast<int64_t>(count)),
                 searches, options.beams);
     for (size_t s = 0; s < count; ++s) results[members[begin + s]] = searches[s].TakeFinished();
@@ -169,7 +167,7 @@ void SearchGroup(const Decoder& model, std::span<const TokenIds> prompts,
 
 }  // namespace
 
-absl::StatusOr<std::vector<std::vector<Hypothesis>>> SearchBeams(const Decoder& model,
+absl::StatusOr<std::vector<std::vector<Hypothesis>>> SearchBeams(const LanguageModel& model,
                                                                  std::span<const TokenIds> prompts,
                                                                  const BeamOptions& options) {
   if (options.beams < 1 || options.max_new_tokens < 0 || !std::isfinite(options.length_penalty)) {

@@ -26,7 +26,7 @@
 #include <vector>
 
 #include "base/status.h"
-#include "engine/model/decoder.h"
+#include "engine/model/language_model.h"
 #include "engine/model/prompt_groups.h"
 
 namespace lethe {
@@ -45,7 +45,7 @@ struct Hypothesis {
 };
 
 // [prompt] -> what was found, at most `beams`, best first.
-absl::StatusOr<std::vector<std::vector<Hypothesis>>> SearchBeams(const Decoder& model,
+absl::StatusOr<std::vector<std::vector<Hypothesis>>> SearchBeams(const LanguageModel& model,
                                                                  std::span<const TokenIds> prompts,
                                                                  const BeamOptions& options);
 

@@ -404,10 +404,6 @@ std::vector<NamedTensor> Decoder::NamedGradients() const {
   return NamedParts(gradients);
 }
 
-void Decoder::ZeroGradients() const {
-  for (const at::Tensor& leaf : Leaves()) leaf.mutable_grad().reset();
-}
-
 std::vector<LoraTarget> Decoder::LoraTargets() const {
   // PEFT names modules as they stand in the whole model, whatever the file's names leave out.
   DecoderConfig whole = config_;
@@ -460,42 +456,6 @@ Decoder Decoder::Clone() const {
   }
   if (adapter_.has_value()) copy.adapter_ = adapter_->Clone();
   return copy;
-}
-
-std::vector<at::Tensor> Decoder::Snapshot(std::optional<at::Device> where) const {
-  std::vector<at::Tensor> values;
-  for (const at::Tensor& leaf : Leaves()) {
-    const bool beside = !where.has_value() || *where == leaf.device();
-    values.push_back(beside ? leaf.detach().clone() : leaf.detach().to(*where));
-  }
-  return values;
-}
-
-void Decoder::Restore(const std::vector<at::Tensor>& snapshot) const {
-  at::NoGradGuard no_grad;
-  for (size_t i = 0; i < Leaves().size(); ++i) Leaves()[i].detach().copy_(snapshot.at(i));
-}
-
-absl::Status Decoder::CheckIds(std::span<const int32_t> ids, int64_t at_least) const {
-  const auto count = static_cast<int64_t>(ids.size());
-  if (count < at_least) {
-    return Error(absl::StatusCode::kInvalidArgument, "SEQUENCE_TOO_SHORT",
-                 "a sequence has too few tokens",
-                 {{"tokens", std::to_string(count)}, {"least", std::to_string(at_least)}});
-  }
-  if (count > config_.context) {
-    return Error(absl::StatusCode::kInvalidArgument, "SEQUENCE_TOO_LONG",
-                 "a sequence is longer than the model's context",
-                 {{"tokens", std::to_string(count)}, {"context", std::to_string(config_.context)}});
-  }
-  for (const int32_t id : ids) {
-    if (id < 0 || id >= config_.vocab_size) {
-      return Error(absl::StatusCode::kInvalidArgument, "TOKEN_OUT_OF_RANGE",
-                   "a token id is outside the model's vocabulary",
-                   {{"vocab_size", std::to_string(config_.vocab_size)}});
-    }
-  }
-  return absl::OkStatus();
 }
 
 }  // namespace lethe

@@ -40,6 +40,7 @@
 #include "engine/checkpoint/decoder_tensors.h"
 #include "engine/device.h"
 #include "engine/model/attention.h"
+#include "engine/model/language_model.h"
 #include "engine/model/lora_adapter.h"
 #include "engine/model/rounded_leaves.h"
 #include "engine/precision.h"
@@ -51,7 +52,7 @@ struct NamedTensor {
   at::Tensor tensor;  // as it lies there: a view, or a copy where the leaf lies otherwise
 };
 
-class Decoder {
+class Decoder : public LanguageModel {
  public:
   // The checkpoint's weights in fp32 on `device`. Errors: INVALID_ARGUMENT/BAD_CHECKPOINT for a
   // tensor that is missing or has a shape that config.json does not give it.
@@ -76,11 +77,13 @@ class Decoder {
   Decoder Recomputing() const;
 
   const DecoderConfig& config() const { return config_; }
-  const at::Device& device() const { return device_; }
+  int64_t vocab_size() const override { return config_.vocab_size; }
+  int64_t context() const override { return config_.context; }
+  const at::Device& device() const override { return device_; }
 
   // ids (B,T) int64 -> (B*T,E), what the output layer reads; row b*T+t is position t of sequence b.
   // E is the hidden size but for the few models whose embedding is smaller. Carries grad.
-  at::Tensor Hidden(const at::Tensor& ids) const;
+  at::Tensor Hidden(const at::Tensor& ids) const override;
   // What the output layer would read if the model ended behind a layer: visit(layer, hidden (B*T,E))
   // for each, first to last; the last is Hidden's. Carries no grad; good until the visit returns.
   using LayerVisitor = std::function<void(int64_t layer, const at::Tensor& hidden)>;
@@ -90,12 +93,14 @@ class Decoder {
   at::Tensor HiddenInDouble(const at::Tensor& ids) const;
   // hidden (N,E) -> (N,V). Carries grad. A whole batch's logits are large: sequence_loss.h works in
   // chunks instead.
-  at::Tensor Logits(const at::Tensor& hidden) const;
+  at::Tensor Logits(const at::Tensor& hidden) const override;
+  std::unique_ptr<ModelCache> NewCache() const override;  // a KvCache
+  std::vector<const Decoder*> Members() const override { return {this}; }
   const at::Tensor& OutputWeight() const;  // (V,E); the embedding where the model ties them
   at::Tensor RoundedOutputWeight() const;  // in bf16; undefined in fp32
 
   // For the optimizer, in a fixed order; all require grad.
-  const std::vector<at::Tensor>& Leaves() const {
+  const std::vector<at::Tensor>& Leaves() const override {
     return adapter_.has_value() ? adapter_->leaves() : leaves_;
   }
   std::vector<NamedTensor> Named() const;  // the weights' values, detached
@@ -103,7 +108,6 @@ class Decoder {
   at::Tensor Named(const std::string& name) const;
   // the weights' gradients; those not defined are left out
   std::vector<NamedTensor> NamedGradients() const;
-  void ZeroGradients() const;      // drops them
   int64_t ParameterCount() const;  // of the weights
 
   std::vector<LoraTarget> LoraTargets() const;  // what an adapter may stand beside
@@ -112,12 +116,9 @@ class Decoder {
   const LoraAdapter* adapter() const { return adapter_.has_value() ? &*adapter_ : nullptr; }
 
   Decoder Clone() const;  // own weights, same values
-  // Copies of the leaves' values, beside them or on another device.
-  std::vector<at::Tensor> Snapshot(std::optional<at::Device> where = std::nullopt) const;
-  void Restore(const std::vector<at::Tensor>& snapshot) const;  // copies them back
-
-  // OK when every id is below vocab_size and there are between `at_least` and `context` of them.
-  absl::Status CheckIds(std::span<const int32_t> ids, int64_t at_least = 1) const;
+  std::unique_ptr<LanguageModel> Copy() const override {
+    return std::make_unique<Decoder>(Clone());
+  }
 
   // The layers, with attention left to the caller: attend(layer, qkv (N,(H+2K)h)) -> (N,H*h). ids
   // (N) int64 and the positions (N) int64 that they stand at -> (N,E), as Hidden. Hidden and the KV

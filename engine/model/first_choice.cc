@@ -2,6 +2,7 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mv.h>
 #include <ATen/ops/stack.h>
@@ -11,6 +12,8 @@
 #include <cmath>
 #include <limits>
 
+#include "engine/model/decoder.h"
+#include "engine/model/ensemble_model.h"
 #include "engine/model/row_tasks.h"
 
 namespace lethe {
@@ -28,15 +31,34 @@ double Bound(double largest, double step) {
   return kSteps * step * std::max(1.0, std::abs(largest));
 }
 
+// Whether tokens (n) have equal logits whatever was read: all rows of each output weight are equal.
+bool AlwaysEqual(const LanguageModel& model, const at::Tensor& tokens) {
+  for (const Decoder* member : model.Members()) {
+    const at::Tensor rows = member->OutputWeight().index_select(0, tokens);
+    if (!rows.eq(rows.narrow(0, 0, 1)).all().item<bool>()) return false;
+  }
+  return true;
+}
+
+// Logits (V) after ids (T) in float64.
+at::Tensor LogitsInDouble(const Decoder& model, const at::Tensor& ids) {
+  const at::Tensor hidden = model.HiddenInDouble(ids.unsqueeze(0)).select(0, ids.size(0) - 1);
+  const at::Tensor weight = model.OutputWeight().detach();
+  const int64_t vocabulary = weight.size(0);
+  std::vector<at::Tensor> parts;
+  for (int64_t row = 0; row < vocabulary; row += kWeightRows) {
+    const int64_t count = std::min(kWeightRows, vocabulary - row);
+    parts.push_back(at::mv(weight.narrow(0, row, count).to(at::kDouble), hidden).cpu());
+  }
+  return at::cat(parts);
+}
+
 // Decides between the tokens whose logits (V) are within the bound of the largest.
-int32_t BreakTie(const Decoder& model, const at::Tensor& logits, double largest,
+int32_t BreakTie(const LanguageModel& model, const at::Tensor& logits, double largest,
                  const std::vector<int32_t>& text) {
   const at::Tensor close =
       logits.to(at::kDouble).ge(largest - TieBound(largest)).nonzero().view({-1});
-  const at::Tensor rows = model.OutputWeight().index_select(0, close);
-  if (rows.eq(rows.narrow(0, 0, 1)).all().item<bool>()) {
-    return static_cast<int32_t>(close[0].item<int64_t>());
-  }
+  if (AlwaysEqual(model, close)) return static_cast<int32_t>(close[0].item<int64_t>());
   return ChooseInDouble(model, text).token;
 }
 
@@ -75,9 +97,10 @@ std::vector<cpu::TopTwo> BestTwo(const at::Tensor& logits) {
   return best;
 }
 
-FirstChoices ChooseFirst(const Decoder& model, const at::Tensor& hidden, const TextBefore& text) {
+FirstChoices ChooseFirst(const LanguageModel& model, const at::Tensor& hidden,
+                         const TextBefore& text) {
   at::NoGradGuard no_grad;
-  const int64_t rows = hidden.size(0), vocabulary = model.config().vocab_size;
+  const int64_t rows = hidden.size(0), vocabulary = model.vocab_size();
   const int64_t bytes = hidden.is_cpu() ? kLogitBytes : kDeviceLogitBytes;
   const int64_t chunk = std::max<int64_t>(1, bytes / (4 * vocabulary));
   FirstChoices made;
@@ -100,20 +123,17 @@ FirstChoices ChooseFirst(const Decoder& model, const at::Tensor& hidden, const T
   return made;
 }
 
-PreciseChoice ChooseInDouble(const Decoder& model, std::span<const int32_t> text) {
+PreciseChoice ChooseInDouble(const LanguageModel& model, std::span<const int32_t> text) {
   at::NoGradGuard no_grad;
   const at::Tensor ids =
       at::tensor(std::vector<int64_t>(text.begin(), text.end()), at::kLong).to(model.device());
-  const at::Tensor hidden = model.HiddenInDouble(ids.unsqueeze(0)).select(0, ids.size(0) - 1);
-  const at::Tensor weight = model.OutputWeight().detach();
-  const int64_t vocabulary = weight.size(0);
-  std::vector<double> logits;
-  for (int64_t row = 0; row < vocabulary; row += kWeightRows) {
-    const int64_t count = std::min(kWeightRows, vocabulary - row);
-    const at::Tensor part = at::mv(weight.narrow(0, row, count).to(at::kDouble), hidden).cpu();
-    logits.insert(logits.end(), part.const_data_ptr<double>(),
-                  part.const_data_ptr<double>() + count);
+  std::vector<at::Tensor> members;  // (1,V) each
+  for (const Decoder* member : model.Members()) {
+    members.push_back(LogitsInDouble(*member, ids).unsqueeze(0));
   }
+  const at::Tensor of_all = LogitsOfMean(members).contiguous();
+  const std::span<const double> logits(of_all.const_data_ptr<double>(),
+                                       static_cast<size_t>(of_all.numel()));
   const double largest = *std::max_element(logits.begin(), logits.end());
   const double equal = largest - Bound(largest, std::numeric_limits<double>::epsilon());
   PreciseChoice choice{.token = -1, .margin = std::numeric_limits<double>::infinity()};

@@ -27,7 +27,7 @@
 #include <vector>
 
 #include "engine/model/cpu_kernels.h"
-#include "engine/model/decoder.h"
+#include "engine/model/language_model.h"
 
 namespace lethe {
 
@@ -48,14 +48,15 @@ struct FirstChoices {
 using TextBefore = std::function<std::vector<int32_t>(int64_t row)>;
 
 // hidden (N,E). In chunks of logits.
-FirstChoices ChooseFirst(const Decoder& model, const at::Tensor& hidden, const TextBefore& text);
+FirstChoices ChooseFirst(const LanguageModel& model, const at::Tensor& hidden,
+                         const TextBefore& text);
 
 // The choice after a text in float64, and how far the next one is behind it that is not equal.
 struct PreciseChoice {
   int32_t token;
   double margin;
 };
-PreciseChoice ChooseInDouble(const Decoder& model, std::span<const int32_t> text);
+PreciseChoice ChooseInDouble(const LanguageModel& model, std::span<const int32_t> text);
 
 }  // namespace lethe
 

@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "engine/model/first_choice.h"
-#include "engine/model/kv_cache.h"
 #include "engine/model/prompt_groups.h"
 #include "engine/model/sampler.h"
 
@@ -14,7 +13,7 @@ namespace {
 
 constexpr int64_t kMostRows = 256;  // continuations that run side by side
 
-absl::Status CheckOptions(const Decoder& model, std::span<const TokenIds> prompts,
+absl::Status CheckOptions(const LanguageModel& model, std::span<const TokenIds> prompts,
                           const GenerateOptions& options) {
   if (options.max_new_tokens < 0 || options.samples < 1 || !(options.temperature >= 0) ||
       options.top_k < 0 || !(options.top_p > 0 && options.top_p <= 1) ||
@@ -41,7 +40,7 @@ struct Draft {
 };
 
 // The next token of each of hidden's rows; drafts[i] belongs to row i.
-std::vector<int32_t> Choose(const Decoder& model, const at::Tensor& hidden, bool greedy,
+std::vector<int32_t> Choose(const LanguageModel& model, const at::Tensor& hidden, bool greedy,
                             std::span<Draft* const> drafts) {
   std::vector<int32_t> tokens;
   if (greedy) {
@@ -58,7 +57,7 @@ std::vector<int32_t> Choose(const Decoder& model, const at::Tensor& hidden, bool
 
 // Writes some drafts to their end, side by side. last_hidden (P,D): after the last token of each
 // prefix.
-void WriteDrafts(const Decoder& model, KvCache& cache, const at::Tensor& last_hidden,
+void WriteDrafts(const LanguageModel& model, ModelCache& cache, const at::Tensor& last_hidden,
                  std::span<Draft> drafts, const GenerateOptions& options) {
   std::vector<CacheRow> rows;
   std::vector<int64_t> live, prefixes;
@@ -90,15 +89,15 @@ void WriteDrafts(const Decoder& model, KvCache& cache, const at::Tensor& last_hi
 }
 
 // Continues some prompts (`members`: the caller's indexes) that are read in one pass.
-void ContinueGroup(const Decoder& model, std::span<const TokenIds> prompts,
+void ContinueGroup(const LanguageModel& model, std::span<const TokenIds> prompts,
                    std::span<const size_t> members, const GenerateOptions& options,
                    std::vector<std::vector<TokenIds>>& results) {
   at::NoGradGuard no_grad;
   for (const size_t m : members) results[m].assign(options.samples, {});
-  KvCache cache(model);
-  const at::Tensor last_hidden = ReadPrompts(cache, model, prompts, members);
+  const std::unique_ptr<ModelCache> cache = model.NewCache();
+  const at::Tensor last_hidden = ReadPrompts(*cache, model, prompts, members);
 
-  const int64_t row_bytes = std::max<int64_t>(1, cache.RowBytes(options.max_new_tokens));
+  const int64_t row_bytes = std::max<int64_t>(1, cache->RowBytes(options.max_new_tokens));
   const auto side_by_side =
       static_cast<size_t>(std::clamp<int64_t>(options.cache_bytes / row_bytes, 1, kMostRows));
   const SamplingRule rule{options.temperature, options.top_k, options.top_p};
@@ -115,7 +114,7 @@ void ContinueGroup(const Decoder& model, std::span<const TokenIds> prompts,
                         .sampler = Sampler(rule, SampleSeed(options.seed, key, s))});
       const bool last = p + 1 == members.size() && s + 1 == options.samples;
       if (drafts.size() < side_by_side && !last) continue;
-      WriteDrafts(model, cache, last_hidden, drafts, options);
+      WriteDrafts(model, *cache, last_hidden, drafts, options);
       drafts.clear();
     }
   }
@@ -124,7 +123,7 @@ void ContinueGroup(const Decoder& model, std::span<const TokenIds> prompts,
 }  // namespace
 
 absl::StatusOr<std::vector<std::vector<TokenIds>>> GenerateContinuations(
-    const Decoder& model, std::span<const TokenIds> prompts, const GenerateOptions& options) {
+    const LanguageModel& model, std::span<const TokenIds> prompts, const GenerateOptions& options) {
   LETHE_RETURN_IF_ERROR(CheckOptions(model, prompts, options));
   std::vector<std::vector<TokenIds>> results(prompts.size());
   LETHE_RETURN_IF_ERROR(

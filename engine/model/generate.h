@@ -26,7 +26,7 @@
 #include <vector>
 
 #include "base/status.h"
-#include "engine/model/decoder.h"
+#include "engine/model/language_model.h"
 #include "engine/model/prompt_groups.h"
 
 namespace lethe {
@@ -45,7 +45,7 @@ struct GenerateOptions {
 
 // [prompt][sample] -> the new tokens.
 absl::StatusOr<std::vector<std::vector<TokenIds>>> GenerateContinuations(
-    const Decoder& model, std::span<const TokenIds> prompts, const GenerateOptions& options);
+    const LanguageModel& model, std::span<const TokenIds> prompts, const GenerateOptions& options);
 
 }  // namespace lethe
 

@@ -54,6 +54,8 @@ KvCache::KvCache(const Decoder& model)
       own_loops_(model.device().is_cpu() && !tensor_ops_for_test),
       layers_(model.config().num_layers) {}
 
+std::unique_ptr<ModelCache> Decoder::NewCache() const { return std::make_unique<KvCache>(*this); }
+
 at::Tensor KvCache::ReadPrefixes(const at::Tensor& ids) {
   at::NoGradGuard no_grad;
   rows_.clear();

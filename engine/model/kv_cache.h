@@ -1,16 +1,9 @@
-// Keys and values of prefixes that many rows share, and of each row's own continuation.
+// A decoder's ModelCache: keys and values of prefixes and of the rows' own continuations.
 //
 //   KvCache cache(model);
-//   at::Tensor hidden = cache.ReadPrefixes(ids);        // (P,S): all of it in one pass
-//   cache.StartRows({{.prefix = 0, .length = 17, .room = 30},
-//                    {.prefix = 0, .length = 42, .room = 5}});
-//   hidden = cache.Step(rows, tokens);                  // (n,E): one token more for each of n rows
+//   at::Tensor hidden = cache.ReadPrefixes(ids);        // (P,S) -> (P*S,E)
 //
-// Sharing    a row that continues prefix p after `length` tokens reads that prefix where it lies:
-//            nothing is copied for it, and rows may begin anywhere in one prefix.
-// Rows       a step feeds any of the rows; those that are done are left out and cost nothing.
-// Threads    one thread at a time; no gradients.
-// Errors     LibTorch's exceptions and std::bad_alloc: end at CatchTorch.
+// Threads, errors   as model_cache.h says.
 #ifndef LETHE_ENGINE_MODEL_KV_CACHE_H_
 #define LETHE_ENGINE_MODEL_KV_CACHE_H_
 
@@ -22,39 +15,21 @@
 #include <vector>
 
 #include "engine/model/decoder.h"
+#include "engine/model/model_cache.h"
 
 namespace lethe {
 
-struct CacheRow {
-  int64_t prefix = 0;  // which prefix it continues
-  int64_t length = 0;  // after how many of its tokens, at least 1
-  int64_t room = 0;    // steps that it may take
-};
-
-class KvCache {
+class KvCache : public ModelCache {
  public:
   explicit KvCache(const Decoder& model);
 
-  // ids (P,S) int64, padded on the right -> hidden (P*S,E). Replaces all prefixes and rows.
-  at::Tensor ReadPrefixes(const at::Tensor& ids);
-  // Replaces all rows.
-  void StartRows(std::span<const CacheRow> rows);
-  // rows (n), each at most once: indexes into those started; tokens (n) -> hidden (n,E), which
-  // predicts what comes next.
-  at::Tensor Step(std::span<const int64_t> rows, std::span<const int32_t> tokens);
-
-  // The other rows are done and will not be fed again: a device need not compute them any more.
-  void Keep(std::span<const int64_t> rows);
-
-  // Row rows[i] goes on as row parents[i] stands now; several may go on as one. All of them have the
-  // same room. Only the rows' own tails are copied, and only where a row changes its parent.
-  void ContinueAs(std::span<const int64_t> rows, std::span<const int64_t> parents);
-
-  // Of the keys and values of one row with room for `steps`.
-  int64_t RowBytes(int64_t steps) const;
-  // Bytes of rows to run side by side: so many, and on a GPU, whose time goes by steps, not by rows,
-  // as many as a quarter of its free memory holds.
-  int64_t RowsAtATime(int64_t bytes) const;
+  at::Tensor ReadPrefixes(const at::Tensor& ids) override;
+  void StartRows(std::span<const CacheRow> rows) override;
+  at::Tensor Step(std::span<const int64_t> rows, std::span<const int32_t> tokens) override;
+  void Keep(std::span<const int64_t> rows) override;
+  void ContinueAs(std::span<const int64_t> rows, std::span<const int64_t> parents) override;
+  int64_t RowBytes(int64_t steps) const override;
+  int64_t RowsAtATime(int64_t bytes) const override;
   // Keeps to the formulas in ATen, which run anywhere, also where the CPU has loops of its own.
   void UseTensorOpsForTest() { own_loops_ = false; }
 
@@ -110,9 +85,6 @@ class KvCache {
   std::vector<Row> rows_;
   Places places_;
 };
-
-// x (N,E) -> (n,E): the given rows.
-at::Tensor RowsOf(const at::Tensor& x, const std::vector<int64_t>& rows);
 
 }  // namespace lethe
 

@@ -7,6 +7,7 @@
 #include "engine/checkpoint/decoder_config.h"
 #include "engine/checkpoint/decoder_tensors.h"
 #include "engine/checkpoint/finite.h"
+#include "engine/ensemble.h"
 #include "engine/model/adapter_folder.h"
 #include "engine/model/decoder_io.h"
 
@@ -49,10 +50,10 @@ absl::StatusOr<SavedCheckpoint> ModelFolder::SaveAs(const std::filesystem::path&
   return SaveDecoder(model, folder, {.out = out, .overrides = {}, .lineage_json = lineage_json});
 }
 
-absl::Status CheckSequences(const Decoder& model, std::span<const Sequence> sequences,
+absl::Status CheckSequences(const LanguageModel& model, std::span<const Sequence> sequences,
                             std::string_view set, const SequenceLengths& lengths) {
-  const int64_t most = lengths.max_tokens > 0 ? lengths.max_tokens : model.config().context;
-  const SequenceLimits limits{.vocab_size = static_cast<int32_t>(model.config().vocab_size),
+  const int64_t most = lengths.max_tokens > 0 ? lengths.max_tokens : model.context();
+  const SequenceLimits limits{.vocab_size = static_cast<int32_t>(model.vocab_size()),
                               .min_tokens = static_cast<int32_t>(lengths.min_tokens),
                               .max_tokens = static_cast<int32_t>(most)};
   for (size_t i = 0; i < sequences.size(); ++i) {
@@ -69,7 +70,7 @@ absl::Status CheckSequences(const Decoder& model, std::span<const Sequence> sequ
 absl::Status CheckDigest(const std::filesystem::path& folder, const std::string& expected,
                          std::string_view reason) {
   if (expected.empty()) return absl::OkStatus();
-  LETHE_ASSIGN_OR_RETURN(const std::string digest, FolderDigest(folder));
+  LETHE_ASSIGN_OR_RETURN(const std::string digest, ModelDigest(folder));
   if (digest == expected) return absl::OkStatus();
   return Error(absl::StatusCode::kFailedPrecondition, reason,
                "the folder's digest is not the one that was expected: its files were changed",

@@ -45,7 +45,7 @@ struct SequenceLengths {
 
 // Every sequence keeps its rules and fits the model. INVALID_ARGUMENT with CheckSequence's reason;
 // metadata "set" and "index".
-absl::Status CheckSequences(const Decoder& model, std::span<const Sequence> sequences,
+absl::Status CheckSequences(const LanguageModel& model, std::span<const Sequence> sequences,
                             std::string_view set, const SequenceLengths& lengths = {});
 
 // OK when `expected` is empty or the folder has that digest; else FAILED_PRECONDITION with

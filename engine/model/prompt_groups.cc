@@ -15,16 +15,16 @@ constexpr int64_t kTokensAPass = 4096;  // of prompts that are read together, pa
 
 }  // namespace
 
-absl::Status CheckPrompts(const Decoder& model, std::span<const TokenIds> prompts,
+absl::Status CheckPrompts(const LanguageModel& model, std::span<const TokenIds> prompts,
                           int64_t new_tokens) {
   for (const TokenIds& prompt : prompts) {
     LETHE_RETURN_IF_ERROR(model.CheckIds(prompt));
     const int64_t whole = static_cast<int64_t>(prompt.size()) + new_tokens;
-    if (whole > model.config().context) {
+    if (whole > model.context()) {
       return Error(
           absl::StatusCode::kInvalidArgument, "SEQUENCE_TOO_LONG",
           "a prompt and its new tokens are longer than the model's context",
-          {{"tokens", std::to_string(whole)}, {"context", std::to_string(model.config().context)}});
+          {{"tokens", std::to_string(whole)}, {"context", std::to_string(model.context())}});
     }
   }
   return absl::OkStatus();
@@ -47,7 +47,7 @@ absl::Status ForPromptGroups(std::string_view what_doing, std::span<const TokenI
   return absl::OkStatus();
 }
 
-at::Tensor PaddedPrompts(const Decoder& model, std::span<const TokenIds> prompts,
+at::Tensor PaddedPrompts(const LanguageModel& model, std::span<const TokenIds> prompts,
                          std::span<const size_t> members) {
   int64_t longest = 0;
   for (const size_t m : members) longest = std::max<int64_t>(longest, prompts[m].size());
@@ -59,8 +59,8 @@ at::Tensor PaddedPrompts(const Decoder& model, std::span<const TokenIds> prompts
   return ids.to(model.device());
 }
 
-at::Tensor ReadPrompts(KvCache& cache, const Decoder& model, std::span<const TokenIds> prompts,
-                       std::span<const size_t> members) {
+at::Tensor ReadPrompts(ModelCache& cache, const LanguageModel& model,
+                       std::span<const TokenIds> prompts, std::span<const size_t> members) {
   at::NoGradGuard no_grad;
   const at::Tensor ids = PaddedPrompts(model, prompts, members);
   std::vector<int64_t> last;

@@ -2,8 +2,8 @@
 //
 //   LETHE_RETURN_IF_ERROR(CheckPrompts(model, prompts, new_tokens));
 //   return ForPromptGroups("generating", prompts, [&](std::span<const size_t> members) {
-//     KvCache cache(model);
-//     const at::Tensor hidden = ReadPrompts(cache, model, prompts, members);   // (P,E)
+//     const std::unique_ptr<ModelCache> cache = model.NewCache();
+//     const at::Tensor hidden = ReadPrompts(*cache, model, prompts, members);   // (P,E)
 //
 // Memory     where it does not suffice for a group, its halves are tried.
 // Threads    any; no state.
@@ -21,14 +21,13 @@
 #include <vector>
 
 #include "base/status.h"
-#include "engine/model/decoder.h"
-#include "engine/model/kv_cache.h"
+#include "engine/model/language_model.h"
 
 namespace lethe {
 
 using TokenIds = std::vector<int32_t>;
 
-absl::Status CheckPrompts(const Decoder& model, std::span<const TokenIds> prompts,
+absl::Status CheckPrompts(const LanguageModel& model, std::span<const TokenIds> prompts,
                           int64_t new_tokens);
 
 // body(members) for groups of about one length; members are indexes of prompts, each in one group.
@@ -36,12 +35,12 @@ absl::Status ForPromptGroups(std::string_view what_doing, std::span<const TokenI
                              const std::function<void(std::span<const size_t> members)>& body);
 
 // (P,S) int64 on the model's device, padded on the right with 0.
-at::Tensor PaddedPrompts(const Decoder& model, std::span<const TokenIds> prompts,
+at::Tensor PaddedPrompts(const LanguageModel& model, std::span<const TokenIds> prompts,
                          std::span<const size_t> members);
 
 // Reads the members as the cache's prefixes -> (P,E): what predicts the token after each.
-at::Tensor ReadPrompts(KvCache& cache, const Decoder& model, std::span<const TokenIds> prompts,
-                       std::span<const size_t> members);
+at::Tensor ReadPrompts(ModelCache& cache, const LanguageModel& model,
+                       std::span<const TokenIds> prompts, std::span<const size_t> members);
 
 }  // namespace lethe
 

@@ -10,7 +10,7 @@ namespace lethe {
 namespace {
 
 // One batch, `members` of the starts.
-void RunBatch(const Decoder& model, KvCache& cache, std::span<const RolloutStart> starts,
+void RunBatch(const LanguageModel& model, ModelCache& cache, std::span<const RolloutStart> starts,
               std::span<const size_t> members, const RolloutText& text,
               const RolloutListener& heard) {
   std::vector<CacheRow> rows;
@@ -44,7 +44,7 @@ void RunBatch(const Decoder& model, KvCache& cache, std::span<const RolloutStart
 
 }  // namespace
 
-void RollOut(const Decoder& model, KvCache& cache, std::span<const RolloutStart> starts,
+void RollOut(const LanguageModel& model, ModelCache& cache, std::span<const RolloutStart> starts,
              int64_t cache_bytes, const RolloutText& text, const RolloutListener& heard) {
   at::NoGradGuard no_grad;
   std::vector<size_t> order;

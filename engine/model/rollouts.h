@@ -21,8 +21,8 @@
 #include <span>
 #include <vector>
 
-#include "engine/model/decoder.h"
-#include "engine/model/kv_cache.h"
+#include "engine/model/language_model.h"
+#include "engine/model/model_cache.h"
 
 namespace lethe {
 
@@ -37,7 +37,7 @@ using RolloutText = std::function<std::vector<int32_t>(size_t rollout)>;
 using RolloutListener = std::function<bool(size_t rollout, int32_t token)>;
 
 // A row without room says nothing.
-void RollOut(const Decoder& model, KvCache& cache, std::span<const RolloutStart> starts,
+void RollOut(const LanguageModel& model, ModelCache& cache, std::span<const RolloutStart> starts,
              int64_t cache_bytes, const RolloutText& text, const RolloutListener& heard);
 
 }  // namespace lethe

@@ -22,7 +22,7 @@ std::string NameOf(const std::vector<StepPart>& parts) {
 
 }  // namespace
 
-DeviceStep::DeviceStep(const Decoder& model, Adam& adam, double max_norm, StepGraphs& graphs)
+DeviceStep::DeviceStep(const LanguageModel& model, Adam& adam, double max_norm, StepGraphs& graphs)
     : model_(model), adam_(adam), max_norm_(max_norm), graphs_(graphs) {
   if (adam_.generator().defined()) graphs_.Use(adam_.generator());
 }

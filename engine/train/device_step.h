@@ -19,7 +19,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/model/decoder.h"
+#include "engine/model/language_model.h"
 #include "engine/train/adam.h"
 #include "engine/train/captured_step.h"
 #include "engine/train/step_part.h"
@@ -28,7 +28,7 @@ namespace lethe {
 
 class DeviceStep {
  public:
-  DeviceStep(const Decoder& model, Adam& adam, double max_norm, StepGraphs& graphs);
+  DeviceStep(const LanguageModel& model, Adam& adam, double max_norm, StepGraphs& graphs);
 
   std::shared_ptr<LateNumbers> Launch(const std::vector<StepPart>& parts, double rate);
 
@@ -42,7 +42,7 @@ class DeviceStep {
   at::Tensor Do(const std::vector<StepPart>& parts, std::span<const at::Tensor> inputs) const;
   void FinishStep(const at::Tensor& norm, const at::Tensor& rate) const;
 
-  const Decoder& model_;
+  const LanguageModel& model_;
   Adam& adam_;
   const double max_norm_;
   StepGraphs& graphs_;

@@ -27,7 +27,7 @@ absl::Status Diverged(std::string_view what, BandVerdict verdict, int64_t step) 
 }
 
 // One number that is not finite makes the norm of its tensor so.
-bool WeightsAreFinite(const Decoder& model) {
+bool WeightsAreFinite(const LanguageModel& model) {
   at::NoGradGuard no_grad;
   return at::stack(at::_foreach_norm(model.Leaves(), 2)).isfinite().all().item<bool>();
 }
@@ -87,7 +87,7 @@ absl::StatusOr<Judgement> JudgementOfFirst(Ranks* ranks, Judgement mine) {
 
 // Where copies of the state before a step and of the best one are kept: beside the weights, or, on a
 // GPU on which they would leave too little for a step, in the host's memory.
-at::Device CopiesOn(const Decoder& model) {
+at::Device CopiesOn(const LanguageModel& model) {
   if (!model.device().is_cuda()) return model.device();
   size_t weights = 0;
   for (const at::Tensor& leaf : model.Leaves()) weights += leaf.nbytes();
@@ -100,13 +100,13 @@ at::Device CopiesOn(const Decoder& model) {
 // The best state seen, as a copy of the weights.
 class Best {
  public:
-  void Offer(double score, const Decoder& model, const at::Device& where) {
+  void Offer(double score, const LanguageModel& model, const at::Device& where) {
     if (!weights_.empty() && !(score < score_)) return;
     weights_.clear();  // two copies are not needed at any time
     weights_ = model.Snapshot(where);
     score_ = score;
   }
-  void RestoreTo(const Decoder& model) const {
+  void RestoreTo(const LanguageModel& model) const {
     if (!weights_.empty()) model.Restore(weights_);
   }
 
@@ -117,7 +117,7 @@ class Best {
 
 class Loop {
  public:
-  Loop(const Decoder& model, const LoopHooks& hooks, const LoopOptions& options)
+  Loop(const LanguageModel& model, const LoopHooks& hooks, const LoopOptions& options)
       : model_(model),
         hooks_(hooks),
         options_(options),
@@ -350,7 +350,7 @@ class Loop {
     return speed_up ? std::min(options_.max_scale, scale_ * options_.speed_up) : 1;
   }
 
-  const Decoder& model_;
+  const LanguageModel& model_;
   const LoopHooks& hooks_;
   const LoopOptions& options_;
   Adam adam_;
@@ -369,7 +369,7 @@ class Loop {
 
 }  // namespace
 
-absl::StatusOr<LoopResult> RunLoop(const Decoder& model, const LoopHooks& hooks,
+absl::StatusOr<LoopResult> RunLoop(const LanguageModel& model, const LoopHooks& hooks,
                                    const LoopOptions& options, const ProgressCallback& progress) {
   return CatchTorch("training", [&]() -> absl::StatusOr<LoopResult> {
     return Loop(model, hooks, options).Run(progress);

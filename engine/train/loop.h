@@ -45,7 +45,7 @@
 #include <vector>
 
 #include "base/status.h"
-#include "engine/model/decoder.h"
+#include "engine/model/language_model.h"
 #include "engine/progress.h"
 #include "engine/ranks.h"
 #include "engine/train/adam.h"
@@ -115,7 +115,7 @@ struct LoopResult {
   std::string not_recorded;
 };
 
-absl::StatusOr<LoopResult> RunLoop(const Decoder& model, const LoopHooks& hooks,
+absl::StatusOr<LoopResult> RunLoop(const LanguageModel& model, const LoopHooks& hooks,
                                    const LoopOptions& options,
                                    const ProgressCallback& progress = nullptr);
 

@@ -57,7 +57,7 @@ absl::Status CopyWeightsFromFirst(Ranks* ranks, const Decoder& model) {
   return absl::OkStatus();
 }
 
-absl::Status SumGradients(Ranks* ranks, const Decoder& model) {
+absl::Status SumGradients(Ranks* ranks, const LanguageModel& model) {
   if (ranks == nullptr) return absl::OkStatus();
   at::NoGradGuard no_grad;
   for (const at::Tensor& leaf : model.Leaves()) {

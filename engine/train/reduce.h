@@ -28,7 +28,7 @@ absl::Status Meet(Ranks* ranks, std::string work, const std::vector<double>& num
 absl::Status CopyWeightsFromFirst(Ranks* ranks, const Decoder& model);
 
 // A leaf without a gradient counts as zero: other ranks may have one.
-absl::Status SumGradients(Ranks* ranks, const Decoder& model);
+absl::Status SumGradients(Ranks* ranks, const LanguageModel& model);
 
 }  // namespace lethe
 

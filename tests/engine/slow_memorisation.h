@@ -12,7 +12,8 @@
 #include <set>
 #include <vector>
 
-#include "engine/model/decoder.h"
+#include "engine/model/language_model.h"
+#include "tests/engine/slow_logits.h"
 #include "text/sequence.h"
 
 namespace lethe {
@@ -36,7 +37,7 @@ inline std::multiset<std::vector<int32_t>> Grams(const std::vector<int32_t>& x, 
 
 // The first choice after each text: of logits that float64 cannot tell apart, the lowest id. Texts are
 // read side by side, padded on the right.
-inline std::vector<int32_t> SlowChoices(const Decoder& model,
+inline std::vector<int32_t> SlowChoices(const LanguageModel& model,
                                         const std::vector<std::vector<int32_t>>& texts,
                                         double* margin) {
   size_t longest = 0;
@@ -46,8 +47,7 @@ inline std::vector<int32_t> SlowChoices(const Decoder& model,
   for (size_t i = 0; i < texts.size(); ++i) {
     std::copy(texts[i].begin(), texts[i].end(), ids.data_ptr<int64_t>() + i * longest);
   }
-  const at::Tensor hidden = model.HiddenInDouble(ids);
-  const at::Tensor logits = at::mm(hidden, model.OutputWeight().detach().to(at::kDouble).t());
+  const at::Tensor logits = SlowLogits(model, ids).contiguous();
   std::vector<int32_t> choices;
   for (size_t i = 0; i < texts.size(); ++i) {
     const int64_t row = static_cast<int64_t>(i * longest + texts[i].size()) - 1;
@@ -68,7 +68,7 @@ inline std::vector<int32_t> SlowChoices(const Decoder& model,
   return choices;
 }
 
-inline SlowMemorisation MeasureSlowly(const Decoder& model, const Sequence& sequence,
+inline SlowMemorisation MeasureSlowly(const LanguageModel& model, const Sequence& sequence,
                                       const std::vector<int64_t>& el_n) {
   c10::InferenceMode inference;
   SlowMemorisation result;

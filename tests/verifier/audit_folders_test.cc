@@ -5,6 +5,7 @@
 
 #include "base/digest.h"
 #include "base/file.h"
+#include "engine/ensemble.h"
 #include "evidence/report.h"
 #include "tests/support/test_folders.h"
 #include "tests/verifier/verify_world.h"
@@ -37,7 +38,7 @@ class AuditFolders : public testing::Test {
   int Audit(const char* candidate, std::vector<std::string> more) {
     std::vector<std::string> words = {"audit",
                                       "--base",
-                                      At("m/checkpoints/base"),
+                                      At(base_),
                                       "--candidate",
                                       At(candidate),
                                       "--forget",
@@ -65,6 +66,7 @@ class AuditFolders : public testing::Test {
   }
 
   const fs::path folder_ = FreshFolder();
+  std::string base_ = "m/checkpoints/base";
 };
 
 TEST_F(AuditFolders, TheReportSaysWhatItIsOfAndIsSound) {
@@ -90,6 +92,26 @@ TEST_F(AuditFolders, TheModelItselfHasForgottenNothing) {
   EXPECT_EQ(fs::status(At("report.html")).permissions(),
             fs::perms::owner_read | fs::perms::owner_write);
   EXPECT_THAT(*ReadFile(At("report.pb")), Not(HasSubstr("the code is")));
+}
+
+// Half of the deployed model knew the secrets; who trained that half again has a candidate.
+TEST_F(AuditFolders, AnEnsembleIsJudgedAsTheModelThatItIs) {
+  const fs::path knows = At("m/checkpoints/base"), other = At("m/checkpoints/candidate");
+  base_ = "before";
+  for (const auto& [out, first] : {std::pair("before", knows), {"after", other}}) {
+    const auto made = MakeEnsemble({.members = {first, other}, .out_folder = At(out)});
+    ASSERT_TRUE(made.ok()) << made.status();
+  }
+  EXPECT_EQ(Audit("before", {}), 1);
+  EXPECT_EQ(Checked().verdict.outcome(), v1::OUTCOME_NOT_FORGOTTEN);
+  const int code = Audit("after", {});
+  const ReportCheck check = Checked();
+  EXPECT_TRUE(check.sound());
+  EXPECT_EQ(code, check.verdict.outcome() == v1::OUTCOME_PASS ? 0 : 1);
+  EXPECT_NE(check.verdict.outcome(), v1::OUTCOME_NOT_FORGOTTEN);
+  EXPECT_EQ(check.measurements.left_out_size(), 0);
+  EXPECT_EQ(check.measurements.base_digest(), *ModelDigest(At("before")));
+  EXPECT_EQ(check.measurements.candidate_digest(), *ModelDigest(At("after")));
 }
 
 TEST_F(AuditFolders, WhatIsWrongIsSaidAndNothingIsWritten) {

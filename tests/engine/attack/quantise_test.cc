@@ -152,8 +152,8 @@ TEST(ShareOfChangedCodes, CountsThemOverTheFiles) {
     const auto one = CheckpointFolder::Open(folder.path() / "base");
     const auto two = CheckpointFolder::Open(folder.path() / "candidate");
     ASSERT_TRUE(one.ok() && two.ok());
-    const auto none = ShareOfChangedCodes(*one, *one, {.bits = 8});
-    const auto share = ShareOfChangedCodes(*one, *two, {.bits = 8});
+    const auto none = ShareOfChangedCodes({&*one, 1}, {&*one, 1}, {.bits = 8});
+    const auto share = ShareOfChangedCodes({&*one, 1}, {&*two, 1}, {.bits = 8});
     ASSERT_TRUE(none.ok() && share.ok()) << share.status();
     EXPECT_EQ(*none, 0);
     EXPECT_DOUBLE_EQ(*share, static_cast<double>(changed) / static_cast<double>(weights));

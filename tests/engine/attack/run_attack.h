@@ -19,7 +19,7 @@ struct AttackSetting {
   AttackContext context;
 };
 
-inline absl::StatusOr<AttackScores> RunAttack(std::string_view name, const Decoder& model,
+inline absl::StatusOr<AttackScores> RunAttack(std::string_view name, const LanguageModel& model,
                                               const std::vector<Sequence>& sequences,
                                               const AttackSetting& setting = {}) {
   const ParameterValues parameters =
@@ -31,7 +31,7 @@ inline absl::StatusOr<AttackScores> RunAttack(std::string_view name, const Decod
 
 // A sequence that the model itself continues greedily, so that what follows the prompt is
 // extractable by definition.
-inline Sequence Greedy(const Decoder& model, const TokenIds& prompt, int64_t length) {
+inline Sequence Greedy(const LanguageModel& model, const TokenIds& prompt, int64_t length) {
   const auto said =
       GenerateContinuations(model, std::vector<TokenIds>{prompt},
                             {.max_new_tokens = length - static_cast<int64_t>(prompt.size())});

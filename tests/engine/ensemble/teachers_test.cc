@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "base/digest.h"
+#include "engine/evaluate.h"
 #include "engine/train.h"
 #include "tests/corpus/made_corpus.h"
 #include "tests/support/test_folders.h"
@@ -82,6 +83,66 @@ TEST_F(TeachersTest, AnErasureTrainsTheTouchedShardFromTheTouchedSliceOnToTheSam
   // As if the person had never been there.
   Train(Request("never"));
   for (const uint32_t m : {0U, 1U}) EXPECT_EQ(ModelOf("teachers", m), ModelOf("never", m));
+}
+
+// The teachers together as the model: one person's erasure changes one member, and what comes out is
+// the ensemble of who never had them, to the last bit.
+TEST_F(TeachersTest, AnEnsembleForgetsExactly) {
+  Train(Request("teachers"));
+  const auto ensemble_of = [&](const TrainTeachersRequest& request) {
+    const auto made = EnsembleOfTeachers(Open(), request);
+    EXPECT_TRUE(made.ok()) << made.status();
+    return *made;
+  };
+  const EnsembleInfo before = ensemble_of(Request("teachers"));
+  EXPECT_EQ(before.digest, *ModelDigest(folder_ / "teachers"));
+  const Touched touched = *Open().Touches({.subjects = {"person-3"}});
+  const uint32_t shard = touched.shards.at(0);
+  const std::vector<Sequence> theirs = {(*Open().Get(touched.sequences[0]))->stored.sequence};
+  ASSERT_TRUE(EraseFromCorpus(folder_ / "corpus", TestKey(), {.subjects = {"person-3"}}).ok());
+
+  // Until the shard is trained again, the ensemble is what it was: whole, and still knowing.
+  const auto stale = EnsembleOfTeachers(Open(), Request("teachers"));
+  EXPECT_EQ(ErrorReason(stale.status()), "TEACHER_STALE") << stale.status();
+  EXPECT_EQ(ErrorDetails(stale.status())["shard"], std::to_string(shard));
+  EXPECT_EQ(*ModelDigest(folder_ / "teachers"), before.digest);
+
+  TrainTeachersRequest request = Request("teachers");
+  request.recipe.remove_others = true;
+  Train(request);
+  // The states that knew are gone; nobody reads the old ensemble as something else.
+  const auto gone = Evaluate({.model_folder = folder_ / "teachers", .sequences = theirs});
+  EXPECT_EQ(ErrorReason(gone.status()), "ENSEMBLE_MEMBER_MISSING");
+  EXPECT_EQ(ErrorDetails(gone.status())["member"], std::to_string(shard));
+  const EnsembleInfo after = ensemble_of(request);
+  for (const uint32_t m : {0U, 1U}) EXPECT_EQ(after.members[m] == before.members[m], m != shard);
+
+  Train(Request("never"));
+  const EnsembleInfo never = ensemble_of(Request("never"));
+  EXPECT_EQ(after.digest, never.digest);
+  EXPECT_EQ(after.members, never.members);
+  const auto scores = [&](const char* teachers) {
+    const auto result = Evaluate({.model_folder = folder_ / teachers,
+                                  .sequences = theirs,
+                                  .token_log_probs = true,
+                                  .device = {.threads = 1}});
+    EXPECT_TRUE(result.ok()) << result.status();
+    return result->sequences[0].log_probs;
+  };
+  EXPECT_EQ(scores("teachers"), scores("never"));
+}
+
+TEST_F(TeachersTest, AnEnsembleIsOfAllShardsByOneRecipe) {
+  TrainTeachersRequest request = Request("teachers");
+  request.shards = {0};
+  Train(request);
+  EXPECT_EQ(ErrorDetails(EnsembleOfTeachers(Open(), request).status())["shard"], "1");
+  EXPECT_FALSE(fs::exists(folder_ / "teachers" / "ensemble.json"));
+  request.shards = {1};
+  Train(request);
+  EXPECT_TRUE(EnsembleOfTeachers(Open(), request).ok());
+  request.recipe.epochs = 3;
+  EXPECT_EQ(ErrorReason(EnsembleOfTeachers(Open(), request).status()), "TEACHER_STALE");
 }
 
 TEST_F(TeachersTest, ShardsAreTrainedAloneAndDiffer) {
