@@ -1,0 +1,192 @@
+// Leave-one-out distillation beside gradient ascent, hard labels and exact retraining: secrets that
+// come out against perplexity, as Liu & Kalinli (ICASSP 2024) draw it.
+//
+//   bench_loo --seeds 1-5 --out loo.jsonl                 runs, and prints a line for each look
+//   bench_loo --read loo.jsonl --svg docs/loo.svg         the table and the plot of what has run
+//   bench_loo --seeds 1 --methods loo,ascent --folder /tmp/loo    models are kept and found again
+//
+// A generated corpus (loo_corpus.h) trains the deployed model, the same without the forgotten half of
+// the people with secrets, and a teacher a shard. Each method then forgets that half in one run and is
+// measured along it (loo_methods.h, loo_measure.h).
+//
+// Limit      exact retraining: what a model that never saw the forgotten says by chance.
+// Peer       the methods are one another's, on the same model, people and attacks.
+// Table      for each method the rise in log-perplexity when extraction has fallen to shares of what
+//            it was, and how much more that is than leave-one-out's: a paired difference over seeds
+//            with Student's interval of 95 % (loo_summary.h).
+// Exit code  1 where the deployed model does not say the secrets told most often, or the retrained
+//            one does say some: the figures would mean nothing.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <filesystem>
+
+#include "bench/loo_methods.h"
+#include "bench/loo_points.h"
+
+namespace lethe::loo {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Options {
+  CorpusOptions corpus;
+  ModelOptions models;
+  std::string seeds = "1", methods;
+  int64_t steps = 120;
+  int threads = 0;
+  fs::path out, folder, svg;
+  std::vector<fs::path> read;
+};
+
+// "1-5" or "2" or "1,4".
+std::vector<int> Seeds(const std::string& text) {
+  std::vector<int> seeds;
+  for (const std::string& part : CLI::detail::split(text, ',')) {
+    const size_t dash = part.find('-');
+    const int first = std::stoi(part.substr(0, dash));
+    const int last = dash == std::string::npos ? first : std::stoi(part.substr(dash + 1));
+    for (int seed = first; seed <= last; ++seed) seeds.push_back(seed);
+  }
+  return seeds;
+}
+
+// Prints each look and keeps it.
+class Notes {
+ public:
+  Notes(int seed, fs::path out) : seed_(seed), out_(std::move(out)) {}
+
+  Take Of(const std::string& run) {
+    return [this, run](int64_t step, Figures f) {
+      std::printf(
+          "%4d %-13s %5lld %6.3f %6.3f %6.3f %6.3f %6.3f %6.1f %6.1f %6.1f %8.3f %8.3f %6.2f\n",
+          seed_, run.c_str(), static_cast<long long>(step), f["beam"], f["beam_16"], f["beam_4"],
+          f["beam_1"], f["drawn"], f["exposure_16"], f["exposure_4"], f["exposure_1"],
+          f["retained"], f["held_out"], f["kept_beam_16"]);
+      std::fflush(stdout);
+      Keep(PointLine(seed_, run, {.step = static_cast<double>(step), .figures = std::move(f)}));
+    };
+  }
+  void Keep(const std::string& line) {
+    if (status_.ok()) status_ = AppendLine(out_, line);
+  }
+  const absl::Status& status() const { return status_; }
+
+ private:
+  const int seed_;
+  const fs::path out_;
+  absl::Status status_;
+};
+
+void PrintHead(const Options& options, const Corpus& corpus) {
+  std::printf(
+      "%d people with secrets, told 1, 4 and 16 times, %zu of them forgotten; %d others, %d texts "
+      "of a "
+      "grammar; %lld tokens of a vocabulary of %d\n"
+      "Llama of %d layers of %d, %.3g epochs of batches of %lld tokens at %.3g; %d teachers of "
+      "that "
+      "size, a shard each, %.3g epochs\n\n",
+      options.corpus.people, corpus.forgotten.size(), options.corpus.others,
+      options.corpus.background, static_cast<long long>(corpus.tokens), corpus.vocab_size,
+      options.models.layers, options.models.hidden, options.models.epochs,
+      static_cast<long long>(options.models.batch_tokens), options.models.learning_rate,
+      options.corpus.shards, options.models.teacher_epochs);
+  std::printf("%4s %-13s %5s %6s %6s %6s %6s %6s %6s %6s %6s %8s %8s %6s\n", "seed", "run", "step",
+              "beam", "x16", "x4", "x1", "drawn", "exp16", "exp4", "exp1", "retained", "held out",
+              "kept");
+}
+
+absl::Status RunSeed(const Options& options, int seed, const Device& device) {
+  CorpusOptions sizes = options.corpus;
+  sizes.seed = static_cast<uint64_t>(seed);
+  LETHE_ASSIGN_OR_RETURN(const Corpus corpus, MakeCorpus(sizes));
+  PrintHead(options, corpus);
+  ModelOptions recipe = options.models;
+  recipe.folder = options.folder / ("seed-" + std::to_string(seed));
+  recipe.seed = static_cast<uint64_t>(seed);
+  recipe.device = device;
+  LETHE_ASSIGN_OR_RETURN(const Models models, TrainModels(corpus, recipe));
+  LETHE_ASSIGN_OR_RETURN(const Probe probe, Probe::Make(corpus));
+  const Setting setting{.corpus = corpus,
+                        .models = models,
+                        .probe = probe,
+                        .device = device,
+                        .seed = static_cast<uint64_t>(seed)};
+  Notes notes(seed, options.out);
+  notes.Keep(SetUpLine(seed, {{"people", sizes.people},
+                              {"forgotten", static_cast<double>(corpus.forgotten.size())},
+                              {"others", sizes.others},
+                              {"background", sizes.background},
+                              {"tokens", static_cast<double>(corpus.tokens)},
+                              {"vocab_size", corpus.vocab_size},
+                              {"shards", sizes.shards},
+                              {"hidden", recipe.hidden},
+                              {"layers", recipe.layers},
+                              {"epochs", recipe.epochs},
+                              {"teacher_epochs", recipe.teacher_epochs},
+                              {"learning_rate", recipe.learning_rate},
+                              {"batch_tokens", static_cast<double>(recipe.batch_tokens)},
+                              {"max_steps", static_cast<double>(options.steps)}}));
+  LETHE_RETURN_IF_ERROR(MeasureModel(setting, models.base, notes.Of("base")));
+  LETHE_RETURN_IF_ERROR(MeasureModel(setting, models.retrained, notes.Of("retrained")));
+  for (size_t t = 0; t < models.teachers.size(); ++t) {
+    LETHE_RETURN_IF_ERROR(
+        MeasureModel(setting, models.teachers[t].folder, notes.Of("teacher_" + std::to_string(t))));
+  }
+  const std::vector<std::string> wanted = options.methods.empty()
+                                              ? std::vector<std::string>()
+                                              : CLI::detail::split(options.methods, ',');
+  for (const MethodRow& row : Methods()) {
+    if (!wanted.empty() && std::find(wanted.begin(), wanted.end(), row.name) == wanted.end())
+      continue;
+    LETHE_RETURN_IF_ERROR(RunCurve(row, setting, options.steps, notes.Of(row.name)));
+  }
+  return notes.status();
+}
+
+absl::Status Run(const Options& options) {
+  LETHE_ASSIGN_OR_RETURN(const Device device,
+                         OpenDevice({.device = "cpu", .threads = options.threads}));
+  for (const int seed : Seeds(options.seeds)) {
+    LETHE_RETURN_IF_ERROR(RunSeed(options, seed, device));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+}  // namespace lethe::loo
+
+int main(int argc, char** argv) {
+  lethe::LetThreadsSleep(argv);
+  lethe::loo::Options options;
+  CLI::App app("Secrets that come out against perplexity, method by method.");
+  app.add_option("--seeds", options.seeds, "1-5, or 1,3");
+  app.add_option("--methods", options.methods, "names of loo_methods.cc, by commas; default: all");
+  app.add_option("--steps", options.steps, "at most, of each run")->check(CLI::Range(1, 100000));
+  app.add_option("--out", options.out, "lines of JSON are appended to it");
+  app.add_option("--people", options.corpus.people)->check(CLI::Range(12, 100000));
+  app.add_option("--others", options.corpus.others)->check(CLI::Range(400, 1000000));
+  app.add_option("--background", options.corpus.background)->check(CLI::Range(400, 10000000));
+  app.add_option("--vocab", options.corpus.vocab_size)->check(CLI::Range(256, 65536));
+  app.add_option("--shards", options.corpus.shards)->check(CLI::Range(2, 64));
+  app.add_option("--hidden", options.models.hidden)->check(CLI::Range(32, 4096));
+  app.add_option("--layers", options.models.layers)->check(CLI::Range(1, 64));
+  app.add_option("--epochs", options.models.epochs)->check(CLI::PositiveNumber);
+  app.add_option("--teacher-epochs", options.models.teacher_epochs)->check(CLI::PositiveNumber);
+  app.add_option("--learning-rate", options.models.learning_rate)->check(CLI::PositiveNumber);
+  app.add_option("--batch-tokens", options.models.batch_tokens)->check(CLI::Range(64, 1 << 20));
+  app.add_option("--threads", options.threads, "CPU threads; 0: one a core");
+  app.add_option("--folder", options.folder, "where models are kept; default: a temporary one");
+  CLI11_PARSE(app, argc, argv);
+  const bool temporary = options.folder.empty();
+  if (temporary) {
+    std::string name = (std::filesystem::temp_directory_path() / "bench-loo-XXXXXX").string();
+    if (mkdtemp(name.data()) == nullptr) return std::perror("mkdtemp"), 1;
+    options.folder = name;
+  }
+  const absl::Status status = lethe::loo::Run(options);
+  std::error_code ignored;
+  if (temporary) std::filesystem::remove_all(options.folder, ignored);
+  if (status.ok()) return 0;
+  std::fprintf(stderr, "bench_loo: %s\n", std::string(status.message()).c_str());
+  return 1;
+}
