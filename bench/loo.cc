@@ -20,8 +20,12 @@
 #include <cstdio>
 #include <filesystem>
 
+#include "base/file.h"
 #include "bench/loo_methods.h"
+#include "bench/loo_plot.h"
 #include "bench/loo_points.h"
+#include "bench/loo_sequential.h"
+#include "bench/loo_summary.h"
 
 namespace lethe::loo {
 namespace {
@@ -34,6 +38,10 @@ struct Options {
   std::string seeds = "1", methods;
   int64_t steps = 120;
   int threads = 0;
+  bool sequential = false;
+  int tickets = 100;
+  std::vector<int> batches = {1, 10, 100};
+  int64_t job_steps = 0;
   fs::path out, folder, svg;
   std::vector<fs::path> read;
 };
@@ -56,6 +64,12 @@ class Notes {
   Notes(int seed, fs::path out) : seed_(seed), out_(std::move(out)) {}
 
   Take Of(const std::string& run) {
+    if (!headed_) {
+      std::printf("%4s %-13s %5s %6s %6s %6s %6s %6s %6s %6s %6s %8s %8s %6s\n", "seed", "run",
+                  "step", "beam", "x16", "x4", "x1", "drawn", "exp16", "exp4", "exp1", "retained",
+                  "held out", "kept");
+      headed_ = true;
+    }
     return [this, run](int64_t step, Figures f) {
       std::printf(
           "%4d %-13s %5lld %6.3f %6.3f %6.3f %6.3f %6.3f %6.1f %6.1f %6.1f %8.3f %8.3f %6.2f\n",
@@ -66,6 +80,16 @@ class Notes {
       Keep(PointLine(seed_, run, {.step = static_cast<double>(step), .figures = std::move(f)}));
     };
   }
+  Take OfTickets(const std::string& run) {
+    return [this, run](int64_t done, Figures f) {
+      std::printf("%4d %-17s %5lld %6.3f %6.3f %6.3f %8.3f %8.3f %6.0f %5.0f %5.0f %5.0f %5.0f\n",
+                  seed_, run.c_str(), static_cast<long long>(done), f["done_beam"], f["done_drawn"],
+                  f["coming_beam"], f["retained"], f["held_out"], f["steps"], f["jobs"],
+                  f["ended_by_rule"], f["at_max_steps"], f["stalled"] + f["refused"]);
+      std::fflush(stdout);
+      Keep(PointLine(seed_, run, {.step = static_cast<double>(done), .figures = std::move(f)}));
+    };
+  }
   void Keep(const std::string& line) {
     if (status_.ok()) status_ = AppendLine(out_, line);
   }
@@ -74,10 +98,11 @@ class Notes {
  private:
   const int seed_;
   const fs::path out_;
+  bool headed_ = false;
   absl::Status status_;
 };
 
-void PrintHead(const Options& options, const Corpus& corpus) {
+void PrintSetUp(const Options& options, const Corpus& corpus) {
   std::printf(
       "%d people with secrets, told 1, 4 and 16 times, %zu of them forgotten; %d others, %d texts "
       "of a "
@@ -90,16 +115,68 @@ void PrintHead(const Options& options, const Corpus& corpus) {
       options.models.layers, options.models.hidden, options.models.epochs,
       static_cast<long long>(options.models.batch_tokens), options.models.learning_rate,
       options.corpus.shards, options.models.teacher_epochs);
-  std::printf("%4s %-13s %5s %6s %6s %6s %6s %6s %6s %6s %6s %8s %8s %6s\n", "seed", "run", "step",
-              "beam", "x16", "x4", "x1", "drawn", "exp16", "exp4", "exp1", "retained", "held out",
-              "kept");
+}
+
+Figures SetUp(const Options& options, const Corpus& corpus) {
+  return {{"people", options.corpus.people},
+          {"forgotten", static_cast<double>(corpus.forgotten.size())},
+          {"others", options.corpus.others},
+          {"background", options.corpus.background},
+          {"tokens", static_cast<double>(corpus.tokens)},
+          {"vocab_size", corpus.vocab_size},
+          {"shards", options.corpus.shards},
+          {"hidden", options.models.hidden},
+          {"layers", options.models.layers},
+          {"epochs", options.models.epochs},
+          {"teacher_epochs", options.models.teacher_epochs},
+          {"learning_rate", options.models.learning_rate},
+          {"batch_tokens", static_cast<double>(options.models.batch_tokens)},
+          {"max_steps", static_cast<double>(options.steps)}};
+}
+
+// Of all rows, or of those that --methods names.
+std::vector<const MethodRow*> Wanted(const Options& options, const std::string& otherwise) {
+  std::vector<const MethodRow*> rows;
+  const std::string& names = options.methods.empty() ? otherwise : options.methods;
+  for (const MethodRow& row : Methods()) {
+    const auto list = CLI::detail::split(names, ',');
+    if (names.empty() || std::find(list.begin(), list.end(), row.name) != list.end()) {
+      rows.push_back(&row);
+    }
+  }
+  return rows;
+}
+
+absl::Status Curves(const Options& options, const Setting& setting, Notes& notes) {
+  LETHE_RETURN_IF_ERROR(MeasureModel(setting, setting.models.base, notes.Of("base")));
+  LETHE_RETURN_IF_ERROR(MeasureModel(setting, setting.models.retrained, notes.Of("retrained")));
+  for (size_t t = 0; t < setting.models.teachers.size(); ++t) {
+    LETHE_RETURN_IF_ERROR(MeasureModel(setting, setting.models.teachers[t].folder,
+                                       notes.Of("teacher_" + std::to_string(t))));
+  }
+  for (const MethodRow* row : Wanted(options, "")) {
+    LETHE_RETURN_IF_ERROR(RunCurve(*row, setting, options.steps, notes.Of(row->name)));
+  }
+  return notes.status();
+}
+
+absl::Status Sequential(const Options& options, const Setting& setting, Notes& notes) {
+  for (const MethodRow* row : Wanted(options, kTicketMethods)) {
+    for (const int batch : options.batches) {
+      LETHE_RETURN_IF_ERROR(
+          RunTickets(*row, setting,
+                     {.tickets = options.tickets, .batch = batch, .max_steps = options.job_steps},
+                     notes.OfTickets(TicketRun(row->name, batch))));
+    }
+  }
+  return notes.status();
 }
 
 absl::Status RunSeed(const Options& options, int seed, const Device& device) {
   CorpusOptions sizes = options.corpus;
   sizes.seed = static_cast<uint64_t>(seed);
   LETHE_ASSIGN_OR_RETURN(const Corpus corpus, MakeCorpus(sizes));
-  PrintHead(options, corpus);
+  PrintSetUp(options, corpus);
   ModelOptions recipe = options.models;
   recipe.folder = options.folder / ("seed-" + std::to_string(seed));
   recipe.seed = static_cast<uint64_t>(seed);
@@ -112,38 +189,27 @@ absl::Status RunSeed(const Options& options, int seed, const Device& device) {
                         .device = device,
                         .seed = static_cast<uint64_t>(seed)};
   Notes notes(seed, options.out);
-  notes.Keep(SetUpLine(seed, {{"people", sizes.people},
-                              {"forgotten", static_cast<double>(corpus.forgotten.size())},
-                              {"others", sizes.others},
-                              {"background", sizes.background},
-                              {"tokens", static_cast<double>(corpus.tokens)},
-                              {"vocab_size", corpus.vocab_size},
-                              {"shards", sizes.shards},
-                              {"hidden", recipe.hidden},
-                              {"layers", recipe.layers},
-                              {"epochs", recipe.epochs},
-                              {"teacher_epochs", recipe.teacher_epochs},
-                              {"learning_rate", recipe.learning_rate},
-                              {"batch_tokens", static_cast<double>(recipe.batch_tokens)},
-                              {"max_steps", static_cast<double>(options.steps)}}));
-  LETHE_RETURN_IF_ERROR(MeasureModel(setting, models.base, notes.Of("base")));
-  LETHE_RETURN_IF_ERROR(MeasureModel(setting, models.retrained, notes.Of("retrained")));
-  for (size_t t = 0; t < models.teachers.size(); ++t) {
-    LETHE_RETURN_IF_ERROR(
-        MeasureModel(setting, models.teachers[t].folder, notes.Of("teacher_" + std::to_string(t))));
+  notes.Keep(SetUpLine(seed, SetUp(options, corpus)));
+  return options.sequential ? Sequential(options, setting, notes) : Curves(options, setting, notes);
+}
+
+// What has run, in whatever processes.
+absl::Status Summarise(const Options& options) {
+  LETHE_ASSIGN_OR_RETURN(const Points points, ReadPoints(options.read));
+  const bool curves = points.runs.contains("base");
+  if (curves) PrintSummary(points);
+  PrintTickets(points);
+  if (!options.svg.empty()) {
+    LETHE_RETURN_IF_ERROR(WriteFileAtomically(
+        options.svg, curves && !options.sequential ? DrawCurves(points) : DrawTickets(points)));
   }
-  const std::vector<std::string> wanted = options.methods.empty()
-                                              ? std::vector<std::string>()
-                                              : CLI::detail::split(options.methods, ',');
-  for (const MethodRow& row : Methods()) {
-    if (!wanted.empty() && std::find(wanted.begin(), wanted.end(), row.name) == wanted.end())
-      continue;
-    LETHE_RETURN_IF_ERROR(RunCurve(row, setting, options.steps, notes.Of(row.name)));
-  }
-  return notes.status();
+  const std::string wrong = WhatIsWrong(points);
+  if (wrong.empty()) return absl::OkStatus();
+  return Error(absl::StatusCode::kFailedPrecondition, "NO_POWER", wrong);
 }
 
 absl::Status Run(const Options& options) {
+  if (!options.read.empty()) return Summarise(options);
   LETHE_ASSIGN_OR_RETURN(const Device device,
                          OpenDevice({.device = "cpu", .threads = options.threads}));
   for (const int seed : Seeds(options.seeds)) {
@@ -162,7 +228,15 @@ int main(int argc, char** argv) {
   app.add_option("--seeds", options.seeds, "1-5, or 1,3");
   app.add_option("--methods", options.methods, "names of loo_methods.cc, by commas; default: all");
   app.add_option("--steps", options.steps, "at most, of each run")->check(CLI::Range(1, 100000));
+  app.add_flag("--sequential", options.sequential,
+               "tickets one after another and in batches, in place of the curves");
+  app.add_option("--tickets", options.tickets)->check(CLI::Range(10, 100000));
+  app.add_option("--batches", options.batches, "tickets of a job")->delimiter(',');
+  app.add_option("--job-steps", options.job_steps, "at most, of a job; 0: the preset's");
   app.add_option("--out", options.out, "lines of JSON are appended to it");
+  app.add_option("--read", options.read,
+                 "files of --out: runs nothing, prints what they say together");
+  app.add_option("--svg", options.svg, "with --read: the picture");
   app.add_option("--people", options.corpus.people)->check(CLI::Range(12, 100000));
   app.add_option("--others", options.corpus.others)->check(CLI::Range(400, 1000000));
   app.add_option("--background", options.corpus.background)->check(CLI::Range(400, 10000000));

@@ -51,13 +51,13 @@ class Looks {
 
 const std::vector<MethodRow>& Methods() {
   static const std::vector<MethodRow> kRows = {
-      {"loo", "leave-one-out, retain", "leave_one_out", "ensemble", {}},
-      {"loo_alone", "leave-one-out, alone", "leave_one_out", "paper", {}},
-      {"hard", "hard labels, retain", "leave_one_out", "hard_label", {}},
-      {"hard_alone", "hard labels, alone", "leave_one_out", "paper", {{"labels", 1}}},
-      {"ascent", "ascent, retain", "gradient_ascent", "paper", {{"retain_weight", 80}}},
-      {"ascent_alone", "ascent, alone", "gradient_ascent", "paper", {}},
-      {"calibrated", "calibrated ascent, retain", "gradient_ascent", "calibrated", {}},
+      {"loo", "leave-one-out, retain", "leave_one_out", "ensemble", {}, nullptr},
+      {"loo_alone", "leave-one-out, alone", "leave_one_out", "paper", {}, nullptr},
+      {"hard", "hard labels, retain", "leave_one_out", "hard_label", {}, "loo"},
+      {"hard_alone", "hard labels, alone", "leave_one_out", "paper", {{"labels", 1}}, "loo_alone"},
+      {"ascent", "ascent, retain", "gradient_ascent", "paper", {{"retain_weight", 80}}, "loo"},
+      {"ascent_alone", "ascent, alone", "gradient_ascent", "paper", {}, "loo_alone"},
+      {"calibrated", "calibrated ascent, retain", "gradient_ascent", "calibrated", {}, "loo"},
   };
   return kRows;
 }

@@ -29,9 +29,10 @@ struct MethodRow {
   const char* method;  // of the catalogue
   const char* preset;
   ParameterValues overrides;
+  const char* reference;  // the row that it is compared with; null: none
 };
 
-// The first is the one that the others are compared with.
+// With retain text and alone: leave-one-out is what the others of each kind are compared with.
 const std::vector<MethodRow>& Methods();
 const MethodRow* FindRow(const std::string& name);
 
