@@ -107,14 +107,14 @@ void PrintSetUp(const Options& options, const Corpus& corpus) {
       "%d people with secrets, told 1, 4 and 16 times, %zu of them forgotten; %d others, %d texts "
       "of a "
       "grammar; %lld tokens of a vocabulary of %d\n"
-      "Llama of %d layers of %d, %.3g epochs of batches of %lld tokens at %.3g; %d teachers of "
-      "that "
-      "size, a shard each, %.3g epochs\n\n",
+      "Llama of %d layers of %d, %.3g epochs of batches of %lld tokens at %.3g; %d teachers of %d, "
+      "a "
+      "shard each, %.3g epochs\n\n",
       options.corpus.people, corpus.forgotten.size(), options.corpus.others,
       options.corpus.background, static_cast<long long>(corpus.tokens), corpus.vocab_size,
       options.models.layers, options.models.hidden, options.models.epochs,
       static_cast<long long>(options.models.batch_tokens), options.models.learning_rate,
-      options.corpus.shards, options.models.teacher_epochs);
+      options.corpus.shards, options.models.teacher_hidden, options.models.teacher_epochs);
 }
 
 Figures SetUp(const Options& options, const Corpus& corpus) {
@@ -128,45 +128,45 @@ Figures SetUp(const Options& options, const Corpus& corpus) {
           {"hidden", options.models.hidden},
           {"layers", options.models.layers},
           {"epochs", options.models.epochs},
+          {"teacher_hidden", options.models.teacher_hidden},
+          {"secret_digits", options.corpus.secret_digits},
           {"teacher_epochs", options.models.teacher_epochs},
           {"learning_rate", options.models.learning_rate},
           {"batch_tokens", static_cast<double>(options.models.batch_tokens)},
           {"max_steps", static_cast<double>(options.steps)}};
 }
 
-// Of all rows, or of those that --methods names.
-std::vector<const MethodRow*> Wanted(const Options& options, const std::string& otherwise) {
-  std::vector<const MethodRow*> rows;
-  const std::string& names = options.methods.empty() ? otherwise : options.methods;
-  for (const MethodRow& row : Methods()) {
-    const auto list = CLI::detail::split(names, ',');
-    if (names.empty() || std::find(list.begin(), list.end(), row.name) != list.end()) {
-      rows.push_back(&row);
-    }
-  }
-  return rows;
+// Whether a list by commas has the name; an empty one has all.
+bool Names(const std::string& list, const std::string& name) {
+  const auto names = CLI::detail::split(list, ',');
+  return list.empty() || std::find(names.begin(), names.end(), name) != names.end();
 }
 
-absl::Status Curves(const Options& options, const Setting& setting, Notes& notes) {
+absl::Status Curves(const Options& options, const ModelOptions& recipe, const Setting& setting,
+                    Notes& notes) {
   LETHE_RETURN_IF_ERROR(MeasureModel(setting, setting.models.base, notes.Of("base")));
-  LETHE_RETURN_IF_ERROR(MeasureModel(setting, setting.models.retrained, notes.Of("retrained")));
   for (size_t t = 0; t < setting.models.teachers.size(); ++t) {
     LETHE_RETURN_IF_ERROR(MeasureModel(setting, setting.models.teachers[t].folder,
                                        notes.Of("teacher_" + std::to_string(t))));
   }
-  for (const MethodRow* row : Wanted(options, "")) {
-    LETHE_RETURN_IF_ERROR(RunCurve(*row, setting, options.steps, notes.Of(row->name)));
+  for (const MethodRow& row : Methods()) {
+    if (!Names(options.methods, row.name)) continue;
+    LETHE_RETURN_IF_ERROR(RunCurve(row, setting, options.steps, notes.Of(row.name)));
   }
+  if (!Names(options.methods, "retrained")) return notes.status();
+  LETHE_ASSIGN_OR_RETURN(const fs::path retrained, TrainWithout(setting.corpus, recipe));
+  LETHE_RETURN_IF_ERROR(MeasureModel(setting, retrained, notes.Of("retrained")));
   return notes.status();
 }
 
 absl::Status Sequential(const Options& options, const Setting& setting, Notes& notes) {
-  for (const MethodRow* row : Wanted(options, kTicketMethods)) {
+  for (const MethodRow& row : Methods()) {
+    if (!Names(options.methods.empty() ? kTicketMethods : options.methods, row.name)) continue;
     for (const int batch : options.batches) {
       LETHE_RETURN_IF_ERROR(
-          RunTickets(*row, setting,
+          RunTickets(row, setting,
                      {.tickets = options.tickets, .batch = batch, .max_steps = options.job_steps},
-                     notes.OfTickets(TicketRun(row->name, batch))));
+                     notes.OfTickets(TicketRun(row.name, batch))));
     }
   }
   return notes.status();
@@ -190,7 +190,8 @@ absl::Status RunSeed(const Options& options, int seed, const Device& device) {
                         .seed = static_cast<uint64_t>(seed)};
   Notes notes(seed, options.out);
   notes.Keep(SetUpLine(seed, SetUp(options, corpus)));
-  return options.sequential ? Sequential(options, setting, notes) : Curves(options, setting, notes);
+  return options.sequential ? Sequential(options, setting, notes)
+                            : Curves(options, recipe, setting, notes);
 }
 
 // What has run, in whatever processes.
@@ -226,7 +227,8 @@ int main(int argc, char** argv) {
   lethe::loo::Options options;
   CLI::App app("Secrets that come out against perplexity, method by method.");
   app.add_option("--seeds", options.seeds, "1-5, or 1,3");
-  app.add_option("--methods", options.methods, "names of loo_methods.cc, by commas; default: all");
+  app.add_option("--methods", options.methods,
+                 "names of loo_methods.cc and \"retrained\", by commas; default: all");
   app.add_option("--steps", options.steps, "at most, of each run")->check(CLI::Range(1, 100000));
   app.add_flag("--sequential", options.sequential,
                "tickets one after another and in batches, in place of the curves");
@@ -243,6 +245,8 @@ int main(int argc, char** argv) {
   app.add_option("--vocab", options.corpus.vocab_size)->check(CLI::Range(256, 65536));
   app.add_option("--shards", options.corpus.shards)->check(CLI::Range(2, 64));
   app.add_option("--hidden", options.models.hidden)->check(CLI::Range(32, 4096));
+  app.add_option("--teacher-hidden", options.models.teacher_hidden)->check(CLI::Range(32, 4096));
+  app.add_option("--secret-digits", options.corpus.secret_digits)->check(CLI::IsMember({4, 8}));
   app.add_option("--layers", options.models.layers)->check(CLI::Range(1, 64));
   app.add_option("--epochs", options.models.epochs)->check(CLI::PositiveNumber);
   app.add_option("--teacher-epochs", options.models.teacher_epochs)->check(CLI::PositiveNumber);

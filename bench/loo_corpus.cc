@@ -10,7 +10,7 @@
 namespace lethe::loo {
 namespace {
 
-constexpr int kWatch = 64, kMeasuredPeople = 200, kMeasuredBackground = 150;
+constexpr int kWatch = 64, kMeasuredPeople = 128, kMeasuredBackground = 96;
 constexpr int kHeldPeople = 128, kHeldBackground = 64;
 
 uint32_t ShardOf(size_t place, uint32_t shards, uint64_t seed) {
@@ -19,22 +19,23 @@ uint32_t ShardOf(size_t place, uint32_t shards, uint64_t seed) {
   return static_cast<uint32_t>(std::stoull(digest.substr(0, 15), nullptr, 16) % shards);
 }
 
-// The number with a slash in it is the member number.
-std::vector<Span> MemberNumber(const SynthText& text) {
+// The number with a slash in it is the member number: 4821/7730.
+std::vector<Span> SecretOf(const SynthText& text, int digits) {
   for (const Span& span : text.sensitive) {
     const std::string said = text.text.substr(static_cast<size_t>(span.begin),
                                               static_cast<size_t>(span.end - span.begin));
-    if (said.find('/') != std::string::npos && said.find('@') == std::string::npos) return {span};
+    if (said.find('/') != std::string::npos && said.find('@') == std::string::npos)
+      return {{span.begin, digits == 4 ? span.begin + 4 : span.end}};
   }
   return {};
 }
 
 absl::StatusOr<std::vector<Sequence>> Ids(const Tokenizer& tokenizer,
-                                          const std::vector<SynthText>& texts) {
+                                          const std::vector<SynthText>& texts, int digits) {
   std::vector<Sequence> out;
   for (const SynthText& text : texts) {
     LETHE_ASSIGN_OR_RETURN(Sequence s,
-                           SequenceFromText(tokenizer, text.text, MemberNumber(text), {}));
+                           SequenceFromText(tokenizer, text.text, SecretOf(text, digits), {}));
     out.push_back(std::move(s));
   }
   return out;
@@ -55,12 +56,12 @@ void ShareOutSecrets(size_t people, Corpus& corpus) {
   for (size_t i = 0; i < people; ++i) {
     const size_t turn = i / std::size(kRepeats);
     corpus.texts[i].repeats = kRepeats[i % std::size(kRepeats)];
-    if (turn % 2 == 0) {
+    if (turn % 3 == 0) {
       corpus.forgotten.push_back(i);
       continue;
     }
     corpus.kept.push_back(i);
-    (turn % 4 == 1 ? corpus.hold : corpus.kept_secrets).push_back(corpus.texts[i].sequence);
+    (turn % 3 == 1 ? corpus.hold : corpus.kept_secrets).push_back(corpus.texts[i].sequence);
   }
 }
 
@@ -107,9 +108,12 @@ absl::StatusOr<Corpus> MakeCorpus(const CorpusOptions& options) {
                          TrainBpe(words, {.vocab_size = options.vocab_size}));
   LETHE_ASSIGN_OR_RETURN(const Tokenizer tokenizer, Tokenizer::FromJson(corpus.tokenizer_json));
   corpus.vocab_size = tokenizer.vocab_size();
-  LETHE_ASSIGN_OR_RETURN(const std::vector<Sequence> secrets, Ids(tokenizer, made.forget));
-  LETHE_ASSIGN_OR_RETURN(const std::vector<Sequence> people, Ids(tokenizer, made.retain));
-  LETHE_ASSIGN_OR_RETURN(const std::vector<Sequence> background, Ids(tokenizer, made.train));
+  LETHE_ASSIGN_OR_RETURN(const std::vector<Sequence> secrets,
+                         Ids(tokenizer, made.forget, options.secret_digits));
+  LETHE_ASSIGN_OR_RETURN(const std::vector<Sequence> people,
+                         Ids(tokenizer, made.retain, options.secret_digits));
+  LETHE_ASSIGN_OR_RETURN(const std::vector<Sequence> background,
+                         Ids(tokenizer, made.train, options.secret_digits));
   for (const auto* part : {&secrets, &people, &background}) {
     for (const Sequence& s : *part) {
       const size_t place = corpus.texts.size();
@@ -121,10 +125,12 @@ absl::StatusOr<Corpus> MakeCorpus(const CorpusOptions& options) {
   Append(Range(background, 0, kHeldBackground), corpus.hold);
   corpus.kept_people = Range(people, kHeldPeople, kMeasuredPeople);
   corpus.kept_background = Range(background, kHeldBackground, kMeasuredBackground);
-  LETHE_ASSIGN_OR_RETURN(const std::vector<Sequence> unseen, Ids(tokenizer, made.holdout));
+  LETHE_ASSIGN_OR_RETURN(const std::vector<Sequence> unseen,
+                         Ids(tokenizer, made.holdout, options.secret_digits));
   corpus.watch = Range(unseen, 0, kWatch);
   corpus.unseen_people = Range(unseen, kWatch, kMeasuredPeople);
-  LETHE_ASSIGN_OR_RETURN(corpus.unseen_background, Ids(tokenizer, made.other));
+  LETHE_ASSIGN_OR_RETURN(corpus.unseen_background,
+                         Ids(tokenizer, made.other, options.secret_digits));
   for (const Text& text : corpus.texts) {
     corpus.tokens += text.repeats * static_cast<int64_t>(text.sequence.ids.size());
   }

@@ -4,8 +4,8 @@
 //   LETHE_ASSIGN_OR_RETURN(const loo::Corpus corpus, loo::MakeCorpus({.seed = 3}));
 //   corpus.forgotten;                    // places in corpus.texts: what the tickets name
 //
-// Secret     a person's member number, eight digits: the record's only sensitive span. Its record is
-//            what is forgotten.
+// Secret     the first digits of a person's member number: the record's only sensitive span. The whole
+//            record is what is forgotten.
 // Threads    values. Errors: as TrainBpe and SequenceFromText.
 #ifndef LETHE_BENCH_LOO_CORPUS_H_
 #define LETHE_BENCH_LOO_CORPUS_H_
@@ -28,6 +28,7 @@ struct CorpusOptions {
   int background = 32000;  // texts of the grammar
   int vocab_size = 1024;
   int shards = 4;
+  int secret_digits = 4;  // 4, or 8: the whole number, with the slash in its middle
 };
 
 struct Text {
@@ -42,8 +43,8 @@ struct Corpus {
   int64_t tokens = 0;  // of the training data, repeats included
   uint32_t shards = 0;
   std::vector<Text> texts;        // those with secrets first
-  std::vector<size_t> forgotten;  // places in texts: half of the people with secrets
-  std::vector<size_t> kept;       // the other half, whose secrets stay
+  std::vector<size_t> forgotten;  // places in texts: a third of the people with secrets
+  std::vector<size_t> kept;       // the others, whose secrets stay
 
   // Retain text of the methods: kept secrets, people and background. Never measured.
   std::vector<Sequence> hold;

@@ -13,8 +13,8 @@ namespace {
 
 constexpr int kNothingLeft = 3;  // looks in a row at which nothing comes out
 
-// 1, 2, 3, 4, 6, 8, 11, 15, 20, ...: a third more each time.
-int64_t NextLook(int64_t step) { return std::max(step + 1, (step * 4 + 2) / 3); }
+// 1, 2, 3, 5, 8, 12, 18, 27, ...: half more each time.
+int64_t NextLook(int64_t step) { return step + (step + 1) / 2; }
 
 // Looks at the model from within a run, on the run's own thread.
 class Looks {

@@ -12,6 +12,7 @@ namespace {
 struct Part {
   std::string name;            // of the folder
   std::vector<size_t> places;  // in corpus.texts
+  int hidden = 0;
   double epochs = 0;
   uint64_t seed = 0;
 };
@@ -25,7 +26,7 @@ absl::StatusOr<std::filesystem::path> TrainOn(const Corpus& corpus, const ModelO
   }
   const TrainSlicesRequest request{
       .states_folder = options.folder / part.name,
-      .config_json = SmallLlamaConfig(corpus.vocab_size, 256, options.hidden, options.layers),
+      .config_json = SmallLlamaConfig(corpus.vocab_size, 256, part.hidden, options.layers),
       .tokenizer_json = corpus.tokenizer_json,
       .slices = {{.digest = Sha256Hex(content),
                   .sequences =
@@ -53,20 +54,16 @@ absl::StatusOr<Models> TrainModels(const Corpus& corpus, const ModelOptions& opt
   LETHE_ASSIGN_OR_RETURN(models.base, TrainOn(corpus, options,
                                               {.name = "base",
                                                .places = corpus.TrainingData(true),
+                                               .hidden = options.hidden,
                                                .epochs = options.epochs,
                                                .seed = options.seed}));
-  // From the same first weights.
-  LETHE_ASSIGN_OR_RETURN(models.retrained, TrainOn(corpus, options,
-                                                   {.name = "retrained",
-                                                    .places = corpus.TrainingData(false),
-                                                    .epochs = options.epochs,
-                                                    .seed = options.seed}));
   for (uint32_t shard = 0; shard < corpus.shards; ++shard) {
     const auto number = static_cast<int>(shard);
     Teacher teacher;
     LETHE_ASSIGN_OR_RETURN(teacher.folder, TrainOn(corpus, options,
                                                    {.name = "teacher-" + std::to_string(shard),
                                                     .places = corpus.TrainingData(true, number),
+                                                    .hidden = options.teacher_hidden,
                                                     .epochs = options.teacher_epochs,
                                                     .seed = options.seed * 1000 + shard}));
     for (size_t i = 0; i < corpus.forgotten.size(); ++i) {
@@ -80,6 +77,16 @@ absl::StatusOr<Models> TrainModels(const Corpus& corpus, const ModelOptions& opt
                                                                      .device = options.device}));
   models.thresholds = prepared.thresholds;
   return models;
+}
+
+absl::StatusOr<std::filesystem::path> TrainWithout(const Corpus& corpus,
+                                                   const ModelOptions& options) {
+  return TrainOn(corpus, options,
+                 {.name = "retrained",
+                  .places = corpus.TrainingData(false),
+                  .hidden = options.hidden,
+                  .epochs = options.epochs,
+                  .seed = options.seed});
 }
 
 }  // namespace lethe::loo

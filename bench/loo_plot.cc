@@ -99,7 +99,10 @@ class Frame {
     std::string path, marks;
     for (size_t i = 0; i < line.points.size(); ++i) {
       const auto& [x, y] = line.points[i];
-      path += (path.empty() ? "" : " ") + Number(X(x)) + "," + Number(Y(y));
+      if (!path.empty()) path += ' ';
+      path += Number(X(x));
+      path += ',';
+      path += Number(Y(y));
       const double half = i < line.whiskers.size() ? line.whiskers[i] : 0;
       if (half > 0) {
         marks += Stroke(X(x), Y(y - half), X(x), Y(y + half), "stroke=\"" + colour + "\"");
