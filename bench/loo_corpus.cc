@@ -10,7 +10,7 @@
 namespace lethe::loo {
 namespace {
 
-constexpr int kWatch = 64, kMeasuredPeople = 128, kMeasuredBackground = 96;
+constexpr int kWatch = 64, kMeasuredPeople = 200, kMeasuredBackground = 150;
 constexpr int kHeldPeople = 128, kHeldBackground = 64;
 
 uint32_t ShardOf(size_t place, uint32_t shards, uint64_t seed) {

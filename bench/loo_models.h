@@ -24,7 +24,7 @@ namespace lethe::loo {
 struct ModelOptions {
   std::filesystem::path folder;
   int hidden = 64, layers = 2, teacher_hidden = 64;
-  double epochs = 3, teacher_epochs = 3, learning_rate = 2e-3;
+  double epochs = 8, teacher_epochs = 3, learning_rate = 5e-3;
   int64_t batch_tokens = 2048;
   uint64_t seed = 1;
   Device device;
