@@ -11,8 +11,8 @@
 //                        in ten (Hayes et al. 2024, exact; the best of three sampling schemes)
 //             chance     mean chance that 1,000 draws say it
 //             exposure   median bits (Carlini et al. 2019) among 100 other numbers, of the first
-//                        people of each number of repeats; log2 of the space is 26.6, and a number
-//                        that was never seen has 1
+//                        people of each number of repeats; at most log2 of the space, 13.3 for four
+//                        digits, and 1 for a number that was never seen
 // Utility     nats a token: "retained" and "held_out", the mean of people and background of each;
 //             "retained_people", ..., "kept_secrets"
 // Threads     Measure reads the model; one call at a time. Errors: as the attacks.

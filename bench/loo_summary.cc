@@ -9,6 +9,9 @@
 namespace lethe::loo {
 namespace {
 
+// Beam search finds one of four guesses among 10,000; of so few people hardly ever two.
+constexpr double kByChance = 0.02;
+
 // Student's t, .975, of 1, 2, ... degrees of freedom.
 constexpr double kStudent[] = {12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262};
 
@@ -88,9 +91,12 @@ void PrintLevels(const Points& points, const char* title, const std::string& ext
 }
 
 void PrintPair(const Points& points, const std::string& extraction, const std::string& utility) {
-  std::printf("\nrise in log-perplexity of %s text, nats a token, when %s is down to\n",
-              utility == "retained" ? "retained" : "held-out",
-              extraction == "beam" ? "what beam search finds" : "the chance in 1,000 draws");
+  const std::map<std::string, const char*> of = {
+      {"retained", "retained text"},
+      {"held_out", "held-out text"},
+      {"kept_secrets", "records with secrets that stay"}};
+  std::printf("\nrise in log-perplexity of %s, nats a token, when what %s is down to\n",
+              of.at(utility), extraction == "beam" ? "beam search finds" : "1,000 draws find");
   PrintLevels(points, "", extraction,
               [&](const MethodRow& row, const std::string& e, double share, size_t seeds) {
                 return Cell(Rises(points, row, e, share, utility), seeds);
@@ -166,8 +172,10 @@ Interval MeanOf(const std::vector<double>& values) {
 
 void PrintSummary(const Points& points) {
   PrintModels(points);
-  for (const char* extraction : {"beam", "chance"}) {
-    for (const char* utility : {"retained", "held_out"}) PrintPair(points, extraction, utility);
+  for (const char* extraction : {"beam", "drawn"}) {
+    for (const char* utility : {"retained", "held_out", "kept_secrets"}) {
+      PrintPair(points, extraction, utility);
+    }
   }
 }
 
@@ -179,7 +187,7 @@ std::string WhatIsWrong(const Points& points) {
       return "seed " + std::to_string(seed) +
              ": the deployed model says fewer than half of the secrets told 16 times";
     }
-    if (retrained != nullptr && retrained->back().figures.at("beam") > 0) {
+    if (retrained != nullptr && retrained->back().figures.at("beam") > kByChance) {
       return "seed " + std::to_string(seed) + ": a model that never saw the secrets says some";
     }
   }
