@@ -75,7 +75,7 @@ class Notes {
           "%4d %-13s %5lld %6.3f %6.3f %6.3f %6.3f %6.3f %6.1f %6.1f %6.1f %8.3f %8.3f %6.2f\n",
           seed_, run.c_str(), static_cast<long long>(step), f["beam"], f["beam_16"], f["beam_4"],
           f["beam_1"], f["drawn"], f["exposure_16"], f["exposure_4"], f["exposure_1"],
-          f["retained"], f["held_out"], f["kept_beam_16"]);
+          f["retained"], f["held_out"], f["kept_beam"]);
       std::fflush(stdout);
       Keep(PointLine(seed_, run, {.step = static_cast<double>(step), .figures = std::move(f)}));
     };
@@ -144,16 +144,19 @@ bool Names(const std::string& list, const std::string& name) {
 
 absl::Status Curves(const Options& options, const ModelOptions& recipe, const Setting& setting,
                     Notes& notes) {
-  LETHE_RETURN_IF_ERROR(MeasureModel(setting, setting.models.base, notes.Of("base")));
-  for (size_t t = 0; t < setting.models.teachers.size(); ++t) {
+  const auto named = [&](const char* name) { return Names(options.methods, name); };
+  if (named("base")) {
+    LETHE_RETURN_IF_ERROR(MeasureModel(setting, setting.models.base, notes.Of("base")));
+  }
+  for (size_t t = 0; named("teachers") && t < setting.models.teachers.size(); ++t) {
     LETHE_RETURN_IF_ERROR(MeasureModel(setting, setting.models.teachers[t].folder,
                                        notes.Of("teacher_" + std::to_string(t))));
   }
   for (const MethodRow& row : Methods()) {
-    if (!Names(options.methods, row.name)) continue;
+    if (!named(row.name)) continue;
     LETHE_RETURN_IF_ERROR(RunCurve(row, setting, options.steps, notes.Of(row.name)));
   }
-  if (!Names(options.methods, "retrained")) return notes.status();
+  if (!named("retrained")) return notes.status();
   LETHE_ASSIGN_OR_RETURN(const fs::path retrained, TrainWithout(setting.corpus, recipe));
   LETHE_RETURN_IF_ERROR(MeasureModel(setting, retrained, notes.Of("retrained")));
   return notes.status();
@@ -228,7 +231,7 @@ int main(int argc, char** argv) {
   CLI::App app("Secrets that come out against perplexity, method by method.");
   app.add_option("--seeds", options.seeds, "1-5, or 1,3");
   app.add_option("--methods", options.methods,
-                 "names of loo_methods.cc and \"retrained\", by commas; default: all");
+                 "names of loo_methods.cc, base, teachers, retrained, by commas; default: all");
   app.add_option("--steps", options.steps, "at most, of each run")->check(CLI::Range(1, 100000));
   app.add_flag("--sequential", options.sequential,
                "tickets one after another and in batches, in place of the curves");

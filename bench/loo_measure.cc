@@ -82,14 +82,15 @@ absl::StatusOr<double> NllOf(const Decoder& model, const std::vector<Sequence>& 
 absl::StatusOr<Probe> Probe::Make(const Corpus& corpus) {
   LETHE_ASSIGN_OR_RETURN(Tokenizer tokenizer, Tokenizer::FromJson(corpus.tokenizer_json));
   Probe probe(corpus, std::move(tokenizer));
-  const auto fill = [&](const std::vector<size_t>& places, Secrets& secrets) {
+  const auto fill = [&](const std::vector<size_t>& places, int least, Secrets& secrets) {
     for (const size_t i : places) {
+      if (corpus.texts[i].repeats < least) continue;
       secrets.sequences.push_back(corpus.texts[i].sequence);
       secrets.repeats.push_back(corpus.texts[i].repeats);
     }
   };
-  fill(corpus.forgotten, probe.forgotten_);
-  fill(corpus.kept, probe.kept_);
+  fill(corpus.forgotten, 1, probe.forgotten_);
+  fill(corpus.kept, kRepeats[std::size(kRepeats) - 1], probe.kept_);
   return probe;
 }
 
@@ -142,7 +143,7 @@ absl::StatusOr<Figures> Probe::Measure(const Decoder& model) const {
   Add("drawn", gone.drawn, forgotten_, figures);
   Add("chance", gone.chance, forgotten_, figures);
   LETHE_ASSIGN_OR_RETURN(const Extracted stay, Extract(model, kept_.sequences));
-  Add("kept_beam", stay.beam, kept_, figures);
+  figures["kept_beam"] = Mean(stay.beam);
   LETHE_ASSIGN_OR_RETURN(const double nll, NllOf(model, forgotten_.sequences));
   figures["forgotten"] = nll;
   LETHE_RETURN_IF_ERROR(AddExposure(model, figures));
