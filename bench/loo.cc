@@ -2,20 +2,22 @@
 // come out against perplexity, as Liu & Kalinli (ICASSP 2024) draw it.
 //
 //   bench_loo --seeds 1-5 --out loo.jsonl                 runs, and prints a line for each look
-//   bench_loo --read loo.jsonl --svg docs/loo.svg         the table and the plot of what has run
+//   bench_loo --read loo.jsonl --svg docs/loo.svg         the tables and the picture of what has run
+//   bench_loo --sequential --seeds 1 --out tickets.jsonl  tickets one after another, and in batches
 //   bench_loo --seeds 1 --methods loo,ascent --folder /tmp/loo    models are kept and found again
 //
-// A generated corpus (loo_corpus.h) trains the deployed model, the same without the forgotten half of
-// the people with secrets, and a teacher a shard. Each method then forgets that half in one run and is
-// measured along it (loo_methods.h, loo_measure.h).
+// A generated corpus (loo_corpus.h) trains the deployed model, a teacher a shard, and the deployed
+// model again without a third of the people with secrets. Each method then forgets that third in one
+// run and is measured along it (loo_methods.h, loo_measure.h). Seeds and methods may run in processes
+// of their own, with one --folder; --read takes the files of all. Each run belongs there once.
 //
-// Limit      exact retraining: what a model that never saw the forgotten says by chance.
+// Limit      training again: what a model that never saw the forgotten says by chance.
 // Peer       the methods are one another's, on the same model, people and attacks.
-// Table      for each method the rise in log-perplexity when extraction has fallen to shares of what
+// Tables     for each method the rise in log-perplexity when extraction has fallen to shares of what
 //            it was, and how much more that is than leave-one-out's: a paired difference over seeds
 //            with Student's interval of 95 % (loo_summary.h).
-// Exit code  1 where the deployed model does not say the secrets told most often, or the retrained
-//            one does say some: the figures would mean nothing.
+// Exit code  1 of --read, where a deployed model says fewer than half of the secrets told most often,
+//            or one trained again says some: the figures would mean nothing.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <filesystem>
@@ -36,7 +38,7 @@ struct Options {
   CorpusOptions corpus;
   ModelOptions models;
   std::string seeds = "1", methods;
-  int64_t steps = 120;
+  int64_t steps = 62;
   int threads = 0;
   bool sequential = false;
   int tickets = 100;
@@ -81,6 +83,12 @@ class Notes {
     };
   }
   Take OfTickets(const std::string& run) {
+    if (!headed_) {
+      std::printf("%4s %-17s %5s %6s %6s %6s %8s %8s %6s %5s %5s %5s %5s\n", "seed", "run", "done",
+                  "beam", "drawn", "coming", "retained", "held out", "steps", "jobs", "rule",
+                  "most", "other");
+      headed_ = true;
+    }
     return [this, run](int64_t done, Figures f) {
       std::printf("%4d %-17s %5lld %6.3f %6.3f %6.3f %8.3f %8.3f %6.0f %5.0f %5.0f %5.0f %5.0f\n",
                   seed_, run.c_str(), static_cast<long long>(done), f["done_beam"], f["done_drawn"],
@@ -104,15 +112,13 @@ class Notes {
 
 void PrintSetUp(const Options& options, const Corpus& corpus) {
   std::printf(
-      "%d people with secrets, told 1, 4 and 16 times, %zu of them forgotten; %d others, %d texts "
-      "of a "
-      "grammar; %lld tokens of a vocabulary of %d\n"
+      "%d people with a secret of %d digits, told 1, 4 and 16 times, %zu of them forgotten; %d "
+      "others, %d texts of a grammar; %lld tokens of a vocabulary of %d\n"
       "Llama of %d layers of %d, %.3g epochs of batches of %lld tokens at %.3g; %d teachers of %d, "
-      "a "
-      "shard each, %.3g epochs\n\n",
-      options.corpus.people, corpus.forgotten.size(), options.corpus.others,
-      options.corpus.background, static_cast<long long>(corpus.tokens), corpus.vocab_size,
-      options.models.layers, options.models.hidden, options.models.epochs,
+      "a shard each, %.3g epochs\n\n",
+      options.corpus.people, options.corpus.secret_digits, corpus.forgotten.size(),
+      options.corpus.others, options.corpus.background, static_cast<long long>(corpus.tokens),
+      corpus.vocab_size, options.models.layers, options.models.hidden, options.models.epochs,
       static_cast<long long>(options.models.batch_tokens), options.models.learning_rate,
       options.corpus.shards, options.models.teacher_hidden, options.models.teacher_epochs);
 }
