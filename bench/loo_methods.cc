@@ -53,17 +53,24 @@ class Looks {
 // ones, distillation and plain ascent take hundreds.
 const std::vector<MethodRow>& Methods() {
   static const ParameterValues kDistil = {{"learning_rate", 3e-4}};
+  static const ParameterValues kOnSpans = {{"learning_rate", 3e-4}, {"spans", 1}};
   static const ParameterValues kHardAlone = {{"learning_rate", 3e-4}, {"labels", 1}};
   static const ParameterValues kAscend = {{"learning_rate", 2e-4}};
   static const ParameterValues kAscendHeld = {{"learning_rate", 2e-4}, {"retain_weight", 80}};
   static const std::vector<MethodRow> kRows = {
       {"loo", "leave-one-out, retain", "leave_one_out", "ensemble", kDistil, nullptr},
+      {"loo_spans", "leave-one-out, secret, retain", "leave_one_out", "ensemble", kOnSpans, "loo"},
       {"loo_alone", "leave-one-out, alone", "leave_one_out", "paper", kDistil, nullptr},
       {"hard", "hard labels, retain", "leave_one_out", "hard_label", kDistil, "loo"},
       {"hard_alone", "hard labels, alone", "leave_one_out", "paper", kHardAlone, "loo_alone"},
       {"ascent", "ascent, retain", "gradient_ascent", "paper", kAscendHeld, "loo"},
       {"ascent_alone", "ascent, alone", "gradient_ascent", "paper", kAscend, "loo_alone"},
-      {"calibrated", "calibrated ascent, retain", "gradient_ascent", "calibrated", {}, "loo"},
+      {"calibrated",
+       "calibrated ascent, secret, retain",
+       "gradient_ascent",
+       "calibrated",
+       {},
+       "loo"},
   };
   return kRows;
 }

@@ -4,6 +4,9 @@
 //     LETHE_RETURN_IF_ERROR(loo::RunCurve(row, setting, options, [&](int64_t step, Figures f) {...}));
 //   }
 //
+// "Secret": the method is told which tokens are the secret, as a ticket's sensitive spans; calibrated
+// ascent always heeds them. The others know the record alone.
+//
 // A run goes through the engine's own method (engine/unlearn/method_table.h) and is looked at after
 // chosen steps. The rule by which the engine would end it is not asked: the curve goes on until
 // nothing comes out at three looks in a row, or max_steps; a run that the engine refuses as diverged

@@ -10,8 +10,8 @@ namespace {
 constexpr double kWidth = 460, kHeight = 300, kLeft = 62, kRight = 14, kTop = 30, kBottom = 46;
 constexpr double kLegendRow = 17;
 // Okabe and Ito's.
-constexpr const char* kColours[] = {"#000000", "#0072b2", "#d55e00", "#e69f00",
-                                    "#009e73", "#56b4e9", "#cc79a7", "#999999"};
+constexpr const char* kColours[] = {"#000000", "#0072b2", "#d55e00", "#e69f00", "#009e73",
+                                    "#56b4e9", "#cc79a7", "#999999", "#8b5a2b"};
 
 std::string Number(double value) {
   char text[32];

@@ -75,14 +75,14 @@ std::string Percent(double share) {
 template <typename Of>
 void PrintLevels(const Points& points, const char* title, const std::string& extraction, Of of) {
   const size_t seeds = SeedsOf(points).size();
-  std::printf("%-26s", title);
+  std::printf("%-34s", title);
   for (const double share : kLevels) std::printf(" %20s", Percent(share).c_str());
   std::printf("\n");
   for (const MethodRow& row : Methods()) {
     if (!points.runs.contains(row.name)) continue;
     const std::string line = of(row, extraction, kLevels[0], seeds);
     if (line.empty()) continue;
-    std::printf("%-26s", row.label);
+    std::printf("%-34s", row.label);
     for (const double share : kLevels) {
       std::printf(" %20s", of(row, extraction, share, seeds).c_str());
     }

@@ -90,7 +90,7 @@ PlotLine LineOf(const Points& points, const std::string& run, const std::string&
 void PrintTickets(const Points& points) {
   const std::vector<std::string> runs = TicketRuns(points);
   if (runs.empty()) return;
-  std::printf("\n%-26s %5s %6s %6s %8s %7s %7s %7s %17s %17s %7s\n", "", "a job", "jobs", "steps",
+  std::printf("\n%-34s %5s %6s %6s %8s %7s %7s %7s %17s %17s %7s\n", "", "a job", "jobs", "steps",
               "by rule", "at most", "refused", "beam", "retained", "held out", "within");
   for (const std::string& run : runs) {
     const auto mean = [&](const char* name) {
@@ -102,7 +102,7 @@ void PrintTickets(const Points& points) {
       }));
     };
     const auto [method, batch] = Parse(run);
-    std::printf("%-26s %5d %6.0f %6.0f %8.1f %7.1f %7.1f %7.3f %17s %17s %7.0f\n", method->label,
+    std::printf("%-34s %5d %6.0f %6.0f %8.1f %7.1f %7.1f %7.3f %17s %17s %7.0f\n", method->label,
                 batch, mean("jobs"), mean("steps"), mean("ended_by_rule"), mean("at_max_steps"),
                 mean("stalled") + mean("refused"), mean("done_beam"), rise("retained").c_str(),
                 rise("held_out").c_str(), OverSeeds(points, run, WithinPolicy).mean);
