@@ -38,7 +38,7 @@ struct Options {
   CorpusOptions corpus;
   ModelOptions models;
   std::string seeds = "1", methods;
-  int64_t steps = 62;
+  int64_t steps = 210;
   int threads = 0;
   bool sequential = false;
   int tickets = 100;

@@ -56,7 +56,7 @@ const std::vector<MethodRow>& Methods() {
   static const ParameterValues kOnSpans = {{"learning_rate", 3e-4}, {"spans", 1}};
   static const ParameterValues kHardAlone = {{"learning_rate", 3e-4}, {"labels", 1}};
   static const ParameterValues kAscend = {{"learning_rate", 2e-4}};
-  static const ParameterValues kAscendHeld = {{"learning_rate", 2e-4}, {"retain_weight", 80}};
+  static const ParameterValues kAscendHeld = {{"learning_rate", 2e-4}, {"retain_weight", 10}};
   static const std::vector<MethodRow> kRows = {
       {"loo", "leave-one-out, retain", "leave_one_out", "ensemble", kDistil, nullptr},
       {"loo_spans", "leave-one-out, secret, retain", "leave_one_out", "ensemble", kOnSpans, "loo"},
