@@ -59,7 +59,8 @@ const std::vector<MethodRow>& Methods() {
   static const ParameterValues kAscendHeld = {{"learning_rate", 2e-4}, {"retain_weight", 10}};
   static const std::vector<MethodRow> kRows = {
       {"loo", "leave-one-out, retain", "leave_one_out", "ensemble", kDistil, nullptr},
-      {"loo_spans", "leave-one-out, secret, retain", "leave_one_out", "ensemble", kOnSpans, "loo"},
+      {"loo_spans", "leave-one-out, secret, retain", "leave_one_out", "ensemble", kOnSpans,
+       nullptr},
       {"loo_alone", "leave-one-out, alone", "leave_one_out", "paper", kDistil, nullptr},
       {"hard", "hard labels, retain", "leave_one_out", "hard_label", kDistil, "loo"},
       {"hard_alone", "hard labels, alone", "leave_one_out", "paper", kHardAlone, "loo_alone"},

@@ -35,7 +35,8 @@ struct MethodRow {
   const char* reference;  // the row that it is compared with; null: none
 };
 
-// With retain text and alone: leave-one-out is what the others of each kind are compared with.
+// With retain text, with the secret known too, and alone: leave-one-out of each kind is what the others
+// of that kind are compared with.
 const std::vector<MethodRow>& Methods();
 const MethodRow* FindRow(const std::string& name);
 

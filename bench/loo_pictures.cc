@@ -75,7 +75,7 @@ Panel CurvesPanel(const Points& points, const std::string& utility, const std::s
             .ticks = {{1, "100 %"}, {0.5, "50 %"}, {0.25, "25 %"}, {0.1, "10 %"}, {0, "none"}}}};
   double most = 0;
   int colour = 0;
-  panel.lines.push_back(RetrainedLine(points, utility));
+  if (points.runs.contains("retrained")) panel.lines.push_back(RetrainedLine(points, utility));
   for (const MethodRow& row : Methods()) {
     ++colour;
     if (!points.runs.contains(row.name)) continue;

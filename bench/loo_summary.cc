@@ -116,6 +116,7 @@ void PrintModels(const Points& points) {
   for (const char* column : kColumns) std::printf(" %11s", column);
   std::printf("\n");
   for (const char* run : {"base", "retrained"}) {
+    if (!points.runs.contains(run)) continue;
     std::printf("%-13s", run);
     for (const char* column : kColumns) {
       std::printf(" %11.3f", MeanOf(Values(points, run, column)).mean);
