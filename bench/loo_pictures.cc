@@ -73,7 +73,6 @@ Panel CurvesPanel(const Points& points, const std::string& utility, const std::s
             .low = 1,
             .high = 0,
             .ticks = {{1, "100 %"}, {0.5, "50 %"}, {0.25, "25 %"}, {0.1, "10 %"}, {0, "none"}}}};
-  double most = 0;
   int colour = 0;
   if (points.runs.contains("retrained")) panel.lines.push_back(RetrainedLine(points, utility));
   for (const MethodRow& row : Methods()) {
@@ -84,10 +83,9 @@ Panel CurvesPanel(const Points& points, const std::string& utility, const std::s
     for (PlotLine& line : SeedLines(points, row, utility, colour)) {
       panel.lines.push_back(std::move(line));
     }
-    for (const auto& [share, rise] : mean.points) most = std::max(most, rise);
     panel.lines.push_back(std::move(mean));
   }
-  panel.y = RiseAxis("rise in log-perplexity, nats a token", most);
+  panel.y = RiseAxis("rise in log-perplexity, nats a token", panel.lines);
   return panel;
 }
 

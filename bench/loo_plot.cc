@@ -163,13 +163,21 @@ std::string Draw(const Picture& picture) {
   return out + Legend(picture) + "</svg>\n";
 }
 
-PlotAxis RiseAxis(const std::string& caption, double most) {
-  PlotAxis axis{
-      .caption = caption, .low = -0.02, .high = std::max(0.05, most * 1.1), .scale = [](double v) {
-        return std::asinh(v / 0.02);
-      }};
-  for (const double at : {0.0, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0}) {
-    if (at > axis.high) break;
+PlotAxis RiseAxis(const std::string& caption, const std::vector<PlotLine>& lines) {
+  double least = -0.01, most = 0.05;
+  for (const PlotLine& line : lines) {
+    for (const auto& [x, rise] : line.points) {
+      if (line.faint) continue;  // a run that went to pieces must not press all others flat
+      least = std::min(least, rise);
+      most = std::max(most, rise);
+    }
+  }
+  PlotAxis axis{.caption = caption, .low = least * 1.2, .high = most * 1.1, .scale = [](double v) {
+                  return std::asinh(v / 0.02);
+                }};
+  for (const double at :
+       {-0.05, -0.02, 0.0, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0}) {
+    if (at < axis.low || at > axis.high) continue;
     char label[16];
     std::snprintf(label, sizeof(label), "%g", at);
     axis.ticks.push_back({at, label});

@@ -50,8 +50,9 @@ struct Picture {
 
 std::string Draw(const Picture& picture);
 
-// A rise in log-perplexity: linear up to some hundredths, logarithmic beyond.
-PlotAxis RiseAxis(const std::string& caption, double most);
+// A rise in log-perplexity over the points of these lines: linear up to some hundredths, logarithmic
+// beyond.
+PlotAxis RiseAxis(const std::string& caption, const std::vector<PlotLine>& lines);
 
 // Utility against extraction, of all methods: the mean over seeds, each seed behind it.
 std::string DrawCurves(const Points& points);

@@ -123,7 +123,6 @@ std::string DrawTickets(const Points& points) {
             .low = 0,
             .high = 1,
             .ticks = {{0, "0"}, {0.25, "0.25"}, {0.5, "0.5"}, {0.75, "0.75"}, {1, "1"}}}};
-  double most = 0;
   const MethodRow* before = nullptr;
   int colour = 0, dashes = 0;
   for (const std::string& run : TicketRuns(points)) {
@@ -136,13 +135,10 @@ std::string DrawTickets(const Points& points) {
       line.colour = colour;
       line.dash = dashes;
       line.dots = true;
-      if (rise) {
-        for (const auto& [at, value] : line.points) most = std::max(most, value);
-      }
       (rise ? utility : extraction).lines.push_back(std::move(line));
     }
   }
-  utility.y = RiseAxis("rise in log-perplexity, nats a token", most);
+  utility.y = RiseAxis("rise in log-perplexity, nats a token", utility.lines);
   return Draw(
       {.title = "Tickets one after another and in batches", .panels = {utility, extraction}});
 }
