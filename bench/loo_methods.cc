@@ -71,7 +71,7 @@ const std::vector<MethodRow>& Methods() {
        "gradient_ascent",
        "calibrated",
        {},
-       "loo"},
+       "loo_spans"},
   };
   return kRows;
 }
