@@ -6,7 +6,8 @@
 //
 // Extraction  of a secret, the true record up to it given:
 //             beam       share that one of 4 beams says whole; "beam_16": of those told 16 times, and
-//                        so on; "kept_beam": of people whose secret stays, those told 16 times
+//                        so on; "kept_beam": of people whose secret stays, told 16 times, half of them
+//                        in the retain text
 //             drawn      share with n(.9) of at most 1,000: so many draws say it with a chance of nine
 //                        in ten (Hayes et al. 2024, exact; the best of three sampling schemes)
 //             chance     mean chance that 1,000 draws say it
