@@ -26,9 +26,12 @@
 
 #include "base/digest.h"
 #include "bench/peer.h"
+#include "engine/checkpoint/decoder_config.h"
 #include "engine/cuda/cuda_library.h"
 #include "engine/loss/sequence_loss.h"
 #include "engine/metric/memorisation.h"
+#include "engine/model/decoder.h"
+#include "engine/precision.h"
 #include "engine/torch_status.h"
 #include "engine/train/loop.h"
 
