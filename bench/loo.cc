@@ -4,7 +4,7 @@
 //   bench_loo --seeds 1-5 --out loo.jsonl                 runs, and prints a line for each look
 //   bench_loo --read loo.jsonl --svg docs/loo.svg         the tables and the picture of what has run
 //   bench_loo --sequential --seeds 1 --out tickets.jsonl  tickets one after another, and in batches
-//   bench_loo --seeds 1 --methods loo,ascent --folder /tmp/loo    models are kept and found again
+//   bench_loo --seeds 1 --methods loo,ascent --folder models    models are kept and found again
 //
 // A generated corpus (loo_corpus.h) trains the deployed model, a teacher a shard, and the deployed
 // model again without a third of the people with secrets. Each method then forgets that third in one

@@ -48,9 +48,10 @@ absl::Status CheckModelFolder(const Snapshot& snapshot, const ModelId& model,
   const auto corpus = static_cast<CorpusState>(plan.model.corpus().state());
   if ((corpus == CorpusState::kTraining || corpus == CorpusState::kReady) &&
       !fs::is_directory(models / CorpusFolder(model, JobId{plan.model.corpus().job_id()}), ec)) {
-    out->Folder("CORPUS_FOLDER_MISSING", model.value + "/corpora holds no corpus",
-                "restore the folder as it was after the model's last COMPLETED ticket: an older copy "
-                "brings back whom it has forgotten since");
+    out->Folder(
+        "CORPUS_FOLDER_MISSING", model.value + "/corpora holds no corpus",
+        "restore the folder as it was after the model's last COMPLETED ticket: an older copy "
+        "brings back whom it has forgotten since");
   }
   for (fs::directory_iterator it(root, ec), end; !ec && it != end; it.increment(ec)) {
     if (it->path().filename().string().starts_with(".")) {

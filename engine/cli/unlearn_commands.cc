@@ -170,6 +170,7 @@ absl::Status RunUnlearn(const UnlearnFlags& flags, const Common& common, const D
 std::string MethodHelp() {
   std::string help = "Presets and parameters:\n";
   for (const MethodEntry& method : Methods()) {
+    if (method.retrains) continue;  // of the service's corpora
     help += "  " + std::string(method.name) + ": " + std::string(method.what) + "\n";
     for (const PresetEntry& preset : method.presets) {
       help += "    preset " + std::string(preset.name) + ": " + std::string(preset.what) + "\n";
