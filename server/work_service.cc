@@ -3,19 +3,14 @@
 #include <lethe/v1/work_service.grpc.pb.h>
 
 #include <algorithm>
-#include <filesystem>
-#include <set>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
-#include "base/digest.h"
 #include "base/log.h"
-#include "base/model_layout.h"
 #include "server/convert.h"
 #include "server/core.h"
 #include "server/dispatcher.h"
 #include "server/field_violations.h"
-#include "server/job_message.h"
+#include "server/handed_in.h"
 #include "server/ticket_request.h"
 
 namespace lethe {
@@ -36,13 +31,6 @@ constexpr absl::Duration kAnswerMargin = absl::Milliseconds(500);
 absl::StatusOr<JobId> ParseJobId(const std::string& text) {
   if (IsRandomId(text, 'j')) return JobId{text};
   return LeaseLost(text);
-}
-
-bool IsReason(const std::string& text) {
-  if (text.empty() || text.size() > 63 || !(text[0] >= 'A' && text[0] <= 'Z')) return false;
-  return std::all_of(text.begin(), text.end(), [](char c) {
-    return (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
-  });
 }
 
 // An audit is no job of the store: it lives in the AuditHub alone.
@@ -69,23 +57,12 @@ absl::Status Mismatch(const char* message) {
   return FieldError("RESULT_MISMATCH", "result", message);
 }
 
-absl::Status CheckFacts(const v1::PrepareResult& result) {
-  const v1::ModelFacts& facts = result.facts();
-  if (facts.vocab_size() < 1 || facts.context_length() < 2 ||
-      facts.tokenizer_digest().size() != 64 || facts.folder_digest().size() != 64 ||
-      !result.has_thresholds()) {
-    return FieldError("RESULT_MALFORMED", "prepare",
-                      "facts and thresholds must be filled in, digests as 64 hex digits");
-  }
-  return absl::OkStatus();
-}
-
 absl::Status CheckFailure(const v1::FailJobRequest& request) {
   FieldViolations wrong;
   if (request.cause() < v1::FAILURE_CAUSE_METHOD || request.cause() > v1::FAILURE_CAUSE_DRAINED) {
     wrong.Add(FieldError("RESULT_MALFORMED", "cause", "say whose fault it is"));
   }
-  if (!IsReason(request.reason())) {
+  if (!IsFailureReason(request.reason())) {
     wrong.Add(FieldError("RESULT_MALFORMED", "reason", "UPPER_SNAKE, at most 63 characters"));
   }
   if (request.line() < 0 || request.source() < 0) {
@@ -242,39 +219,11 @@ class WorkServiceImpl final : public Raw {
                                              request.verify().measurements()));
   }
 
-  // The folder that the lease was to make must be there and be what the worker says.
-  absl::Status CheckArtefact(const storage::JobRecord& job, const std::string& digest) const {
-    const std::filesystem::path folder =
-        std::filesystem::path(core_->config->model_folder) /
-        CheckpointFolder(ModelId{job.model_id()}, CheckpointId{job.candidate_checkpoint_id()});
-    const absl::StatusOr<std::string> found = FolderDigest(folder);
-    if (found.ok() && *found == digest) return absl::OkStatus();
-    return Error(absl::StatusCode::kFailedPrecondition, "ARTEFACT_MISMATCH",
-                 found.ok() ? "the folder's digest is not the one handed in: write it whole, sync "
-                              "it, digest it again"
-                            : "the folder is not there or cannot be read by this server",
-                 {{"job", job.job_id()}, {"checkpoint", job.candidate_checkpoint_id()}});
-  }
-
-  // What was attacked must still lie there, for that folder is what may be promoted.
-  absl::Status CheckCandidate(const storage::JobRecord& job) const {
-    const CheckpointId id{job.candidate_checkpoint_id()};
-    LETHE_ASSIGN_OR_RETURN(const storage::CheckpointRecord candidate,
-                           core_->store->Snapshot()->GetCheckpoint(id));
-    const absl::StatusOr<std::string> found =
-        FolderDigest(std::filesystem::path(core_->config->model_folder) / candidate.folder());
-    if (found.ok() && *found == candidate.digest()) return absl::OkStatus();
-    return Error(absl::StatusCode::kFailedPrecondition, "ARTEFACT_MISMATCH",
-                 "the candidate's folder is not what its worker handed in: nothing is promoted; "
-                 "restore it as it was, or retry the tickets once the job has failed",
-                 {{"job", job.job_id()}, {"checkpoint", id.value}});
-  }
-
   template <typename Call>
   void CompleteVerify(Call* call, const storage::JobRecord& job) {
     // A repeat of a result that was taken: a candidate that failed may be gone by now.
     const bool done = job.state() != static_cast<int>(storage::JobState::kLeased);
-    const absl::Status status = done ? absl::OkStatus() : CheckCandidate(job);
+    const absl::Status status = done ? absl::OkStatus() : CheckCandidate(*core_, job);
     if (!status.ok()) {
       FinishWork(call, status);
       return;
@@ -289,7 +238,7 @@ class WorkServiceImpl final : public Raw {
     const bool done = job.state() != static_cast<int>(storage::JobState::kLeased);
     // A repeat of a result that was taken is not digested again: its folder may be gone by now.
     const absl::Status status =
-        done ? absl::OkStatus() : CheckArtefact(job, result.candidate_digest());
+        done ? absl::OkStatus() : CheckArtefact(*core_, job, result.candidate_digest());
     if (!status.ok()) {
       FinishWork(call, status);
       return;
@@ -299,26 +248,11 @@ class WorkServiceImpl final : public Raw {
                                               .verify_job = JobId{NewId(core_->random, 'j')}});
   }
 
-  absl::Status CheckPrepared(const storage::JobRecord& job, const v1::PrepareResult& result) const {
-    LETHE_RETURN_IF_ERROR(CheckFacts(result));
-    LETHE_RETURN_IF_ERROR(CheckArtefact(job, result.facts().folder_digest()));
-    const std::filesystem::path data =
-        std::filesystem::path(core_->config->model_folder) /
-        DataFolder(ModelId{job.model_id()}, CheckpointId{job.candidate_checkpoint_id()});
-    std::error_code ec;
-    for (const char* name : {"retain.jsonl", "holdout.jsonl"}) {
-      if (std::filesystem::is_regular_file(data / name, ec)) continue;
-      return Error(absl::StatusCode::kFailedPrecondition, "ARTEFACT_MISMATCH",
-                   absl::StrCat("the data folder has no ", name), {{"job", job.job_id()}});
-    }
-    return absl::OkStatus();
-  }
-
   template <typename Call>
   void CompletePrepare(Call* call, const storage::JobRecord& job) {
     const v1::PrepareResult& result = call->request.prepare();
     const bool done = job.state() != static_cast<int>(storage::JobState::kLeased);
-    const absl::Status status = done ? absl::OkStatus() : CheckPrepared(job, result);
+    const absl::Status status = done ? absl::OkStatus() : CheckPrepared(*core_, job, result);
     if (!status.ok()) {
       FinishWork(call, status);
       return;
@@ -329,53 +263,10 @@ class WorkServiceImpl final : public Raw {
                                               .digest = result.facts().folder_digest()});
   }
 
-  // The corpus of a job that built or changed it, as it lies there now.
-  absl::StatusOr<Corpus> OpenCorpusOf(const storage::JobRecord& job) const {
-    LETHE_ASSIGN_OR_RETURN(const storage::ModelRecord model,
-                           core_->store->Snapshot()->GetModel(ModelId{job.model_id()}));
-    absl::StatusOr<Corpus> corpus =
-        OpenCorpus(*core_->vault, core_->config->model_folder, ModelId{model.model_id()},
-                   JobId{model.corpus().job_id()});
-    if (corpus.ok()) return corpus;
-    return Error(absl::StatusCode::kFailedPrecondition, "ARTEFACT_MISMATCH",
-                 "the corpus is not there or cannot be read by this server",
-                 {{"job", job.job_id()}, {"cause", ErrorReason(corpus.status())}});
-  }
-
-  absl::Status CheckCorpus(const storage::JobRecord& job, const v1::IngestResult& result) const {
-    if (job.state() != static_cast<int>(storage::JobState::kLeased)) return absl::OkStatus();
-    LETHE_ASSIGN_OR_RETURN(const Corpus corpus, OpenCorpusOf(job));
-    if (static_cast<int64_t>(corpus.sequences()) == result.sequences() &&
-        static_cast<int64_t>(corpus.tokens()) == result.tokens()) {
-      return absl::OkStatus();
-    }
-    return Error(absl::StatusCode::kFailedPrecondition, "ARTEFACT_MISMATCH",
-                 "the corpus does not hold what was handed in", {{"job", job.job_id()}});
-  }
-
-  // Nothing that the job's tickets name is there any more. How many that were, whichever attempt of
-  // the job erased them.
-  absl::StatusOr<int64_t> CheckErased(const storage::JobRecord& job) const {
-    if (job.state() != static_cast<int>(storage::JobState::kLeased)) return 0;
-    LETHE_ASSIGN_OR_RETURN(const Corpus corpus, OpenCorpusOf(job));
-    LETHE_ASSIGN_OR_RETURN(const v1::Job sent, BuildJob(*core_, job));
-    std::set<uint64_t> numbers;
-    for (const v1::TicketPayload& ticket : sent.retrain().tickets()) {
-      numbers.insert(ticket.corpus_sequences().begin(), ticket.corpus_sequences().end());
-    }
-    for (const uint64_t number : numbers) {
-      LETHE_ASSIGN_OR_RETURN(const auto found, corpus.Get({number}));
-      if (!found.has_value()) continue;
-      return Error(absl::StatusCode::kFailedPrecondition, "ARTEFACT_MISMATCH",
-                   "the corpus still holds what was to be erased", {{"job", job.job_id()}});
-    }
-    return static_cast<int64_t>(numbers.size());
-  }
-
   template <typename Call>
   void CompleteIngest(Call* call, const storage::JobRecord& job) {
     const v1::IngestResult& result = call->request.ingest();
-    if (const absl::Status status = CheckCorpus(job, result); !status.ok()) {
+    if (const absl::Status status = CheckCorpus(*core_, job, result); !status.ok()) {
       FinishWork(call, status);
       return;
     }
@@ -388,37 +279,10 @@ class WorkServiceImpl final : public Raw {
     PostResult(call, std::move(done));
   }
 
-  // The teacher's folder must be there and be what the worker says.
-  absl::StatusOr<storage::TrainedTeacher> CheckTeacher(const storage::JobRecord& job,
-                                                       const v1::TeacherResult& result) const {
-    LETHE_ASSIGN_OR_RETURN(const storage::ModelRecord model,
-                           core_->store->Snapshot()->GetModel(ModelId{job.model_id()}));
-    const std::filesystem::path folder =
-        std::filesystem::path(core_->config->model_folder) /
-        TeacherModelFolder(ModelId{job.model_id()}, JobId{model.corpus().job_id()}, result.shard());
-    storage::TrainedTeacher teacher{.shard = result.shard(),
-                                    .state_key = result.state_key(),
-                                    .model_digest = result.model_digest(),
-                                    .failure_reason = result.failure_reason()};
-    if (!result.failure_reason().empty() && !IsReason(result.failure_reason())) {
-      return FieldError("RESULT_MALFORMED", "teachers.failure_reason",
-                        "UPPER_SNAKE, at most 63 characters");
-    }
-    // Nothing is left to be trained on; or it is a repeat, and the folder may be newer by now.
-    const bool done = job.state() != static_cast<int>(storage::JobState::kLeased);
-    if (done || result.model_digest().empty()) return teacher;
-    const absl::StatusOr<std::string> found = FolderDigest(folder);
-    if (found.ok() && *found == result.model_digest()) return teacher;
-    return Error(absl::StatusCode::kFailedPrecondition, "ARTEFACT_MISMATCH",
-                 found.ok() ? "the teacher's digest is not the one handed in"
-                            : "the teacher's folder is not there or cannot be read by this server",
-                 {{"job", job.job_id()}, {"shard", absl::StrCat(result.shard())}});
-  }
-
   template <typename Call>
   void CompleteTrain(Call* call, const storage::JobRecord& job) {
     const v1::TrainResult& result = call->request.train();
-    auto teacher = CheckTeacher(job, result.teacher());
+    auto teacher = CheckTeacher(*core_, job, result.teacher());
     if (!teacher.ok()) {
       FinishWork(call, teacher.status());
       return;
@@ -431,14 +295,14 @@ class WorkServiceImpl final : public Raw {
   template <typename Call>
   void CompleteRetrain(Call* call, const storage::JobRecord& job) {
     const v1::RetrainResult& result = call->request.retrain();
-    const absl::StatusOr<int64_t> erased = CheckErased(job);
+    const absl::StatusOr<int64_t> erased = CheckErased(*core_, job);
     if (!erased.ok()) {
       FinishWork(call, erased.status());
       return;
     }
     storage::CompleteRetrain done{.erased = *erased, .run = DeterministicBytes(result.run())};
     for (const v1::TeacherResult& trained : result.teachers()) {
-      auto teacher = CheckTeacher(job, trained);
+      auto teacher = CheckTeacher(*core_, job, trained);
       if (!teacher.ok()) {
         FinishWork(call, teacher.status());
         return;
